@@ -1,0 +1,1 @@
+"""The gateway admits, routes and answers inference requests, and publishes load."""

@@ -1,0 +1,1 @@
+"""The node manager owns a host's devices, enforces the slices and serves batches."""

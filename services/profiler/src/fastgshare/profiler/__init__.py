@@ -1,0 +1,1 @@
+"""The profiler measures functions and publishes their throughput tables."""

@@ -1,0 +1,1 @@
+"""The scheduler decides replicas and places them on devices."""
