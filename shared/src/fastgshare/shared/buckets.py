@@ -1,0 +1,242 @@
+"""Key-value buckets with typed values, and mirrors of them that survive the server.
+
+A mirror watches *and* lists: each round opens a fresh watch, which begins with everything there is, and then follows;
+rounds end after `refresh_s` or when the connection was lost, so a missed update lives for one round at most.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+import nats.errors
+from nats.js import JetStreamContext, api
+from nats.js import errors as js_errors
+from nats.js.kv import KeyValue
+
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import FastGShareError, PayloadInvalid
+
+LEASE_TTL_S = 2.0
+EVENT_MAX_AGE_S = 7 * 24 * 3600
+EVENT_MAX_BYTES = 256 << 20
+REFRESH_S = 10.0
+RETRY_S = 0.2
+WATCH_INACTIVE_S = 30.0
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+logger = logging.getLogger(__name__)
+
+BUS_FAULTS = (nats.errors.Error, js_errors.Error, TimeoutError, OSError)
+
+
+class RevisionConflict(FastGShareError):
+    """Somebody else wrote the key since it was read: fields `bucket`, `key`."""
+
+
+class StorageUnavailable(FastGShareError):
+    """JetStream did not carry out a storage call: fields `bucket`, `key`, `reason`."""
+
+
+async def ensure_storage(bus: Bus) -> None:
+    """Create the buckets, the object store and the events stream where they are missing; safe to race."""
+    jetstream = bus.jetstream
+    for bucket in (subjects.FUNCTIONS, subjects.PROFILES, subjects.PLACEMENTS, subjects.REPLICAS):
+        await jetstream.create_key_value(bucket=bucket, history=1)
+    await jetstream.create_key_value(bucket=subjects.LEASES, history=1, ttl=LEASE_TTL_S)
+    await _ensure_objects(jetstream)
+    await jetstream.add_stream(
+        name=subjects.EVENT_STREAM,
+        subjects=[subjects.EVENT_ALL],
+        max_age=EVENT_MAX_AGE_S,
+        max_bytes=EVENT_MAX_BYTES,
+        discard=api.DiscardPolicy.OLD,
+    )
+
+
+async def _ensure_objects(jetstream: JetStreamContext) -> None:
+    try:
+        await jetstream.object_store(subjects.MODELS)
+    except js_errors.BucketNotFoundError:
+        await jetstream.create_object_store(subjects.MODELS)
+
+
+class Bucket(Generic[M]):
+    """Typed access to one bucket. Every call ends within the bus's control timeout."""
+
+    def __init__(self, bus: Bus, name: str, kind: type[M]) -> None:
+        self._bus = bus
+        self._name = name
+        self._kind = kind
+        self._store: KeyValue | None = None
+
+    async def store(self) -> KeyValue:
+        """The bucket itself, looked up once."""
+        if self._store is None:
+            self._store = await self._bus.jetstream.key_value(self._name)
+        return self._store
+
+    async def get(self, key: str) -> tuple[M, int] | None:
+        """The value and its revision, or None. Raises StorageUnavailable or PayloadInvalid."""
+        try:
+            entry = await (await self.store()).get(key)
+        except js_errors.KeyNotFoundError:
+            return None
+        except BUS_FAULTS as error:
+            raise self._unavailable(key, error) from error
+        return decode(self._kind, entry.value or b""), entry.revision or 0
+
+    async def put(self, key: str, value: M) -> int:
+        """Write, whatever was there; the new revision. Raises StorageUnavailable."""
+        try:
+            return await (await self.store()).put(key, encode(value))
+        except BUS_FAULTS as error:
+            raise self._unavailable(key, error) from error
+
+    async def replace(self, key: str, value: M, revision: int) -> int:
+        """Write only if the key still stands at `revision` (0: does not exist); the new revision.
+
+        Raises:
+            RevisionConflict: it does not.
+            StorageUnavailable: JetStream did not answer.
+        """
+        store = await self.store()
+        try:
+            if revision == 0:
+                return await store.create(key, encode(value))
+            return await store.update(key, encode(value), last=revision)
+        except js_errors.KeyWrongLastSequenceError as error:
+            raise RevisionConflict(bucket=self._name, key=key) from error
+        except BUS_FAULTS as error:
+            raise self._unavailable(key, error) from error
+
+    async def delete(self, key: str) -> None:
+        """Remove; fine if it is not there. Raises StorageUnavailable."""
+        try:
+            await (await self.store()).delete(key)
+        except js_errors.KeyNotFoundError:
+            return
+        except BUS_FAULTS as error:
+            raise self._unavailable(key, error) from error
+
+    async def list(self, keys: str = ">") -> dict[str, M]:
+        """Everything under `keys` now; values that do not decode are left out and logged."""
+        try:
+            watcher = await (await self.store()).watch(keys, inactive_threshold=WATCH_INACTIVE_S)
+            found: dict[str, M] = {}
+            while (entry := await watcher.updates()) is not None:
+                value = self.read(entry)
+                if value is not None:
+                    found[entry.key] = value
+            await watcher.stop()
+        except BUS_FAULTS as error:
+            raise self._unavailable(keys, error) from error
+        return found
+
+    def read(self, entry: KeyValue.Entry) -> M | None:
+        """An entry's value; None where it was deleted or does not decode."""
+        if entry.operation in ("DEL", "PURGE") or not entry.value:
+            return None
+        try:
+            return decode(self._kind, entry.value)
+        except PayloadInvalid as error:
+            logger.warning("bucket %s key %s ignored: %s", self._name, entry.key, error)
+            return None
+
+    def _unavailable(self, key: str, error: Exception) -> StorageUnavailable:
+        reason = str(error) or type(error).__name__
+        return StorageUnavailable(bucket=self._name, key=key, reason=reason)
+
+
+class Mirror(Generic[M]):
+    """A local copy of a bucket that calls `on_change(key, value)` for each difference; None means gone."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        bucket: str,
+        kind: type[M],
+        on_change: Callable[[str, M | None], None] | None = None,
+        keys: str = ">",
+        refresh_s: float = REFRESH_S,
+    ) -> None:
+        self.values: dict[str, M] = {}
+        self._bus = bus
+        self._bucket = Bucket(bus, bucket, kind)
+        self._name = bucket
+        self._keys = keys
+        self._on_change = on_change
+        self._refresh_s = refresh_s
+        self._round = anyio.CancelScope()
+
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Follow for ever; reports started once the first listing is complete."""
+        started = False
+
+        def listed() -> None:
+            nonlocal started
+            if not started:
+                started = True
+                task_status.started()
+
+        self._bus.on_reconnect(self._rewatch)
+        try:
+            while True:
+                await self._one_round(listed)
+        finally:
+            self._bus.forget_reconnect(self._rewatch)
+
+    def _rewatch(self) -> None:
+        self._round.cancel()
+
+    async def _one_round(self, listed: Callable[[], None]) -> None:
+        watcher: KeyValue.KeyWatcher | None = None
+        jitter_s = random.uniform(0, self._refresh_s / 10)
+        try:
+            with anyio.move_on_after(self._refresh_s + jitter_s) as self._round:
+                store = await self._bucket.store()
+                watcher = await store.watch(self._keys, inactive_threshold=WATCH_INACTIVE_S)
+                await self._follow(watcher, listed)
+        except BUS_FAULTS as error:
+            logger.info("mirror of %s starts over: %s", self._name, error or type(error).__name__)
+            await anyio.sleep(RETRY_S + random.uniform(0, RETRY_S))
+        finally:
+            if watcher is not None:
+                await _stop(watcher)
+
+    async def _follow(self, watcher: KeyValue.KeyWatcher, listed: Callable[[], None]) -> None:
+        seen: set[str] = set()
+        async for entry in watcher:
+            if entry is None:
+                for key in self.values.keys() - seen:
+                    self._set(key, None)
+                listed()
+                continue
+            seen.add(entry.key)
+            self._set(entry.key, self._bucket.read(entry))
+
+    def _set(self, key: str, value: M | None) -> None:
+        if self.values.get(key) == value:
+            return
+        if value is None:
+            del self.values[key]
+        else:
+            self.values[key] = value
+        if self._on_change is not None:
+            self._on_change(key, value)
+
+
+async def _stop(watcher: KeyValue.KeyWatcher) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+        try:
+            await watcher.stop()
+        except BUS_FAULTS as error:
+            logger.debug("watch not stopped: %s", error)

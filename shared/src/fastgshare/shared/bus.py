@@ -1,0 +1,173 @@
+"""The connection every process holds: opened here, reconnecting for as long as the process lives.
+
+What nats-py does that this module works around: a slow consumer drops silently unless `error_cb` is set; a watch is
+blind after a server restart (callers hang `on_reconnect` callbacks); `drain()` loses work handed to other tasks
+(handlers unsubscribe and finish first, then the connection is flushed and closed).
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import nats
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+from fastgshare.shared import subjects
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import BusUnavailable, FastGShareError
+from fastgshare.shared.messages import Event
+
+RECONNECT_WAIT_S = 0.1
+PING_INTERVAL_S = 5
+PENDING_BYTES = 64 << 20
+SUBSCRIPTION_MESSAGES = 65_536
+SUBSCRIPTION_BYTES = 256 << 20
+CONTROL_TIMEOUT_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class BusConfig(msgspec.Struct, frozen=True):
+    """How to reach the bus: the server's URL, this connection's name, and how long the first connect may take."""
+
+    url: str = "nats://127.0.0.1:4222"
+    name: str = "fastgshare"
+    connect_timeout_s: float = 20.0
+
+
+class NoAnswer(FastGShareError):
+    """Nobody answered a request in time, or nobody listens: fields `subject`, `timeout_s`, `reason`."""
+
+
+class Bus:
+    """One NATS connection with JetStream. Made by `open_bus`."""
+
+    def __init__(self, connection: Client, jetstream: JetStreamContext, name: str) -> None:
+        self.connection = connection
+        self.jetstream = jetstream
+        self.name = name
+        self._reconnect_callbacks: list[Callable[[], None]] = []
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The largest message the server takes."""
+        return self.connection.max_payload
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server is there right now."""
+        return self.connection.is_connected
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each reconnect: what was in flight may be lost and watches are blind."""
+        self._reconnect_callbacks.append(callback)
+
+    def forget_reconnect(self, callback: Callable[[], None]) -> None:
+        """Undo `on_reconnect`."""
+        self._reconnect_callbacks.remove(callback)
+
+    def reconnected(self) -> None:
+        """Run the reconnect callbacks; called by the connection."""
+        for callback in list(self._reconnect_callbacks):
+            callback()
+
+    async def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send without waiting for anyone; buffered while disconnected."""
+        await self.connection.publish(subject, payload, reply, headers)
+
+    async def request(
+        self, subject: str, payload: bytes, timeout_s: float, headers: dict[str, str] | None = None
+    ) -> Msg:
+        """Send and await the first reply.
+
+        Raises:
+            NoAnswer: no reply within `timeout_s`, or nobody subscribes to `subject`.
+        """
+        try:
+            return await self.connection.request(subject, payload, timeout=timeout_s, headers=headers)
+        except nats_errors.NoRespondersError as error:
+            raise NoAnswer(subject=subject, timeout_s=timeout_s, reason="no_responders") from error
+        except (TimeoutError, nats_errors.Error) as error:
+            reason = "timeout" if isinstance(error, TimeoutError) else str(error)
+            raise NoAnswer(subject=subject, timeout_s=timeout_s, reason=reason) from error
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]], queue: str = ""
+    ) -> Subscription:
+        """Deliver to `callback`, one message at a time: it must not wait for anything slow."""
+        return await self.connection.subscribe(
+            subject,
+            queue=queue,
+            cb=callback,
+            pending_msgs_limit=SUBSCRIPTION_MESSAGES,
+            pending_bytes_limit=SUBSCRIPTION_BYTES,
+        )
+
+    async def tell(self, kind: str, function: str = "", text: str = "", **fields: str | int | float) -> None:
+        """Publish an event; a lost one costs nothing but a line in somebody's log."""
+        event = Event(
+            kind=kind, source=self.name, at_us=unix_us(), function=function, text=text, fields=fields
+        )
+        try:
+            await self.publish(subjects.event(kind, function), encode(event))
+        except nats_errors.Error as error:
+            logger.warning("event %s not published: %s", kind, error)
+
+
+@asynccontextmanager
+async def open_bus(config: BusConfig) -> AsyncIterator[Bus]:
+    """Connect and keep connected.
+
+    Raises:
+        BusUnavailable: no server answered within `connect_timeout_s`.
+    """
+    connection = Client()
+    bus = Bus(connection, connection.jetstream(timeout=CONTROL_TIMEOUT_S), config.name)
+    await _connect(connection, bus, config)
+    try:
+        yield bus
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+            await _close(connection)
+
+
+async def _connect(connection: Client, bus: Bus, config: BusConfig) -> None:
+    async def on_error(error: Exception) -> None:
+        logger.warning("bus %s: %s %s", config.name, type(error).__name__, error)
+
+    async def on_reconnected() -> None:
+        logger.info("bus %s: reconnected", config.name)
+        bus.reconnected()
+
+    try:
+        with anyio.fail_after(config.connect_timeout_s):
+            await connection.connect(
+                config.url,
+                name=config.name,
+                error_cb=on_error,
+                reconnected_cb=on_reconnected,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # annotated int, a float works
+                ping_interval=PING_INTERVAL_S,
+                pending_size=PENDING_BYTES,
+            )
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        raise BusUnavailable(url=config.url, reason=str(error) or "timeout") from error
+
+
+async def _close(connection: Client) -> None:
+    if connection.is_connected:
+        try:
+            await connection.flush(1)
+        except (TimeoutError, nats.errors.Error) as error:
+            logger.warning("bus closed with messages unsent: %s", error)
+    await connection.close()

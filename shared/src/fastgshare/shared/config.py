@@ -1,0 +1,53 @@
+"""Settings come from the environment, one variable a field, into a frozen struct.
+
+`FASTGSHARE_` + the field's name in capitals; a missing variable takes the default, a bad one is refused by name.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from fastgshare.shared.errors import InvalidConfig
+
+ENV_PREFIX = "FASTGSHARE_"
+
+C = TypeVar("C", bound=msgspec.Struct)
+
+
+def variable_for(field: str) -> str:
+    """The environment variable that sets `field`."""
+    return ENV_PREFIX + field.upper()
+
+
+def load_config(kind: type[C], env: Mapping[str, str]) -> C:
+    """Build `kind` from `env`.
+
+    Raises:
+        InvalidConfig: a variable's value does not fit its field's type.
+    """
+    values = {
+        field.name: env[variable_for(field.name)]
+        for field in msgspec.structs.fields(kind)
+        if variable_for(field.name) in env
+    }
+    for name, value in values.items():
+        _check_one(kind, name, value)
+    return msgspec.convert(values, kind, strict=False)
+
+
+def to_env(config: msgspec.Struct) -> dict[str, str]:
+    """The environment that `load_config` turns back into `config`; how a parent configures a child process."""
+    return {
+        variable_for(field.name): str(value)
+        for field in msgspec.structs.fields(config)
+        if (value := getattr(config, field.name)) is not None
+    }
+
+
+def _check_one(kind: type[msgspec.Struct], name: str, value: str) -> None:
+    field_type = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+    try:
+        msgspec.convert(value, field_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(setting=variable_for(name), value=value, expected=str(error)) from error

@@ -1,0 +1,96 @@
+"""What callers and workers say to each other about one request.
+
+These ride the hot path, so they are array-like: fields are known by position, new ones come last with a default.
+Deadline, trace and attempt ride in headers, so that a gateway passes the payload on untouched.
+"""
+
+import msgspec
+
+from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.ids import AttemptId, HostId, ReplicaId
+
+INFER_VERSION = 1
+
+
+class SlotRef(msgspec.Struct, frozen=True, array_like=True):
+    """A range of a shared-memory slot on one host: `size_bytes` at `offset_bytes` of the slot called `name`."""
+
+    host: HostId
+    name: str
+    offset_bytes: int
+    size_bytes: int
+
+
+class Tensor(msgspec.Struct, frozen=True, array_like=True):
+    """One tensor: OIP datatype, shape, and its little-endian C-order bytes either inline or in a slot.
+
+    `data` is bytes-like; decoded messages hold a view into the received payload. BYTES tensors hold each element
+    as a 4-byte little-endian length and its bytes.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: memoryview = memoryview(b"")
+    slot: SlotRef | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the tensor holds, wherever they lie."""
+        return self.data.nbytes if self.slot is None else self.slot.size_bytes
+
+
+class InferRequest(msgspec.Struct, frozen=True, array_like=True):
+    """One request to a function.
+
+    `outputs` names the outputs wanted (empty: all). `reply_slot` is where the worker may put large outputs.
+    """
+
+    version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...] = ()
+    reply_slot: SlotRef | None = None
+
+
+class Timing(msgspec.Struct, frozen=True, array_like=True):
+    """Where a request's time went on its worker, in microseconds, and the batch it ran in."""
+
+    queue_us: int = 0
+    token_us: int = 0
+    execute_us: int = 0
+    batch: int = 0
+    handler_us: int = 0
+
+
+class InferReply(msgspec.Struct, frozen=True, array_like=True):
+    """The one answer to a request: outputs, or an error."""
+
+    version: int
+    outputs: tuple[Tensor, ...] = ()
+    error: ErrorBody | None = None
+    replica: ReplicaId | None = None
+    attempt: AttemptId | None = None
+    timing: Timing | None = None
+
+
+class Completion(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt that a worker finished with: what the gateway needs for its books."""
+
+    attempt: AttemptId
+    ok: bool
+    timing: Timing
+    end_us: int = 0
+    code: str = ""
+
+
+class DoneNotice(msgspec.Struct, frozen=True, array_like=True):
+    """A worker's batched word to one gateway about attempts it answered straight to their callers.
+
+    `depth` is how many requests wait or run on the replica as this leaves.
+    """
+
+    version: int
+    replica: ReplicaId
+    incarnation: str
+    depth: int
+    completions: tuple[Completion, ...]

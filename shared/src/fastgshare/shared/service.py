@@ -1,0 +1,90 @@
+"""What every service's process does the same way: event loop, logging, signals, ping, and how it ends."""
+
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import anyio
+import anyio.abc
+from nats.aio.msg import Msg
+
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import FastGShareError
+from fastgshare.shared.messages import ServiceReady
+from fastgshare.shared.units import BYTES_PER_MIB
+
+EXIT_FAULT = 1
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def run_service(name: str, serve: Callable[[], Awaitable[None]], log_level: str = "INFO") -> None:
+    """Run `serve` to its end on uvloop; a fault ends the process with status 1 and one clear last line."""
+    logging.basicConfig(level=log_level, format=_LOG_FORMAT, stream=sys.stderr)
+    try:
+        anyio.run(serve, backend="asyncio", backend_options={"use_uvloop": True})
+    except KeyboardInterrupt:
+        return
+    except BaseException as error:
+        logging.getLogger(name).debug("fault", exc_info=error)
+        print(f"{name} stopped: {first_cause(error)}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_FAULT)
+
+
+def first_cause(error: BaseException) -> str:
+    """The innermost fault of an exception group, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, FastGShareError):
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+async def stop_signal() -> None:
+    """Return at the first SIGINT or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
+
+
+async def answer_pings(
+    bus: Bus,
+    service: str,
+    instance: str,
+    endpoints: Mapping[str, str],
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer `fast.ping.<service>` until cancelled; start this once the service is ready, not before."""
+
+    async def answer(msg: Msg) -> None:
+        ready = ServiceReady(
+            service=service,
+            instance=instance,
+            pid=os.getpid(),
+            endpoints=dict(endpoints),
+            rss_mib=rss_mib(),
+        )
+        await bus.publish(msg.reply, encode(ready))
+
+    subscription = await bus.subscribe(subjects.ping(service), answer)
+    try:
+        task_status.started()
+        await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            await subscription.unsubscribe()
+
+
+def rss_mib(pid: int | None = None) -> float:
+    """Resident memory of a process (default: this one) in MiB; 0 when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * resource.getpagesize() / BYTES_PER_MIB
