@@ -1,4 +1,4 @@
-"""`scripts/setup.sh` on machines that lack something: it names what brings it and never blocks its next try."""
+"""`scripts/setup.sh` on machines that lack something: it names the remedy and never blocks its next try."""
 
 import os
 import shutil
