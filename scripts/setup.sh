@@ -19,7 +19,7 @@ fail() {
 }
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-has_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
+has_venv() { "$1" -c 'import venv, ensurepip; ensurepip.version()' >/dev/null 2>&1; }
 
 # Prints the interpreter to build the environment from: new enough, and able to make one.
 # A machine may have several; one that lacks venv does not hide another that has it.
