@@ -1,0 +1,105 @@
+"""A real nats-server with JetStream for tests: killed and restarted at will, on one port and one store.
+
+The server itself picks the port at its first start and tells it in its ports file: no race for it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastgshare.shared.children import die_with_parent
+
+BINARY = Path(sys.executable).with_name("nats-server")
+MAX_PAYLOAD_BYTES = 8 << 20
+START_TIMEOUT_S = 20.0
+POLL_S = 0.005
+ANY_PORT = -1
+
+CONFIG = """
+listen: "127.0.0.1:{port}"
+max_payload: {max_payload}
+ports_file_dir: "{directory}"
+jetstream {{ store_dir: "{directory}/store" }}
+"""
+
+
+class Natsd:
+    """One server that keeps its port and its store between `kill` and `restart`. Made by `run_natsd`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = ANY_PORT
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; stays the same over restarts."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The running server's process, or None while it is down."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start and wait until it accepts connections."""
+        for stale in self._directory.glob("*.ports"):
+            stale.unlink()
+        config = self._directory / "nats.conf"
+        config.write_text(
+            CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory)
+        )
+        with (self._directory / "nats.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [BINARY, "-c", config],
+                stdout=log,
+                stderr=log,
+                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # nothing else outlives SIGKILL
+            )
+        self.port = self._wait_until_listening(self._process)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when the process is gone. Fine when it is down already."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Start again (killing first what still runs) on the same port with the same store."""
+        self.kill()
+        self.start()
+
+    def log(self) -> str:
+        """Everything the server has written."""
+        return (self._directory / "nats.log").read_text()
+
+    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> int:
+        ports = self._directory / f"{BINARY.name}_{process.pid}.ports"
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s and process.poll() is None:
+            try:
+                listening = json.loads(ports.read_text())["nats"]
+            except (FileNotFoundError, json.JSONDecodeError):  # not there, or half written
+                time.sleep(POLL_S)
+                continue
+            return urlsplit(listening[0]).port or 0
+        raise RuntimeError(f"nats-server did not start:\n{self.log()}")
+
+
+@contextmanager
+def run_natsd(directory: Path) -> Iterator[Natsd]:
+    """A running server whose files lie in `directory`."""
+    server = Natsd(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
