@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def problems_with(spec: FunctionSpec) -> list[str]:
-    """What keeps `spec` from being deployed, one sentence each: the value and what was expected. Empty: nothing."""
+    """What keeps `spec` from being deployed, a sentence each: the value and what was expected."""
     return [
         *_problems_with_name(spec.name),
         *_problems_with_model(spec.model),
@@ -40,9 +40,9 @@ def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: 
     """`wanted` with the generation it gets when it replaces `old`.
 
     The generation stands while running replicas can take the change on in place (their number, labels, the
-    sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once existed,
-    pass the bucket revision of its deletion. Each generation cost the bucket at least one revision, so that
-    number is above every generation the name ever had.
+    sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once
+    existed, pass the bucket revision of its deletion. Each generation cost the bucket at least one revision,
+    so that number is above every generation the name ever had.
     """
     if old is None:
         return replace(wanted, generation=first_generation)
