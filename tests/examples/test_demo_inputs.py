@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,30 +47,30 @@ def context(directory: Path, **model_metadata: str) -> HandlerContext:
 
 
 @pytest.fixture
-def file_type(tmp_path: Path):
+def file_type(tmp_path: Path) -> Any:
     (tmp_path / "config.min.json").write_text(json.dumps(CONFIG))
     (tmp_path / "content_types_kb.min.json").write_text(json.dumps(TYPES))
     return filetype.FileType(context(tmp_path))
 
 
-def test_a_short_file_is_padded_after_its_beginning_and_before_its_end(file_type) -> None:
+def test_a_short_file_is_padded_after_its_beginning_and_before_its_end(file_type: Any) -> None:
     row = file_type.features(b" \n import os\n")
     assert row.dtype == np.int32
     assert row.tolist() == [*b"import os\n", *[PADDING] * 6, *[PADDING] * 4, *b" \n import os"]
 
 
-def test_of_a_long_file_only_its_beginning_and_end_count(file_type) -> None:
+def test_of_a_long_file_only_its_beginning_and_end_count(file_type: Any) -> None:
     content = bytes(range(64, 96)) + bytes(1000) + bytes(range(128, 160)) + b"\n\n"
     assert file_type.features(content).tolist() == [*range(64, 80), *range(144, 160)]
 
 
-def test_white_space_beyond_a_block_hides_what_follows_it(file_type) -> None:
+def test_white_space_beyond_a_block_hides_what_follows_it(file_type: Any) -> None:
     with pytest.raises(BadInput, match="at least 8 bytes"):
         file_type.features(b" " * 64 + b"import os, sys")
 
 
 @pytest.mark.parametrize("content", [b"", b"1234567", b"\n\n   1234567"])
-def test_a_file_too_short_to_tell_is_the_callers_fault(file_type, content: bytes) -> None:
+def test_a_file_too_short_to_tell_is_the_callers_fault(file_type: Any, content: bytes) -> None:
     with pytest.raises(BadInput, match="at least 8 bytes"):
         file_type.preprocess({"file": np.array([content], dtype=object)})
 
@@ -84,7 +85,9 @@ def test_a_file_too_short_to_tell_is_the_callers_fault(file_type, content: bytes
         ([0.1, 0.1, 0.8], b"txt"),
     ],
 )
-def test_a_label_is_given_only_where_the_model_is_sure_enough(file_type, scores, label) -> None:
+def test_a_label_is_given_only_where_the_model_is_sure_enough(
+    file_type: Any, scores: list[float], label: bytes
+) -> None:
     answer = file_type.postprocess({"target_label": np.array([scores], np.float32)})
     assert answer["label"].tolist() == [label]
     assert answer["score"].tolist() == [np.float32(max(scores))]
@@ -137,7 +140,7 @@ def test_lines_of_similar_length_get_the_same_width(tmp_path: Path, width: int, 
 
 
 @pytest.mark.parametrize("shape", [(48, 100, 3), (31, 900, 3), (1, 1, 3)])
-def test_the_direction_classifier_sees_one_width_only(tmp_path: Path, shape) -> None:
+def test_the_direction_classifier_sees_one_width_only(tmp_path: Path, shape: tuple[int, ...]) -> None:
     handler = ocr.TextDirection(context(tmp_path))
     assert handler.preprocess({"image": np.zeros(shape, np.uint8)})["x"].shape == (1, 3, 48, 192)
     assert handler.postprocess({"p": np.array([[0.25, 0.75]], np.float32)})["label"].tolist() == [b"180"]
