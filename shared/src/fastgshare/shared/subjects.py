@@ -48,6 +48,14 @@ def node_status(node: NodeId) -> str:
     return f"fast.node.{node}.status"
 
 
+WORKER_HELLO_ALL = "fast.hello.*"
+
+
+def worker_hello(device: DeviceId) -> str:
+    """Device worker → gateways: it is (back) on the bus."""
+    return f"fast.hello.{device}"
+
+
 # Profiling
 PROFILE_ALL = "fast.profile.*"
 PROFILE_QUEUE = "profiler"

@@ -8,6 +8,7 @@ from fastgshare.shared.messages.fleet import (
     ReplicaState,
     ReplicaStatus,
     Signature,
+    WorkerHello,
 )
 from fastgshare.shared.messages.functions import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
 from fastgshare.shared.messages.infer import (
@@ -63,4 +64,5 @@ __all__ = [
     "SlotRef",
     "Tensor",
     "Timing",
+    "WorkerHello",
 ]

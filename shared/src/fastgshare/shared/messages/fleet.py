@@ -97,3 +97,11 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     interval_ms: int = 500
     pid: int = 0
+
+
+class WorkerHello(msgspec.Struct, frozen=True, kw_only=True):
+    """A device worker is (back) on the bus: what was sent to it before may never have arrived."""
+
+    device: DeviceId
+    incarnation: str
+    version: int = 1
