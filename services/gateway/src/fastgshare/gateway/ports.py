@@ -1,0 +1,126 @@
+"""What the gateway's front doors ask of its inside: inference by `Invoker`, management by `Functions`.
+
+Any number of doors (HTTP now, gRPC later) stand before one implementation. Tensors cross as bytes-like views;
+nothing here needs numpy. Refusals of requests are values in the reply; the faults that a management call may
+raise are listed with it.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from fastgshare.shared.ids import Digest, FunctionName
+from fastgshare.shared.messages import FunctionSpec, InferReply, InferRequest, ReplicaState, Signature
+from fastgshare.shared.tracing import TraceContext
+
+
+class FunctionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A function as this gateway sees it now.
+
+    `spec` is the newest definition; `generation` is the one that serves, 0 while none does. `signature` is that
+    of the serving generation, or of the last that served; None until a replica has loaded once. `states` counts
+    replicas by state over all generations; `reasons` say, newest first, why something is not as it should be.
+    """
+
+    spec: FunctionSpec
+    generation: int = 0
+    signature: Signature | None = None
+    ready_replicas: int = 0
+    states: dict[ReplicaState, int] = {}
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """The model version that callers see: the serving generation, or the one that is coming up."""
+        return str(self.generation or self.spec.generation)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request sent now is taken: by a ready replica, or by a cold start from an allowed zero."""
+        autoscale = self.spec.autoscale
+        may_start_cold = autoscale is not None and autoscale.min == 0
+        return self.ready_replicas > 0 or (may_start_cold and not self.reasons)
+
+
+class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Batches of one size: how many were executed and the time they took in all."""
+
+    batch_size: int
+    count: int
+    execute_us: int
+
+
+class FunctionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one function at this gateway since it started; times are sums in microseconds.
+
+    `success_us` and `fail_us` are whole requests as callers saw them; `queue_us`, `handler_us` and `execute_us`
+    are parts of the successful ones. `executions` counts batches, so a request in a batch of four adds a quarter.
+    """
+
+    success_count: int = 0
+    success_us: int = 0
+    fail_count: int = 0
+    fail_us: int = 0
+    queue_us: int = 0
+    handler_us: int = 0
+    execute_us: int = 0
+    executions: float = 0.0
+    last_inference_unix_us: int = 0
+    batches: tuple[BatchStats, ...] = ()
+
+
+class Invoker(Protocol):
+    """Carries requests to replicas and knows what is deployed."""
+
+    async def invoke(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+    ) -> InferReply:
+        """Answer `request` by `deadline_us` (wall clock, Unix microseconds); `trace` is this hop's own span.
+
+        Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way they
+        travelled. Cancelled when the caller has gone: stop waiting and free what was held.
+        """
+        ...
+
+    def describe(self, function: FunctionName) -> FunctionView | None:
+        """The function, or None when it is not known. Asked for every request: it must cost a look-up only."""
+        ...
+
+    def list(self) -> list[FunctionView]:
+        """Every known function, by name."""
+        ...
+
+    def stats(self, function: FunctionName) -> FunctionStats | None:
+        """Its counts so far; None when it is not known."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether this gateway can take requests at all: connected, and its view of the platform complete."""
+        ...
+
+
+class Functions(Protocol):
+    """Defines, scales and removes functions in the `functions` bucket, and stores their content."""
+
+    async def define(self, spec: FunctionSpec) -> FunctionSpec:
+        """Create or update; what now stands, its generation set.
+
+        Raises:
+            InvalidSpec: the definition cannot be used.
+            RevisionConflict: somebody else changed it at the same moment.
+            StorageUnavailable: JetStream did not answer.
+        """
+        ...
+
+    async def remove(self, name: FunctionName) -> bool:
+        """Delete; False when there was none. Raises StorageUnavailable."""
+        ...
+
+    async def scale(self, name: FunctionName, replicas: int) -> FunctionSpec | None:
+        """Set the number of replicas; None when there is no such function. Raises as `define`."""
+        ...
+
+    async def store(self, path: Path) -> Digest:
+        """Keep a file's content (a model, a handler's zip) under its digest. Raises StorageUnavailable."""
+        ...
