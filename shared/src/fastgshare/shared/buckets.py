@@ -1,7 +1,8 @@
 """Key-value buckets with typed values, and mirrors of them that survive the server.
 
-A mirror watches *and* lists: each round opens a fresh watch, which begins with everything there is, and then follows;
-rounds end after `refresh_s` or when the connection was lost, so a missed update lives for one round at most.
+A mirror watches *and* lists: each round opens a fresh watch, which begins with everything there is, and then
+follows; rounds end after `refresh_s` or when the connection was lost, so a missed update lives for one
+round at most.
 """
 
 import logging
@@ -92,6 +93,16 @@ class Bucket(Generic[M]):
             raise self._unavailable(key, error) from error
         return decode(self._kind, entry.value or b""), entry.revision or 0
 
+    async def deletion(self, key: str) -> int:
+        """The revision that deleted the key; 0 if it stands or never was. Raises StorageUnavailable."""
+        try:
+            await (await self.store()).get(key)
+        except js_errors.KeyNotFoundError as error:
+            return (error.entry.revision or 0) if error.entry else 0
+        except BUS_FAULTS as error:
+            raise self._unavailable(key, error) from error
+        return 0
+
     async def put(self, key: str, value: M) -> int:
         """Write, whatever was there; the new revision. Raises StorageUnavailable."""
         try:
@@ -175,9 +186,7 @@ class Mirror(Generic[M]):
         self._refresh_s = refresh_s
         self._round = anyio.CancelScope()
 
-    async def run(
-        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Follow for ever; reports started once the first listing is complete."""
         started = False
 
@@ -206,7 +215,7 @@ class Mirror(Generic[M]):
                 watcher = await store.watch(self._keys, inactive_threshold=WATCH_INACTIVE_S)
                 await self._follow(watcher, listed)
         except BUS_FAULTS as error:
-            logger.info("mirror of %s starts over: %s", self._name, error or type(error).__name__)
+            logger.info("mirror of %s starts over: %s", self._name, str(error) or type(error).__name__)
             await anyio.sleep(RETRY_S + random.uniform(0, RETRY_S))
         finally:
             if watcher is not None:

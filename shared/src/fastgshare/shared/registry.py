@@ -1,0 +1,86 @@
+"""The one way to change the `functions` bucket: checked, numbered, and safe against a second writer."""
+
+from collections.abc import Callable
+
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, RevisionConflict
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.errors import FastGShareError, InvalidSpec
+from fastgshare.shared.functions import next_spec, problems_with
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import FunctionSpec
+
+WRITE_ATTEMPTS = 8
+
+
+class FunctionUnknown(FastGShareError):
+    """No function of this name is deployed: field `function`."""
+
+
+class Registry:
+    """The deployed functions. Every call raises StorageUnavailable when JetStream does not answer."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bucket = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
+
+    async def list(self) -> dict[FunctionName, FunctionSpec]:
+        """Every function by name."""
+        return {spec.name: spec for spec in (await self._bucket.list()).values()}
+
+    async def get(self, name: FunctionName) -> FunctionSpec | None:
+        """The function as it stands."""
+        found = await self._bucket.get(name)
+        return found[0] if found else None
+
+    async def put(self, wanted: FunctionSpec) -> FunctionSpec:
+        """Deploy or replace; what now stands, with its generation.
+
+        Raises:
+            InvalidSpec: `wanted` may not stand.
+        """
+        return await self._write(wanted.name, lambda _: wanted)
+
+    async def change(
+        self, name: FunctionName, change: Callable[[FunctionSpec], FunctionSpec]
+    ) -> FunctionSpec:
+        """Replace what stands by `change` of it; what now stands. `change` may run more than once.
+
+        Raises:
+            FunctionUnknown: nothing stands under `name`.
+            InvalidSpec: the changed spec may not stand.
+        """
+
+        def changed(old: FunctionSpec | None) -> FunctionSpec:
+            if old is None:
+                raise FunctionUnknown(function=name)
+            return change(old)
+
+        return await self._write(name, changed)
+
+    async def delete(self, name: FunctionName) -> None:
+        """Remove. Raises FunctionUnknown if it is not there."""
+        if await self._bucket.get(name) is None:
+            raise FunctionUnknown(function=name)
+        await self._bucket.delete(name)
+
+    async def _write(
+        self, name: FunctionName, wanted_after: Callable[[FunctionSpec | None], FunctionSpec]
+    ) -> FunctionSpec:
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            found = await self._bucket.get(name)
+            old, revision = found or (None, 0)
+            wanted = wanted_after(old)
+            if problems := problems_with(wanted):
+                raise InvalidSpec(problems)
+            deleted_at = 0 if old else await self._bucket.deletion(name)
+            spec = next_spec(old, wanted, first_generation=max(1, deleted_at))
+            if spec == old:
+                return spec
+            try:
+                await self._bucket.replace(name, spec, revision)
+            except RevisionConflict:
+                if attempt == WRITE_ATTEMPTS:
+                    raise
+            else:
+                return spec
+        raise AssertionError("unreachable: the last attempt returns or raises")

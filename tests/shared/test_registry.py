@@ -1,0 +1,70 @@
+"""Writing the `functions` bucket on a real server."""
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from fastgshare.shared.buckets import ensure_storage
+from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.errors import InvalidSpec
+from fastgshare.shared.ids import Digest, FunctionName
+from fastgshare.shared.messages import FunctionSpec, ModelRef
+from fastgshare.shared.registry import FunctionUnknown, Registry
+from tests.natsd import Natsd
+
+NAME = FunctionName("echo")
+SPEC = FunctionSpec(name=NAME, model=ModelRef(digest=Digest("ab" * 32), size_bytes=7))
+
+
+async def test_a_name_never_gets_a_generation_twice_not_even_after_deletion(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        registry = Registry(bus)
+        generations = []
+        for _ in range(3):
+            for max_batch in (8, 1, 2, 3):
+                stands = await registry.put(replace(SPEC, max_batch=max_batch))
+                generations.append(stands.generation)
+            await registry.delete(NAME)
+        assert generations == sorted(set(generations))
+        assert generations[0] == 1
+
+
+async def test_putting_the_same_again_changes_nothing(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        registry = Registry(bus)
+        first = await registry.put(SPEC)
+        assert await registry.put(SPEC) == first
+        assert await registry.list() == {NAME: first}
+
+
+async def test_writers_at_once_lose_no_change(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        registry = Registry(bus)
+        await registry.put(SPEC)
+
+        async def label(key: str) -> None:
+            await registry.change(NAME, lambda old: replace(old, labels={**old.labels, key: "1"}))
+
+        async with anyio.create_task_group() as writers:
+            for key in "abc":
+                writers.start_soon(label, key)
+        stands = await registry.get(NAME)
+        assert stands is not None
+        assert sorted(stands.labels) == ["a", "b", "c"]
+        assert stands.generation == 1
+
+
+async def test_what_may_not_stand_is_refused_and_what_is_not_there_is_named(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        registry = Registry(bus)
+        with pytest.raises(InvalidSpec, match="slo_ms is 0"):
+            await registry.put(replace(SPEC, slo_ms=0))
+        with pytest.raises(FunctionUnknown):
+            await registry.change(NAME, lambda old: old)
+        with pytest.raises(FunctionUnknown):
+            await registry.delete(NAME)
+        assert await registry.get(NAME) is None
