@@ -1,1 +1,1 @@
-"""Pure decisions: plain data in, decisions out; no I/O, no clock, no randomness that is not passed in."""
+"""What the gateway decides: admit, route, hold, try again. Plain data in, actions out; no I/O, no clock, no chance."""

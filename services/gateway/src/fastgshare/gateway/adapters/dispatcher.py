@@ -1,0 +1,68 @@
+"""Carries out what the core decides: dispatches, refusals and demand, each one publish."""
+
+import logging
+
+import anyio
+import nats.errors
+
+from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.ids import GatewayId
+from fastgshare.shared.messages import INFER_VERSION, Demand, InferReply
+from fastgshare.shared.tracing import TRACEPARENT
+
+OUTBOX_LIMIT = 100_000
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Publishes actions. `perform` at once, `enqueue` from places that cannot wait."""
+
+    def __init__(self, bus: Bus, gateway: GatewayId) -> None:
+        self._bus = bus
+        self._gateway = gateway
+        self._send, self._receive = anyio.create_memory_object_stream[Action](OUTBOX_LIMIT)
+
+    async def perform(self, action: Action) -> None:
+        """Carry out one action; a fault of the bus costs this action only and is logged."""
+        try:
+            match action:
+                case Dispatch():
+                    await self._dispatch(action)
+                case Refuse(ticket, error):
+                    await self._bus.publish(ticket.reply, refusal(error))
+                case RaiseDemand(function, held):
+                    demand = Demand(function=function, gateway=self._gateway, held=held)
+                    await self._bus.publish(subjects.demand(function), encode(demand))
+        except nats.errors.Error as error:
+            logger.warning("%s not sent: %s", type(action).__name__, error or type(error).__name__)
+
+    def enqueue(self, actions: list[Action]) -> None:
+        """Leave actions for `run`. The core's own bounds keep this far from its limit."""
+        for action in actions:
+            self._send.send_nowait(action)
+
+    async def run(self) -> None:
+        """Carry out enqueued actions until cancelled."""
+        async for action in self._receive:
+            await self.perform(action)
+
+    async def _dispatch(self, action: Dispatch) -> None:
+        ticket = action.ticket
+        headers = {
+            subjects.DEADLINE_US: str(ticket.deadline_us),
+            subjects.ATTEMPT: ticket.attempt_id,
+            TRACEPARENT: ticket.traceparent,
+        }
+        if ticket.notice:
+            headers[subjects.GATEWAY] = self._gateway
+        await self._bus.publish(subjects.replica(action.replica), ticket.payload, ticket.reply, headers)
+
+
+def refusal(error: ErrorBody) -> bytes:
+    """An error as the answer to a request."""
+    return encode(InferReply(INFER_VERSION, error=error))

@@ -1,0 +1,112 @@
+"""Keeps the core's picture of the world current: mirrors, heartbeats, completions, ticks; and publishes its load."""
+
+import os
+
+import anyio
+import anyio.abc
+from nats.aio.msg import Msg
+
+from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.config import GatewayConfig
+from fastgshare.gateway.core.gatekeeper import Gatekeeper
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Mirror
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.ids import FunctionName, GatewayId, ReplicaId
+from fastgshare.shared.messages import (
+    DoneNotice,
+    FunctionSpec,
+    GatewayLoad,
+    NodeStatus,
+    Profile,
+    ReplicaStatus,
+    WorkerHello,
+)
+from fastgshare.shared.units import US_PER_MS, us_to_s
+
+
+class Feed:
+    """Everything that flows into the core but requests."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        gatekeeper: Gatekeeper,
+        dispatcher: Dispatcher,
+        gateway: GatewayId,
+        incarnation: str,
+        config: GatewayConfig,
+    ) -> None:
+        self._bus = bus
+        self._gatekeeper = gatekeeper
+        self._dispatcher = dispatcher
+        self._gateway = gateway
+        self._incarnation = incarnation
+        self._config = config
+
+    async def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Return once functions, profiles and replicas are known; then keep following in `tasks`."""
+        bus = self._bus
+        for mirror in (
+            Mirror(bus, subjects.FUNCTIONS, FunctionSpec, self._on_function),
+            Mirror(bus, subjects.PROFILES, Profile, self._on_profile),
+            Mirror(bus, subjects.REPLICAS, ReplicaStatus, self._on_replica),
+        ):
+            await tasks.start(mirror.run)
+        await bus.subscribe(subjects.NODE_STATUS_ALL, self._on_node)
+        await bus.subscribe(subjects.WORKER_HELLO_ALL, self._on_hello)
+        await bus.subscribe(subjects.done(self._gateway), self._on_done)
+        bus.on_reconnect(self._on_reconnect)
+        tasks.start_soon(self._tick)
+        tasks.start_soon(self._publish_load)
+
+    def _on_function(self, key: str, spec: FunctionSpec | None) -> None:
+        if spec is not None:
+            self._gatekeeper.function_defined(spec)
+        else:
+            self._dispatcher.enqueue(self._gatekeeper.function_removed(FunctionName(key)))
+
+    def _on_profile(self, _key: str, profile: Profile | None) -> None:
+        if profile is not None:
+            self._gatekeeper.profile_known(profile)
+
+    def _on_replica(self, key: str, status: ReplicaStatus | None) -> None:
+        now_us = unix_us()
+        if status is not None:
+            actions = self._gatekeeper.replica_reported(status, now_us)
+        else:
+            actions = self._gatekeeper.replica_removed(ReplicaId(key.partition(".")[2]), now_us)
+        self._dispatcher.enqueue(actions)
+
+    async def _on_node(self, msg: Msg) -> None:
+        self._gatekeeper.node_seen(decode(NodeStatus, msg.data).node, unix_us())
+
+    async def _on_hello(self, msg: Msg) -> None:
+        hello = decode(WorkerHello, msg.data)
+        self._dispatcher.enqueue(self._gatekeeper.worker_reconnected(hello.device, unix_us()))
+
+    async def _on_done(self, msg: Msg) -> None:
+        self._gatekeeper.completed(decode(DoneNotice, msg.data), unix_us())
+
+    def _on_reconnect(self) -> None:
+        self._dispatcher.enqueue(self._gatekeeper.reconnected(unix_us()))
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(us_to_s(self._config.tick_interval_ms * US_PER_MS))
+            self._dispatcher.enqueue(self._gatekeeper.tick(unix_us(), self._bus.is_connected))
+
+    async def _publish_load(self) -> None:
+        while True:
+            load = GatewayLoad(
+                gateway=self._gateway,
+                incarnation=self._incarnation,
+                at_us=unix_us(),
+                functions=self._gatekeeper.loads(),
+                pid=os.getpid(),
+            )
+            if self._bus.is_connected:
+                await self._bus.publish(subjects.load(self._gateway), encode(load))
+            await anyio.sleep(us_to_s(self._config.load_interval_ms * US_PER_MS))

@@ -1,0 +1,178 @@
+"""Requests whose answers come back through this gateway: HTTP callers, and JSON over NATS.
+
+One wildcard inbox, one future a request. Large tensors travel to workers on this host through shared memory.
+"""
+
+import asyncio
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.adapters.views import Views
+from fastgshare.gateway.core.gatekeeper import Gatekeeper
+from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
+from fastgshare.shared.ids import FunctionName, HostId, new_incarnation, new_request_id
+from fastgshare.shared.messages import (
+    INFER_VERSION,
+    Completion,
+    InferReply,
+    InferRequest,
+    Timing,
+)
+from fastgshare.shared.slots import SlotPool
+from fastgshare.shared.slotted import into_slot, inline_bytes, may_reuse, out_of_slot, wants_slot
+from fastgshare.shared.tracing import TraceContext
+from fastgshare.shared.units import US_PER_MS, us_to_s
+
+HEADER_ROOM_BYTES = 4096
+
+
+
+class AnswerInbox:
+    """Awaits answers by request id on one subscription."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._prefix = f"_INBOX.gateway-{new_incarnation()}"
+        self._waiting: dict[str, asyncio.Future[InferReply]] = {}
+
+    async def open(self) -> Subscription:
+        """Subscribe; call once."""
+        return await self._bus.subscribe(f"{self._prefix}.*", self._on_answer)
+
+    def expect(self, request_id: str) -> tuple[str, "asyncio.Future[InferReply]"]:
+        """The reply subject for a request, and the future of its answer."""
+        future: asyncio.Future[InferReply] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = future
+        return f"{self._prefix}.{request_id}", future
+
+    def forget(self, request_id: str) -> None:
+        """Nobody waits for this answer any more."""
+        self._waiting.pop(request_id, None)
+
+    async def _on_answer(self, msg: Msg) -> None:
+        future = self._waiting.pop(msg.subject.rpartition(".")[2], None)
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(decode(InferReply, msg.data))
+        except PayloadInvalid as error:
+            future.set_result(_refused(ErrorCode.INTERNAL, f"unreadable answer: {error}"))
+
+
+class BusInvoker(Views):
+    """The `Invoker` port: invokes functions and tells about them; expected outcomes are values in the reply."""
+
+    def __init__(
+        self, bus: Bus, gatekeeper: Gatekeeper, dispatcher: Dispatcher, inbox: AnswerInbox, host: HostId
+    ) -> None:
+        super().__init__(gatekeeper)
+        self._bus = bus
+        self._gatekeeper = gatekeeper
+        self._dispatcher = dispatcher
+        self._inbox = inbox
+        self._slots = SlotPool(host)
+        self._reply_room: dict[FunctionName, int] = {}
+
+    async def invoke(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+    ) -> InferReply:
+        """One request to its answer, refusal or deadline. Never raises for an expected outcome."""
+        if wants_slot(request) and self._all_local(function):
+            return await self._invoke_slotted(function, request, deadline_us, trace)
+        limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        if inline_bytes(request) > limit:
+            message = f"{inline_bytes(request)} bytes of tensors, the limit between hosts is {limit}"
+            return _refused(ErrorCode.TOO_LARGE, message)
+        return await self._send(function, request, request, deadline_us, trace, None)
+
+    def is_ready(self) -> bool:
+        """Whether requests can be taken; this exists only once the mirrors are complete."""
+        return self._bus.is_connected
+
+    def close(self) -> None:
+        """Unlink the shared memory."""
+        self._slots.close()
+
+    async def _invoke_slotted(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+    ) -> InferReply:
+        room = max(inline_bytes(request), self._reply_room.get(function, 0))
+        placed = into_slot(request, self._slots, room)
+        if placed is None:
+            return _refused(ErrorCode.OVERLOADED, "the gateway's shared memory is full", 100)
+        slotted, slot = placed
+        reusable = False
+        try:
+            reply = await self._send(function, request, slotted, deadline_us, trace, self._slots.host)
+            reusable = may_reuse(reply)
+            reply = out_of_slot(reply, slot)
+        finally:
+            (self._slots.give_back if reusable else self._slots.abandon)(slot)
+        reply_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
+        self._reply_room[function] = max(reply_bytes, self._reply_room.get(function, 0))
+        return reply
+
+    async def _send(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        sent: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        host: HostId | None,
+    ) -> InferReply:
+        now_us = unix_us()
+        request_id = new_request_id()
+        reply_to, future = self._inbox.expect(request_id)
+        ticket = Ticket(
+            request_id=request_id,
+            function=function,
+            payload=encode(sent),
+            reply=reply_to,
+            deadline_us=deadline_us,
+            traceparent=trace.header(),
+            arrived_us=now_us,
+            notice=False,
+            host=host,
+        )
+        try:
+            action = self._gatekeeper.admit(ticket, request, now_us)
+            if isinstance(action, Refuse):
+                return InferReply(INFER_VERSION, error=action.error)
+            return await self._await_answer(ticket, action, future)
+        finally:
+            self._inbox.forget(request_id)
+            self._gatekeeper.gave_up(request_id)
+
+    async def _await_answer(
+        self, ticket: Ticket, action: Action | None, future: "asyncio.Future[InferReply]"
+    ) -> InferReply:
+        if action is not None:
+            await self._dispatcher.perform(action)
+        left_s = us_to_s(max(ticket.deadline_us - unix_us(), 0))
+        try:
+            async with asyncio.timeout(left_s):
+                reply = await future
+        except TimeoutError:
+            message = f"no answer within {(ticket.deadline_us - ticket.arrived_us) / US_PER_MS:.0f} ms"
+            return _refused(ErrorCode.DEADLINE_EXCEEDED, message)
+        if reply.attempt is not None:
+            timing = reply.timing or Timing()
+            self._gatekeeper.answered(Completion(reply.attempt, reply.error is None, timing), unix_us())
+        return reply
+
+    def _all_local(self, function: FunctionName) -> bool:
+        ready = self._gatekeeper.fleet.ready(function)
+        return bool(ready) and all(target.status.host == self._slots.host for target in ready)
+
+
+def _refused(code: ErrorCode, message: str, retry_after_ms: int = 0) -> InferReply:
+    return InferReply(INFER_VERSION, error=ErrorBody(code, message, retry_after_ms))
+
+

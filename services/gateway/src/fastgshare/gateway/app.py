@@ -1,0 +1,59 @@
+"""Wires one gateway: bus, core, the way requests come in, the way the world comes in, HTTP."""
+
+from contextlib import AsyncExitStack
+
+import anyio
+
+from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.adapters.feed import Feed
+from fastgshare.gateway.adapters.functions import BucketFunctions
+from fastgshare.gateway.adapters.ingress import Ingress
+from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.config import GatewayConfig
+from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
+from fastgshare.gateway.http import build_app, serve_http
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import ensure_storage
+from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.ids import GatewayId, new_incarnation
+from fastgshare.shared.service import answer_pings, stop_signal
+from fastgshare.shared.slots import host_id
+
+SERVICE = "gateway"
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
+    gateway = GatewayId(config.instance)
+    async with AsyncExitStack() as stack:
+        data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
+        control = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, gateway)))
+        await ensure_storage(control)
+        gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica))
+        dispatcher = Dispatcher(data, gateway)
+        inbox = AnswerInbox(data)
+        await inbox.open()
+        invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, host_id())
+        stack.callback(invoker.close)
+        async with anyio.create_task_group() as work:
+            work.start_soon(dispatcher.run)
+            feed = Feed(control, gatekeeper, dispatcher, gateway, new_incarnation(), config)
+            await feed.start(work)
+            app = build_app(invoker, BucketFunctions(control), config)
+            port = await work.start(serve_http, app, config.http_host, config.http_port)
+            ingress = Ingress(data, gatekeeper, dispatcher, invoker, config, work)
+            requests = await data.subscribe(
+                subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
+            )
+            url = f"http://{config.http_host}:{port}"
+            await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
+            await stop_signal()
+            await requests.unsubscribe()
+            await _finish(gatekeeper, config.drain_s)
+            work.cancel_scope.cancel()
+
+
+async def _finish(gatekeeper: Gatekeeper, drain_s: float) -> None:
+    with anyio.move_on_after(drain_s):
+        while gatekeeper.in_flight:
+            await anyio.sleep(0.01)

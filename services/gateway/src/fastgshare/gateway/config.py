@@ -1,0 +1,22 @@
+"""The gateway's settings, from `FASTGSHARE_<FIELD>`."""
+
+import msgspec
+
+
+class GatewayConfig(msgspec.Struct, frozen=True):
+    """Settings of one gateway. Times in the unit that their name ends in."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    instance: str = "gateway-0"
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    default_timeout_ms: int = 10_000
+    max_timeout_ms: int = 600_000
+    max_body_mib: int = 64
+    held_per_function: int = 256
+    rows_per_replica: int = 2048
+    concurrent_json: int = 256
+    load_interval_ms: int = 500
+    tick_interval_ms: int = 50
+    drain_s: float = 5.0
+    log_level: str = "INFO"

@@ -1,0 +1,133 @@
+"""The replicas a gateway may send to, and the choice among them: the one expected to finish first."""
+
+from fastgshare.shared.ids import FunctionName, HostId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
+from fastgshare.gateway.core.estimate import Estimate
+from fastgshare.gateway.core.tickets import Ticket
+
+NODE_SILENT_US = 2_500_000
+
+
+class Target:
+    """One replica as this gateway knows it: its status and what this gateway has outstanding there."""
+
+    __slots__ = ("depth", "estimate", "outstanding", "outstanding_rows", "status")
+
+    def __init__(self, status: ReplicaStatus) -> None:
+        self.status = status
+        self.estimate = Estimate()
+        self.outstanding: dict[RequestId, Ticket] = {}
+        self.outstanding_rows = 0
+        self.depth = 0
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows ahead of a new request: ours, or what the replica last reported when others send there too."""
+        return max(self.outstanding_rows, self.depth)
+
+    def add(self, ticket: Ticket) -> None:
+        self.outstanding[ticket.request_id] = ticket
+        self.outstanding_rows += ticket.rows
+
+    def remove(self, ticket: Ticket) -> None:
+        if self.outstanding.pop(ticket.request_id, None) is not None:
+            self.outstanding_rows -= ticket.rows
+
+
+class Fleet:
+    """All known replicas by function, with node liveness."""
+
+    def __init__(self) -> None:
+        self.targets: dict[ReplicaId, Target] = {}
+        self._ready: dict[FunctionName, list[Target]] = {}
+        self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
+        self._node_seen_us: dict[NodeId, int] = {}
+
+    def update(self, status: ReplicaStatus) -> Target | None:
+        """Take a replica's new status. Returns its former self when what was outstanding there is lost."""
+        old = self.targets.get(status.replica)
+        same_life = old is not None and old.status.incarnation == status.incarnation
+        if old is not None and same_life and status.state is not ReplicaState.FAILED:
+            old.status = status
+            self._refresh(status.function)
+            return None
+        target = Target(status)
+        self.targets[status.replica] = target
+        self._by_function.setdefault(status.function, {})[status.replica] = target
+        self._refresh(status.function)
+        return old
+
+    def remove(self, replica: ReplicaId) -> Target | None:
+        """Forget a replica; its former self, with what was outstanding there."""
+        target = self.targets.pop(replica, None)
+        if target is not None:
+            function = target.status.function
+            del self._by_function[function][replica]
+            self._refresh(function)
+        return target
+
+    def of(self, function: FunctionName) -> list[Target]:
+        """Every replica of a function, in whatever state."""
+        return list(self._by_function.get(function, {}).values())
+
+    def ready(self, function: FunctionName) -> list[Target]:
+        """The replicas that requests may go to."""
+        return self._ready.get(function, [])
+
+    def learn_profile(self, profile: Profile) -> None:
+        """Give a table to every replica that runs its model on its kind of device."""
+        for target in self.targets.values():
+            status = target.status
+            if (status.model_digest, status.device_kind) == (profile.model_digest, profile.device_kind):
+                target.estimate.learn_profile(profile, status.max_batch)
+
+    def node_seen(self, node: NodeId, now_us: int) -> None:
+        """A heartbeat arrived."""
+        silent = now_us - self._node_seen_us.get(node, 0) > NODE_SILENT_US
+        self._node_seen_us[node] = now_us
+        if silent:
+            self._refresh_all()
+
+    def all_seen(self, now_us: int) -> None:
+        """Start the patience anew for every node: after a reconnect silence says nothing."""
+        for node in self._node_seen_us:
+            self._node_seen_us[node] = now_us
+
+    def silent_targets(self, now_us: int) -> list[Target]:
+        """Replicas with something outstanding whose node has not been heard for too long."""
+        silent = {node for node, seen in self._node_seen_us.items() if now_us - seen > NODE_SILENT_US}
+        if not silent:
+            return []
+        for node in silent:
+            self._node_seen_us[node] = 0
+        self._refresh_all()
+        return [t for t in self.targets.values() if t.status.node in silent and t.outstanding]
+
+    def choose(self, function: FunctionName, host: HostId | None, rows: int) -> Target | None:
+        """The ready replica expected to finish `rows` more rows first, on `host` if given."""
+        candidates = self._ready.get(function)
+        if not candidates:
+            return None
+        if len(candidates) == 1 and host is None:
+            return candidates[0]
+        best: Target | None = None
+        best_rank = (0, 0)
+        for target in candidates:
+            if host is not None and target.status.host != host:
+                continue
+            waiting = target.waiting_rows
+            rank = (target.estimate.finish_us(waiting, rows), waiting)
+            if best is None or rank < best_rank:
+                best, best_rank = target, rank
+        return best
+
+    def _refresh(self, function: FunctionName) -> None:
+        self._ready[function] = [
+            target
+            for target in self._by_function.get(function, {}).values()
+            if target.status.state is ReplicaState.READY and self._node_seen_us.get(target.status.node, 1) > 0
+        ]
+
+    def _refresh_all(self) -> None:
+        for function in self._by_function:
+            self._refresh(function)

@@ -1,0 +1,374 @@
+"""The gateway's decisions over one request's life.
+
+admit → dispatch | hold | refuse; completed or answered → done; replica lost, or the bus came back → dispatch again;
+deadline passed → the caller is told. Every queue is bounded. Time is an argument in Unix microseconds.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastgshare.gateway.core.fleet import Fleet, Target
+from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, RaiseDemand, Refuse, Ticket
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
+from fastgshare.shared.messages import (
+    Completion,
+    DoneNotice,
+    FunctionLoad,
+    FunctionSpec,
+    InferRequest,
+    Profile,
+    ReplicaState,
+    ReplicaStatus,
+    Signature,
+    Timing,
+)
+from fastgshare.shared.tensors import problem_with_inputs
+from fastgshare.shared.units import US_PER_MS
+
+MAX_ATTEMPTS = 4
+FORGET_AFTER_US = 1_000_000
+DEMAND_INTERVAL_US = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the gateway's queues: requests held per function, rows outstanding per replica."""
+
+    held_per_function: int = 256
+    rows_per_replica: int = 2048
+
+
+class Gatekeeper:
+    """Everything one gateway knows, and what it decides from it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.fleet = Fleet()
+        self.functions: dict[FunctionName, FunctionSpec] = {}
+        self.counters: dict[FunctionName, Counters] = {}
+        self._limits = limits
+        self._profiles: dict[tuple[str, str], Profile] = {}
+        self._tickets: dict[RequestId, Ticket] = {}
+        self._held: dict[FunctionName, deque[Ticket]] = {}
+        self._demanded_us: dict[FunctionName, int] = {}
+
+    # What the world tells
+
+    def function_defined(self, spec: FunctionSpec) -> None:
+        self.functions[spec.name] = spec
+
+    def function_removed(self, function: FunctionName) -> list[Action]:
+        self.functions.pop(function, None)
+        held = self._held.pop(function, deque())
+        return [self._refuse(ticket, _unknown(function)) for ticket in held]
+
+    def profile_known(self, profile: Profile) -> None:
+        self._profiles[profile.model_digest, profile.device_kind] = profile
+        self.fleet.learn_profile(profile)
+
+    def replica_reported(self, status: ReplicaStatus, now_us: int) -> list[Action]:
+        """A replica changed: what was lost with it goes elsewhere, what was held may go to it."""
+        lost = self.fleet.update(status)
+        profile = self._profiles.get((status.model_digest, status.device_kind))
+        self.fleet.targets[status.replica].estimate.learn_profile(profile, status.max_batch)
+        actions = self._again(lost, now_us) if lost is not None else []
+        return actions + self._release_held(status.function, now_us)
+
+    def replica_removed(self, replica: ReplicaId, now_us: int) -> list[Action]:
+        lost = self.fleet.remove(replica)
+        return self._again(lost, now_us) if lost is not None else []
+
+    def node_seen(self, node: NodeId, now_us: int) -> None:
+        self.fleet.node_seen(node, now_us)
+
+    def reconnected(self, now_us: int) -> list[Action]:
+        """The bus was away: anything in flight may be lost in either direction."""
+        self.fleet.all_seen(now_us)
+        return [action for target in self.fleet.targets.values() for action in self._again(target, now_us)]
+
+    def worker_reconnected(self, device: DeviceId, now_us: int) -> list[Action]:
+        """A device's worker is back on the bus; what was sent to it while it was away never arrived."""
+        targets = [t for t in self.fleet.targets.values() if t.status.device == device]
+        return [action for target in targets for action in self._again(target, now_us)]
+
+    # A request's life
+
+    def admit(self, ticket: Ticket, request: InferRequest, now_us: int) -> Action | None:
+        """Decide on an arriving request; None: it is held, or it is already here."""
+        function = ticket.function
+        if function not in self.functions:
+            return Refuse(ticket, _unknown(function))
+        if ticket.request_id in self._tickets:
+            return None
+        counters = self._count_arrival(function, now_us)
+        if ticket.deadline_us <= now_us:
+            counters.refused += 1
+            counters.late += 1
+            return Refuse(ticket, _too_late(now_us - ticket.deadline_us))
+        signature = self.signature(function)
+        if signature is not None:
+            problem = self._problem(request, function, signature)
+            if problem is not None:
+                return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
+            ticket.rows = _rows(request, signature)
+        return self._place(ticket, now_us)
+
+    def completed(self, notice: DoneNotice, now_us: int) -> None:
+        """A worker finished with some attempts and answered their callers."""
+        target = self.fleet.targets.get(notice.replica)
+        if target is not None and target.status.incarnation == notice.incarnation:
+            target.depth = notice.depth
+        for completion in notice.completions:
+            self._finish(completion, completion.end_us or now_us)
+
+    def answered(self, completion: Completion, now_us: int) -> None:
+        """An answer came through this gateway: the same books as for a notice."""
+        self._finish(completion, now_us)
+
+    def gave_up(self, request_id: RequestId) -> None:
+        """The caller left, or its deadline passed while this gateway awaited the answer."""
+        ticket = self._tickets.pop(request_id, None)
+        if ticket is not None:
+            self._detach(ticket)
+            self.counters[ticket.function].failed += 1
+
+    def tick(self, now_us: int, connected: bool) -> list[Action]:
+        """Periodic: silent nodes, passed deadlines, demand that still stands."""
+        actions: list[Action] = []
+        if connected:
+            for target in self.fleet.silent_targets(now_us):
+                actions += self._again(target, now_us)
+        for function, held in self._held.items():
+            while held and held[0].deadline_us <= now_us:
+                actions.append(self._refuse(held.popleft(), _too_late(0)))
+            actions += self._release_held(function, now_us)
+            if held:
+                actions += self._demand(function, now_us)
+        self._forget_overdue(now_us)
+        return actions
+
+    # What others ask
+
+    def signature(self, function: FunctionName) -> Signature | None:
+        """What the function takes and gives, from its newest ready replica."""
+        ready = self.fleet.ready(function)
+        if not ready:
+            return None
+        return max(ready, key=lambda target: target.status.generation).status.signature
+
+    def loads(self) -> dict[FunctionName, FunctionLoad]:
+        """Per function, what the scheduler needs."""
+        outstanding: dict[FunctionName, int] = {}
+        for target in self.fleet.targets.values():
+            function = target.status.function
+            outstanding[function] = outstanding.get(function, 0) + len(target.outstanding)
+        return {
+            function: FunctionLoad(
+                arrived=c.arrived,
+                answered=c.answered,
+                refused=c.refused,
+                failed=c.failed,
+                late=c.late,
+                retried=c.retried,
+                outstanding=outstanding.get(function, 0),
+                held=len(self._held.get(function, ())),
+                execute_us=c.execute_us,
+                executions=c.executions,
+                queue_us=c.queue_us,
+            )
+            for function, c in self.counters.items()
+        }
+
+    @property
+    def in_flight(self) -> int:
+        """Requests neither answered nor refused yet."""
+        return len(self._tickets)
+
+    # How
+
+    def _count_arrival(self, function: FunctionName, now_us: int) -> Counters:
+        counters = self.counters.get(function)
+        if counters is None:
+            counters = self.counters[function] = Counters()
+        counters.arrived += 1
+        counters.last_us = now_us
+        return counters
+
+    def _problem(self, request: InferRequest, function: FunctionName, signature: Signature) -> str | None:
+        max_batch = self.functions[function].max_batch if signature.batched else 0
+        return problem_with_inputs(request.inputs, signature.inputs, max_batch)
+
+    def _place(self, ticket: Ticket, now_us: int) -> Action | None:
+        """Dispatch, hold, or refuse a ticket that is not anywhere yet."""
+        target = self.fleet.choose(ticket.function, ticket.host, ticket.rows)
+        if target is None:
+            return self._no_target(ticket, now_us)
+        finish_us = target.estimate.finish_us(target.waiting_rows, ticket.rows)
+        late_us = now_us + finish_us - ticket.deadline_us
+        if late_us > 0:
+            message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
+            return self._refuse(ticket, ErrorBody(ErrorCode.OVERLOADED, message, _retry_ms(late_us)))
+        if target.waiting_rows + ticket.rows > self._limits.rows_per_replica:
+            message = f"function '{ticket.function}' has {target.waiting_rows} rows waiting, the limit"
+            return self._refuse(ticket, ErrorBody(ErrorCode.OVERLOADED, message, _retry_ms(finish_us)))
+        return self._dispatch(ticket, target, finish_us, now_us)
+
+    def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
+        ticket.attempts += 1
+        ticket.replica = target.status.replica
+        ticket.dispatched_us = now_us
+        ticket.predicted_us = finish_us
+        self._tickets[ticket.request_id] = ticket
+        target.add(ticket)
+        return Dispatch(ticket, target.status.replica)
+
+    def _no_target(self, ticket: Ticket, now_us: int) -> Action | None:
+        function = ticket.function
+        if ticket.host is not None and self.fleet.ready(function):
+            message = f"no replica of '{function}' shares memory with host {ticket.host}: send the tensors inline"
+            return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message))
+        failure = self._failure(function)
+        if failure is not None:
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000))
+        held = self._held.setdefault(function, deque())
+        if len(held) >= self._limits.held_per_function:
+            message = f"function '{function}' has no ready replica and {len(held)} requests wait for one, the limit"
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
+        self._tickets[ticket.request_id] = ticket
+        ticket.replica = None
+        held.append(ticket)
+        demand = self._demand(function, now_us)
+        return demand[0] if demand else None
+
+    def _failure(self, function: FunctionName) -> str | None:
+        """Why waiting for a replica is hopeless: the newest generation failed and nothing else is coming up."""
+        targets = self.fleet.of(function)
+        failed = [t.status for t in targets if t.status.state is ReplicaState.FAILED and not t.status.transient]
+        if not failed or len(failed) < len(targets):
+            return None
+        newest = max(failed, key=lambda status: status.generation)
+        if newest.generation < self.functions[function].generation:
+            return None
+        return f"function '{function}' failed to start: {newest.reason}"
+
+    def _again(self, lost: Target, now_us: int) -> list[Action]:
+        """What was outstanding on `lost` tries elsewhere, or the same place in its next life."""
+        tickets = list(lost.outstanding.values())
+        lost.outstanding.clear()
+        lost.outstanding_rows = 0
+        actions: list[Action] = []
+        for ticket in tickets:
+            self._tickets.pop(ticket.request_id, None)
+            counters = self.counters[ticket.function]
+            counters.retried += 1
+            action: Action | None
+            if ticket.attempts >= MAX_ATTEMPTS:
+                message = f"lost {ticket.attempts} times with its replica"
+                action = self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
+            elif ticket.deadline_us <= now_us:
+                action = self._refuse(ticket, _too_late(now_us - ticket.deadline_us))
+            elif ticket.function not in self.functions:
+                action = self._refuse(ticket, _unknown(ticket.function))
+            else:
+                action = self._place(ticket, now_us)
+            if action is not None:
+                actions.append(action)
+        return actions
+
+    def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
+        held = self._held.get(function)
+        if not held or not (self.fleet.ready(function) or self._failure(function)):
+            return []
+        waiting, self._held[function] = list(held), deque()
+        actions: list[Action] = []
+        for ticket in waiting:
+            self._tickets.pop(ticket.request_id, None)
+            action = self._place(ticket, now_us)
+            if action is not None:
+                actions.append(action)
+        return actions
+
+    def _demand(self, function: FunctionName, now_us: int) -> list[Action]:
+        if now_us - self._demanded_us.get(function, 0) < DEMAND_INTERVAL_US:
+            return []
+        self._demanded_us[function] = now_us
+        return [RaiseDemand(function, len(self._held[function]))]
+
+    def _refuse(self, ticket: Ticket, error: ErrorBody) -> Refuse:
+        self._tickets.pop(ticket.request_id, None)
+        counters = self.counters.setdefault(ticket.function, Counters())
+        counters.refused += 1
+        counters.late += error.code is ErrorCode.DEADLINE_EXCEEDED
+        return Refuse(ticket, error)
+
+    def _finish(self, completion: Completion, end_us: int) -> None:
+        ticket = self._tickets.get(request_of(completion.attempt))
+        if ticket is None:
+            return
+        del self._tickets[ticket.request_id]
+        target = self._detach(ticket)
+        counters = self.counters[ticket.function]
+        elapsed_us = max(end_us - ticket.arrived_us, 0)
+        counters.late += end_us > ticket.deadline_us
+        if not completion.ok:
+            counters.failed += 1
+            counters.fail_us += elapsed_us
+            return
+        timing = completion.timing
+        counters.answered += 1
+        counters.success_us += elapsed_us
+        counters.queue_us += timing.queue_us + timing.token_us
+        counters.handler_us += timing.handler_us
+        counters.count_batch(timing.batch, timing.execute_us)
+        if target is not None and completion.attempt == ticket.attempt_id:
+            _learn(target, ticket, timing, end_us)
+
+    def _detach(self, ticket: Ticket) -> Target | None:
+        if ticket.replica is None:
+            held = self._held.get(ticket.function)
+            if held is not None and ticket in held:
+                held.remove(ticket)
+            return None
+        target = self.fleet.targets.get(ticket.replica)
+        if target is not None:
+            target.remove(ticket)
+        return target
+
+    def _forget_overdue(self, now_us: int) -> None:
+        """Drop what nobody will report any more: its caller's deadline has long passed."""
+        overdue = [t for t in self._tickets.values() if t.deadline_us + FORGET_AFTER_US < now_us]
+        for ticket in overdue:
+            del self._tickets[ticket.request_id]
+            self._detach(ticket)
+            self.counters[ticket.function].failed += 1
+
+
+def request_of(attempt: AttemptId) -> RequestId:
+    """The request an attempt belongs to."""
+    return RequestId(attempt.rpartition(".")[0])
+
+
+def _learn(target: Target, ticket: Ticket, timing: Timing, end_us: int) -> None:
+    target.estimate.learn_run(timing.execute_us, timing.batch)
+    target.estimate.learn_outcome(ticket.predicted_us, end_us - ticket.dispatched_us)
+
+
+def _rows(request: InferRequest, signature: Signature) -> int:
+    if not signature.batched or not request.inputs or not request.inputs[0].shape:
+        return 1
+    return request.inputs[0].shape[0]
+
+
+def _unknown(function: FunctionName) -> ErrorBody:
+    return ErrorBody(ErrorCode.NOT_FOUND, f"no function '{function}'")
+
+
+def _too_late(by_us: int) -> ErrorBody:
+    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed {by_us / US_PER_MS:.0f} ms ago")
+
+
+def _retry_ms(wait_us: int) -> int:
+    return max(1, wait_us // US_PER_MS)
+
+

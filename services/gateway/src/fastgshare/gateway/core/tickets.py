@@ -1,0 +1,91 @@
+"""A request inside the gateway, and what the core tells the adapters to do with it."""
+
+from dataclasses import dataclass, field
+
+from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.ids import AttemptId, FunctionName, HostId, ReplicaId, RequestId
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One request from arrival to its last word. The payload is kept until then, to dispatch it again.
+
+    `reply` is the subject its answer goes to; `notice` tells that the answer bypasses this gateway, so that the
+    worker must report the completion. `host` binds a request whose tensors lie in that host's shared memory.
+    """
+
+    request_id: RequestId
+    function: FunctionName
+    payload: bytes
+    reply: str
+    deadline_us: int
+    traceparent: str
+    arrived_us: int
+    rows: int = 1
+    notice: bool = True
+    host: HostId | None = None
+    attempts: int = 0
+    replica: ReplicaId | None = None
+    dispatched_us: int = 0
+    predicted_us: int = 0
+
+    @property
+    def attempt_id(self) -> AttemptId:
+        """The id of the latest attempt; an attempt runs at most once."""
+        return AttemptId(f"{self.request_id}.{self.attempts}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send the ticket's payload to this replica."""
+
+    ticket: Ticket
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the ticket's caller with this error."""
+
+    ticket: Ticket
+    error: ErrorBody
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseDemand:
+    """Ask the scheduler for a replica: `held` requests wait."""
+
+    function: FunctionName
+    held: int
+
+
+Action = Dispatch | Refuse | RaiseDemand
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to one function's requests at this gateway since it started; times in microseconds."""
+
+    arrived: int = 0
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+    late: int = 0
+    retried: int = 0
+    execute_us: int = 0
+    executions: float = 0.0
+    queue_us: int = 0
+    success_us: int = 0
+    fail_us: int = 0
+    handler_us: int = 0
+    batches: dict[int, list[float]] = field(default_factory=dict)
+    last_us: int = 0
+
+    def count_batch(self, batch: int, execute_us: int) -> None:
+        """One request's share of a batch of `batch` that took `execute_us`."""
+        share = 1 / max(batch, 1)
+        self.executions += share
+        self.execute_us += execute_us
+        row = self.batches.setdefault(batch, [0.0, 0.0])
+        row[0] += share
+        row[1] += execute_us * share
