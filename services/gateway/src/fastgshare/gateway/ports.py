@@ -18,9 +18,9 @@ from fastgshare.shared.tracing import TraceContext
 class FunctionView(msgspec.Struct, frozen=True, kw_only=True):
     """A function as this gateway sees it now.
 
-    `spec` is the newest definition; `generation` is the one that serves, 0 while none does. `signature` is that
-    of the serving generation, or of the last that served; None until a replica has loaded once. `states` counts
-    replicas by state over all generations; `reasons` say, newest first, why something is not as it should be.
+    `spec` is the newest definition; `generation` is the one that serves, 0 while none does. `signature` is
+    that of the serving generation, or of the last that served; None until a replica has loaded once. `states`
+    counts replicas by state over all generations; `reasons` say, newest first, what is not as it should be.
     """
 
     spec: FunctionSpec
@@ -37,7 +37,7 @@ class FunctionView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request sent now is taken: by a ready replica, or by a cold start from an allowed zero."""
+        """Whether a request is taken now: by a ready replica, or by a cold start where zero is allowed."""
         autoscale = self.spec.autoscale
         may_start_cold = autoscale is not None and autoscale.min == 0
         return self.ready_replicas > 0 or (may_start_cold and not self.reasons)
@@ -54,8 +54,9 @@ class BatchStats(msgspec.Struct, frozen=True, kw_only=True):
 class FunctionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one function at this gateway since it started; times are sums in microseconds.
 
-    `success_us` and `fail_us` are whole requests as callers saw them; `queue_us`, `handler_us` and `execute_us`
-    are parts of the successful ones. `executions` counts batches, so a request in a batch of four adds a quarter.
+    `success_us` and `fail_us` are whole requests as callers saw them; `queue_us`, `handler_us` and
+    `execute_us` are parts of the successful ones. `executions` counts batches: a request in a batch of four
+    adds a quarter.
     """
 
     success_count: int = 0
@@ -78,13 +79,13 @@ class Invoker(Protocol):
     ) -> InferReply:
         """Answer `request` by `deadline_us` (wall clock, Unix microseconds); `trace` is this hop's own span.
 
-        Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way they
-        travelled. Cancelled when the caller has gone: stop waiting and free what was held.
+        Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way
+        they travelled. Cancelled when the caller has gone: stop waiting and free what was held.
         """
         ...
 
     def describe(self, function: FunctionName) -> FunctionView | None:
-        """The function, or None when it is not known. Asked for every request: it must cost a look-up only."""
+        """The function, or None when it is not known. Asked for every request: a look-up, no work."""
         ...
 
     def list(self) -> list[FunctionView]:
