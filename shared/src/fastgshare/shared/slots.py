@@ -1,9 +1,9 @@
 """Large tensors between processes of one host: files in shared memory, passed by name.
 
-The caller owns a slot: it makes it, writes inputs, offers room for outputs, and reads the answer. A worker only opens
-the named file, reads and writes ranges of it, and closes it; nobody maps another's file, so a caller that truncates
-one costs itself an error and not the worker a SIGBUS. A slot whose request was given up is unlinked, never reused: a
-late worker then writes into a file that nobody reads.
+The caller owns a slot: it makes it, writes inputs, offers room for outputs, and reads the answer. A worker
+only opens the named file, reads and writes ranges of it, and closes it; nobody maps another's file, so a
+caller that truncates one costs itself an error and not the worker a SIGBUS. A slot whose request was given
+up is unlinked, never reused: a late worker then writes into a file that nobody reads.
 """
 
 import fcntl
@@ -46,8 +46,12 @@ class Slot:
         os.ftruncate(self._fd, size_bytes)
 
     def write(self, offset_bytes: int, data: Bytes) -> None:
-        """Put `data` at `offset_bytes`."""
-        os.pwrite(self._fd, data, offset_bytes)
+        """Put `data` at `offset_bytes`. Raises OSError when shared memory is full."""
+        view = memoryview(data)
+        view = view.cast("B") if view.nbytes else view
+        done = 0
+        while done < view.nbytes:  # a write ends early where memory runs out, and where it exceeds 2 GiB
+            done += os.pwrite(self._fd, view[done:], offset_bytes + done)
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """A copy of the range."""
@@ -117,7 +121,9 @@ def read_slot(ref: SlotRef, into: memoryview) -> None:
         while done < ref.size_bytes:
             count = os.preadv(fd, [into[done:]], ref.offset_bytes + done)
             if count == 0:
-                raise SlotInvalid(name=ref.name, reason=f"ends before {ref.offset_bytes + ref.size_bytes} bytes")
+                raise SlotInvalid(
+                    name=ref.name, reason=f"ends before {ref.offset_bytes + ref.size_bytes} bytes"
+                )
             done += count
     finally:
         os.close(fd)
@@ -143,8 +149,8 @@ def write_slot(ref: SlotRef, chunks: list[Bytes]) -> None:
 def sweep_orphans(now_unix_s: float) -> int:
     """Unlink slots whose owner died without cleaning up; how many there were.
 
-    An owner holds a lock on its files, which works across PID namespaces; young files are left alone because theirs
-    may not be locked yet.
+    An owner holds a lock on its files, which works across PID namespaces; young files are left alone because
+    theirs may not be locked yet.
     """
     return sum(_unlink_if_orphan(path, now_unix_s) for path in SHARED_MEMORY.glob("fastgshare-*"))
 

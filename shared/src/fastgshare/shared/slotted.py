@@ -21,11 +21,33 @@ def wants_slot(request: InferRequest) -> bool:
     return inline_bytes(request) > INLINE_LIMIT_BYTES
 
 
-def into_slot(request: InferRequest, pool: SlotPool, reply_room_bytes: int) -> tuple[InferRequest, Slot] | None:
+def into_slot(
+    request: InferRequest, pool: SlotPool, reply_room_bytes: int
+) -> tuple[InferRequest, Slot] | None:
     """The request with its tensors in a slot of `pool`, and the slot; None when the pool has no room."""
     slot = pool.take(inline_bytes(request) + reply_room_bytes + _ALIGNMENT * (len(request.inputs) + 1))
     if slot is None:
         return None
+    try:
+        return _written(request, slot, pool), slot
+    except OSError:  # shared memory is full
+        pool.abandon(slot)
+        return None
+
+
+def out_of_slot(reply: InferReply, slot: Slot) -> InferReply:
+    """The reply with every output inline; those in `slot` are copied out, so that it can be reused."""
+    if all(tensor.slot is None for tensor in reply.outputs):
+        return reply
+    return replace(reply, outputs=tuple(_inline(tensor, slot) for tensor in reply.outputs))
+
+
+def may_reuse(reply: InferReply) -> bool:
+    """Whether an answered request's slot may carry another: only if no second attempt may still write."""
+    return reply.attempt is not None and reply.attempt.endswith(".1")
+
+
+def _written(request: InferRequest, slot: Slot, pool: SlotPool) -> InferRequest:
     offset = 0
     inputs: list[Tensor] = []
     for tensor in request.inputs:
@@ -35,19 +57,7 @@ def into_slot(request: InferRequest, pool: SlotPool, reply_room_bytes: int) -> t
         inputs.append(Tensor(tensor.name, tensor.datatype, tensor.shape, slot=ref))
         offset = _aligned(offset + size)
     room = SlotRef(pool.host, slot.name, offset, slot.size_bytes - offset)
-    return replace(request, inputs=tuple(inputs), reply_slot=room), slot
-
-
-def out_of_slot(reply: InferReply, slot: Slot) -> InferReply:
-    """The reply with every output inline; those that lie in `slot` are copied out, so that it can be reused."""
-    if all(tensor.slot is None for tensor in reply.outputs):
-        return reply
-    return replace(reply, outputs=tuple(_inline(tensor, slot) for tensor in reply.outputs))
-
-
-def may_reuse(reply: InferReply) -> bool:
-    """Whether the slot of an answered request may carry another: only if no second attempt may still write."""
-    return reply.attempt is not None and reply.attempt.endswith(".1")
+    return replace(request, inputs=tuple(inputs), reply_slot=room)
 
 
 def _inline(tensor: Tensor, slot: Slot) -> Tensor:
