@@ -21,7 +21,7 @@ class SourceUnavailable(FastGShareError):
 
 
 class DeployFailed(FastGShareError):
-    """The generation cannot run: fields `function`, `generation`, `reason`, `serving` (an older one, or 0)."""
+    """It cannot run: fields `function`, `generation`, `reason`, `serving` (another one, or 0)."""
 
     def __str__(self) -> str:
         text = f"generation {self.fields['generation']} of '{self.fields['function']}' failed: "

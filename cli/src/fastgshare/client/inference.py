@@ -1,0 +1,140 @@
+"""Requests to functions, over the bus: each is answered or refused by its deadline.
+
+The payload goes to any gateway; the answer comes straight from the worker into this client's inbox.
+"""
+
+from nats import errors as nats_errors
+
+from fastgshare.client.inbox import Call, Inbox, is_no_responders
+from fastgshare.client.large import LargeTensors
+from fastgshare.client.patience import Patience
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+from fastgshare.shared.ids import FunctionName, RequestId, is_name, new_request_id
+from fastgshare.shared.messages import InferReply, InferRequest
+from fastgshare.shared.slots import Slot
+from fastgshare.shared.tracing import TRACEPARENT, TraceContext, new_trace
+from fastgshare.shared.units import s_to_us, us_to_s
+
+# The server counts headers towards its limit, and gateways add their own to ours.
+HEADER_ROOM_BYTES = 1024
+RETRY_AFTER_MS = 1000
+
+
+class Inference:
+    """The request path of one client."""
+
+    def __init__(self, bus: Bus, inbox: Inbox, large: LargeTensors) -> None:
+        self._bus = bus
+        self._inbox = inbox
+        self._large = large
+
+    async def invoke(
+        self, function: FunctionName, request: InferRequest, timeout_s: float, trace: TraceContext | None
+    ) -> InferReply:
+        """The answer, its outputs inline. Raises RequestRefused."""
+        if not is_name(function):
+            raise refused(ErrorCode.NOT_FOUND, f"'{function}' is not the name of a function")
+        deadline_us = monotonic_us() + s_to_us(timeout_s)
+        traceparent = (trace or new_trace()).header()
+        reply = await self._route(function, request, deadline_us, traceparent)
+        if reply.error is not None:
+            raise RequestRefused(reply.error)
+        return reply
+
+    async def _route(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str
+    ) -> InferReply:
+        if not self._large.concerns(function, request):
+            reply, _ = await self._exchange(function, request, deadline_us, traceparent)
+            self._large.saw(function, reply)
+            return reply
+        left_s = us_to_s(deadline_us - monotonic_us())
+        packed = await self._large.into_slot(function, request, left_s / 4)
+        if packed is not None:
+            reply = await self._exchange_slot(function, *packed, deadline_us, traceparent)
+            if reply.error is None or reply.error.code is not ErrorCode.TENSOR_UNREACHABLE:
+                return reply
+        reply, _ = await self._exchange(function, request, deadline_us, traceparent)
+        self._large.saw(function, reply)
+        return reply
+
+    async def _exchange_slot(
+        self, function: FunctionName, request: InferRequest, slot: Slot, deadline_us: int, traceparent: str
+    ) -> InferReply:
+        try:
+            reply, sends = await self._exchange(function, request, deadline_us, traceparent)
+        except BaseException:
+            self._large.abandon(slot)
+            raise
+        self._large.saw(function, reply)
+        return self._large.out_of_slot(function, reply, slot, sends)
+
+    async def _exchange(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str
+    ) -> tuple[InferReply, int]:
+        """One request under one id: the reply, and how often it was sent."""
+        payload = encode(request)
+        limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        if len(payload) > limit_bytes:
+            raise refused(
+                ErrorCode.TOO_LARGE,
+                f"the request has {len(payload)} bytes; the bus takes at most {limit_bytes} in one message",
+            )
+        start_us = monotonic_us()
+        request_id = new_request_id()
+        headers = {
+            subjects.DEADLINE_US: str(unix_us() + deadline_us - start_us),
+            subjects.REQUEST_ID: request_id,
+            TRACEPARENT: traceparent,
+        }
+        patience = Patience(start_us, deadline_us)
+        call = self._inbox.expect(request_id)
+        try:
+            return await self._persist(function, payload, headers, call, patience), patience.sends
+        finally:
+            self._inbox.forget(request_id)
+
+    async def _persist(
+        self, function: FunctionName, payload: bytes, headers: dict[str, str], call: Call, patience: Patience
+    ) -> InferReply:
+        subject = subjects.invoke(function)
+        reply_to = self._inbox.reply_subject(RequestId(headers[subjects.REQUEST_ID]))
+        now_us = monotonic_us()
+        while not patience.is_over(now_us):
+            # While disconnected a request would be kept and sent late; the reconnect wakes this call instead.
+            if self._bus.is_connected:
+                await self._publish(subject, payload, reply_to, headers)
+            patience.sent(now_us)
+            msg = await call.wait(us_to_s(patience.wake_us - now_us))
+            now_us = monotonic_us()
+            while msg is not None:
+                if not is_no_responders(msg):
+                    return decode(InferReply, msg.data)
+                patience.found_nobody(now_us)
+                msg = await call.wait(us_to_s(patience.wake_us - now_us))
+                now_us = monotonic_us()
+        raise RequestRefused(self._why_unanswered(function, patience))
+
+    async def _publish(self, subject: str, payload: bytes, reply_to: str, headers: dict[str, str]) -> None:
+        try:
+            await self._bus.publish(subject, payload, reply_to, headers)
+        except nats_errors.OutboundBufferLimitError:
+            return  # lost the connection since we looked: as if it had been lost on the way
+        except nats_errors.Error as error:
+            raise refused(ErrorCode.UNAVAILABLE, f"cannot send: {error}") from error
+
+    def _why_unanswered(self, function: FunctionName, patience: Patience) -> ErrorBody:
+        if not self._bus.is_connected:
+            return ErrorBody(ErrorCode.UNAVAILABLE, "the NATS server cannot be reached", RETRY_AFTER_MS)
+        if patience.nobody_listened:
+            return ErrorBody(ErrorCode.UNAVAILABLE, "no gateway is listening", RETRY_AFTER_MS)
+        return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"'{function}' did not answer in time")
+
+
+def refused(code: ErrorCode, message: str) -> RequestRefused:
+    """A refusal that this side makes."""
+    return RequestRefused(ErrorBody(code, message))
