@@ -34,6 +34,7 @@ M = TypeVar("M", bound=msgspec.Struct)
 
 logger = logging.getLogger(__name__)
 
+WRONG_REVISION = (10071, 10164)  # the server's codes; nats-py translates them for `update`, not for `delete`
 BUS_FAULTS = (nats.errors.Error, js_errors.Error, TimeoutError, OSError)
 
 
@@ -117,8 +118,8 @@ class Bucket(Generic[M]):
             RevisionConflict: it does not.
             StorageUnavailable: JetStream did not answer.
         """
-        store = await self.store()
         try:
+            store = await self.store()
             if revision == 0:
                 return await store.create(key, encode(value))
             return await store.update(key, encode(value), last=revision)
@@ -127,12 +128,21 @@ class Bucket(Generic[M]):
         except BUS_FAULTS as error:
             raise self._unavailable(key, error) from error
 
-    async def delete(self, key: str) -> None:
-        """Remove; fine if it is not there. Raises StorageUnavailable."""
+    async def delete(self, key: str, revision: int = 0) -> None:
+        """Remove, whatever was there or only if the key stands at `revision`; fine if it is not there.
+
+        Raises:
+            RevisionConflict: it stands at another revision.
+            StorageUnavailable: JetStream did not answer.
+        """
         try:
-            await (await self.store()).delete(key)
+            await (await self.store()).delete(key, last=revision)
         except js_errors.KeyNotFoundError:
             return
+        except js_errors.APIError as error:
+            if error.err_code in WRONG_REVISION:
+                raise RevisionConflict(bucket=self._name, key=key) from error
+            raise self._unavailable(key, error) from error
         except BUS_FAULTS as error:
             raise self._unavailable(key, error) from error
 

@@ -1,5 +1,7 @@
 """The subject, bucket and header table: the only place that spells a name used on the bus."""
 
+import re
+
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
 
 # Requests
@@ -103,6 +105,7 @@ REPLICAS = "replicas"
 LEASES = "leases"
 MODELS = "models"
 LEADER_KEY = "leader"
+_NOT_IN_KEYS = re.compile(r"[^-=a-zA-Z0-9]")
 
 
 def fleet_key(node: NodeId, replica: ReplicaId) -> str:
@@ -116,8 +119,18 @@ def node_keys(node: NodeId) -> str:
 
 
 def profile_key(model_digest: Digest, device_kind: str) -> str:
-    """Key of a table."""
-    return f"{model_digest}.{device_kind}"
+    """Key of a table; a kind is a device's own name for itself, such as `NVIDIA H200`, so it is made fit."""
+    return f"{model_digest}.{_NOT_IN_KEYS.sub('_', device_kind)}"
+
+
+def profile_lease(profile_key: str) -> str:
+    """Lease on measuring for a table."""
+    return f"profile.{profile_key}"
+
+
+def device_lease(device: DeviceId) -> str:
+    """Lease on measuring on a device."""
+    return f"device.{device}"
 
 
 def device_id(node: NodeId, index: int, kind: str) -> DeviceId:

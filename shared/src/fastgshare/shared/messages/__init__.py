@@ -21,6 +21,7 @@ from fastgshare.shared.messages.infer import (
     Tensor,
     Timing,
 )
+from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
 from fastgshare.shared.messages.profile import (
     MeasureReply,
@@ -46,6 +47,7 @@ __all__ = [
     "HandlerRef",
     "InferReply",
     "InferRequest",
+    "LeaseHolder",
     "MeasureReply",
     "MeasureRequest",
     "ModelRef",
