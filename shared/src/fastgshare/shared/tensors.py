@@ -56,39 +56,40 @@ def unpack_bytes(data: memoryview | bytes) -> list[bytes]:
 
 
 def problem_with_inputs(
-    inputs: tuple[Tensor, ...], expected: tuple[TensorSpec, ...], max_batch: int
+    inputs: tuple[Tensor, ...], expected: tuple[TensorSpec, ...], max_batch: int, what: str = "input"
 ) -> str | None:
     """What keeps `inputs` from fitting `expected`, in words that name what was expected; None when they fit.
 
-    `max_batch` bounds the leading axis where it is free (-1) in the signature; 0 means unbounded.
+    `max_batch` bounds the leading axis where it is free (-1) in the signature; 0 means unbounded. `what` is the
+    word for one of them where they are not inputs.
     """
     by_name = {tensor.name: tensor for tensor in inputs}
     if len(by_name) != len(inputs):
-        return "an input is given twice"
+        return f"an {what} is given twice"
     names = [spec.name for spec in expected]
     missing = [name for name in names if name not in by_name]
     unknown = [name for name in by_name if name not in names]
     if missing or unknown:
-        return f"expected inputs {names}, missing {missing}, unknown {unknown}"
+        return f"expected {what}s {names}, missing {missing}, unknown {unknown}"
     rows = {by_name[spec.name].shape[:1] for spec in expected if spec.shape[:1] == (-1,)}
     if max_batch and len(rows) > 1:
-        return f"inputs disagree about the batch size: {sorted(rows)}"
-    problems = (_problem_with_one(by_name[spec.name], spec, max_batch) for spec in expected)
+        return f"{what}s disagree about the batch size: {sorted(rows)}"
+    problems = (_problem_with_one(by_name[spec.name], spec, max_batch, what) for spec in expected)
     return next((problem for problem in problems if problem is not None), None)
 
 
-def _problem_with_one(tensor: Tensor, spec: TensorSpec, max_batch: int) -> str | None:
-    name = spec.name
+def _problem_with_one(tensor: Tensor, spec: TensorSpec, max_batch: int, what: str) -> str | None:
+    name = f"{what} '{spec.name}'"
     if tensor.datatype != spec.datatype:
-        return f"input '{name}' has datatype {tensor.datatype}, expected {spec.datatype}"
+        return f"{name} has datatype {tensor.datatype}, expected {spec.datatype}"
     if not _fits(tensor.shape, spec.shape):
-        return f"input '{name}' has shape {list(tensor.shape)}, expected {list(spec.shape)} (-1: any length)"
+        return f"{name} has shape {list(tensor.shape)}, expected {list(spec.shape)} (-1: any length)"
     if max_batch and spec.shape[:1] == (-1,) and not 1 <= tensor.shape[0] <= max_batch:
-        return f"input '{name}' has {tensor.shape[0]} rows, expected 1 to {max_batch}"
+        return f"{name} has {tensor.shape[0]} rows, expected 1 to {max_batch}"
     element = ELEMENT_BYTES.get(tensor.datatype)
     expected_bytes = math.prod(tensor.shape) * element if element else None
     if expected_bytes is not None and tensor.size_bytes != expected_bytes:
-        return f"input '{name}' of shape {list(tensor.shape)} needs {expected_bytes} bytes, got {tensor.size_bytes}"
+        return f"{name} of shape {list(tensor.shape)} needs {expected_bytes} bytes, got {tensor.size_bytes}"
     return None
 
 
