@@ -13,8 +13,9 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
-from fastgshare.shared.ids import FunctionName, RequestId, is_name, new_request_id
+from fastgshare.shared.ids import FunctionName, RequestId, is_name
 from fastgshare.shared.messages import InferReply, InferRequest
+from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.slots import Slot
 from fastgshare.shared.tracing import TRACEPARENT, TraceContext, new_trace
 from fastgshare.shared.units import s_to_us, us_to_s

@@ -42,7 +42,7 @@ def array_bytes(array: Array) -> memoryview:
     if datatype_of(array) == BYTES:
         return memoryview(pack_bytes(_element(element) for element in array.reshape(-1)))
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return memoryview(little.reshape(-1).view(np.uint8))
+    return little.reshape(-1).view(np.uint8).data
 
 
 def to_tensor(name: str, array: Array) -> Tensor:

@@ -114,9 +114,7 @@ class Bus:
 
     async def tell(self, kind: str, function: str = "", text: str = "", **fields: str | int | float) -> None:
         """Publish an event; a lost one costs nothing but a line in somebody's log."""
-        event = Event(
-            kind=kind, source=self.name, at_us=unix_us(), function=function, text=text, fields=fields
-        )
+        event = Event(kind=kind, source=self.name, at_us=unix_us(), function=function, text=text, fields=fields)
         try:
             await self.publish(subjects.event(kind, function), encode(event))
         except nats_errors.Error as error:

@@ -21,7 +21,7 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 @cache
-def _decoder(kind: type[M]) -> "msgspec.msgpack.Decoder[M]":
+def _decoder(kind: type[msgspec.Struct]) -> "msgspec.msgpack.Decoder[Any]":
     return msgspec.msgpack.Decoder(kind)
 
 
@@ -32,6 +32,7 @@ def decode(kind: type[M], payload: Any) -> M:
         PayloadInvalid: the bytes are not msgpack, or not this message; the reason names the field.
     """
     try:
-        return _decoder(kind).decode(payload)
+        message: M = _decoder(kind).decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise PayloadInvalid(expected=kind.__name__, reason=str(error)) from error
+    return message

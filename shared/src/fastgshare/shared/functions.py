@@ -93,9 +93,7 @@ def _problems_with_count(replicas: int | None, autoscale: Autoscale | None) -> I
         yield f"{given} of replicas and autoscale given, expected exactly one"
     if replicas is not None and not 0 <= replicas <= MAX_REPLICAS:
         yield f"replicas is {replicas}, expected 0 to {MAX_REPLICAS}"
-    if autoscale is not None and not (
-        0 <= autoscale.min <= autoscale.max and 1 <= autoscale.max <= MAX_REPLICAS
-    ):
+    if autoscale is not None and not (0 <= autoscale.min <= autoscale.max and 1 <= autoscale.max <= MAX_REPLICAS):
         yield (
             f"autoscale is min {autoscale.min}, max {autoscale.max}, "
             f"expected 0 <= min <= max and max 1 to {MAX_REPLICAS}"

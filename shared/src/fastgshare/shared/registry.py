@@ -40,9 +40,7 @@ class Registry:
         """
         return await self._write(wanted.name, lambda _: wanted)
 
-    async def change(
-        self, name: FunctionName, change: Callable[[FunctionSpec], FunctionSpec]
-    ) -> FunctionSpec:
+    async def change(self, name: FunctionName, change: Callable[[FunctionSpec], FunctionSpec]) -> FunctionSpec:
         """Replace what stands by `change` of it; what now stands. `change` may run more than once.
 
         Raises:

@@ -121,9 +121,7 @@ def read_slot(ref: SlotRef, into: memoryview) -> None:
         while done < ref.size_bytes:
             count = os.preadv(fd, [into[done:]], ref.offset_bytes + done)
             if count == 0:
-                raise SlotInvalid(
-                    name=ref.name, reason=f"ends before {ref.offset_bytes + ref.size_bytes} bytes"
-                )
+                raise SlotInvalid(name=ref.name, reason=f"ends before {ref.offset_bytes + ref.size_bytes} bytes")
             done += count
     finally:
         os.close(fd)

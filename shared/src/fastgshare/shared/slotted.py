@@ -21,9 +21,7 @@ def wants_slot(request: InferRequest) -> bool:
     return inline_bytes(request) > INLINE_LIMIT_BYTES
 
 
-def into_slot(
-    request: InferRequest, pool: SlotPool, reply_room_bytes: int
-) -> tuple[InferRequest, Slot] | None:
+def into_slot(request: InferRequest, pool: SlotPool, reply_room_bytes: int) -> tuple[InferRequest, Slot] | None:
     """The request with its tensors in a slot of `pool`, and the slot; None when the pool has no room."""
     slot = pool.take(inline_bytes(request) + reply_room_bytes + _ALIGNMENT * (len(request.inputs) + 1))
     if slot is None:

@@ -15,7 +15,8 @@ from fastgshare.gateway.http import build_app, serve_http
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
-from fastgshare.shared.ids import GatewayId, new_incarnation
+from fastgshare.shared.ids import GatewayId
+from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
 
@@ -42,9 +43,7 @@ async def serve(config: GatewayConfig) -> None:
             app = build_app(invoker, BucketFunctions(control), config)
             port = await work.start(serve_http, app, config.http_host, config.http_port)
             ingress = Ingress(data, gatekeeper, dispatcher, invoker, config, work)
-            requests = await data.subscribe(
-                subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
-            )
+            requests = await data.subscribe(subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE)
             url = f"http://{config.http_host}:{port}"
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
             await stop_signal()

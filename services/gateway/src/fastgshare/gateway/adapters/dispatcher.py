@@ -39,7 +39,7 @@ class Dispatcher:
                     demand = Demand(function=function, gateway=self._gateway, held=held)
                     await self._bus.publish(subjects.demand(function), encode(demand))
         except nats.errors.Error as error:
-            logger.warning("%s not sent: %s", type(action).__name__, error or type(error).__name__)
+            logger.warning("%s not sent: %s", type(action).__name__, error)
 
     def enqueue(self, actions: list[Action]) -> None:
         """Leave actions for `run`. The core's own bounds keep this far from its limit."""

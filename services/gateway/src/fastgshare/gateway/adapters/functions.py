@@ -25,7 +25,8 @@ class BucketFunctions:
     async def define(self, spec: FunctionSpec) -> FunctionSpec:
         """Create or update; what now stands. Raises InvalidSpec, RevisionConflict, StorageUnavailable."""
         problems = problems_with(spec)
-        for digest in filter(None, (spec.model.digest, spec.handler and spec.handler.digest)):
+        needed = [spec.model.digest, *([spec.handler.digest] if spec.handler is not None else [])]
+        for digest in needed:
             if not problems and not await self._objects.holds(digest):
                 problems.append(f"digest {digest} is not in the object store; store its content first")
         if problems:

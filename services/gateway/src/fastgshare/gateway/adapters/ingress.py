@@ -21,8 +21,9 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
-from fastgshare.shared.ids import FunctionName, HostId, RequestId, new_request_id
+from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
+from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.tracing import TRACEPARENT, new_trace, parse_traceparent
 from fastgshare.shared.units import US_PER_MS
 
@@ -95,9 +96,7 @@ class Ingress:
         except ValueError:
             return None
 
-    async def _start_json(
-        self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None
-    ) -> None:
+    async def _start_json(self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None) -> None:
         if self._json_left == 0:
             error = ErrorBody(ErrorCode.OVERLOADED, "too many JSON requests at once", 100)
             await self._bus.publish(msg.reply, encode_json_reply(InferReply(INFER_VERSION, error=error)))
@@ -105,9 +104,7 @@ class Ingress:
         self._json_left -= 1
         self._work.start_soon(self._answer_json, msg, function, deadline_us, traceparent)
 
-    async def _answer_json(
-        self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None
-    ) -> None:
+    async def _answer_json(self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None) -> None:
         try:
             request = decode_json_request(msg.data)
             trace = parse_traceparent(traceparent) or new_trace()

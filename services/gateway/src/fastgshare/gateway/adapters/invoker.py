@@ -16,7 +16,7 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
-from fastgshare.shared.ids import FunctionName, HostId, new_incarnation, new_request_id
+from fastgshare.shared.ids import FunctionName, HostId
 from fastgshare.shared.messages import (
     INFER_VERSION,
     Completion,
@@ -24,13 +24,13 @@ from fastgshare.shared.messages import (
     InferRequest,
     Timing,
 )
+from fastgshare.shared.minting import new_incarnation, new_request_id
 from fastgshare.shared.slots import SlotPool
-from fastgshare.shared.slotted import into_slot, inline_bytes, may_reuse, out_of_slot, wants_slot
+from fastgshare.shared.slotted import inline_bytes, into_slot, may_reuse, out_of_slot, wants_slot
 from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 HEADER_ROOM_BYTES = 4096
-
 
 
 class AnswerInbox:
@@ -174,5 +174,3 @@ class BusInvoker(Views):
 
 def _refused(code: ErrorCode, message: str, retry_after_ms: int = 0) -> InferReply:
     return InferReply(INFER_VERSION, error=ErrorBody(code, message, retry_after_ms))
-
-

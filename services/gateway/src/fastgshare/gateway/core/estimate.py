@@ -1,6 +1,6 @@
 """When would a replica finish one more request: from its profile, what waits there, and how wrong that was lately.
 
-    finish = (execute(1) + waiting_rows / throughput) × correction
+    finish = (execute(1) + waiting_rows / throughput) * correction
 
 The correction is an exponential average of observed over predicted time, so contention that no profile knows shows
 within a few tens of requests.

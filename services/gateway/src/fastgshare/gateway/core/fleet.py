@@ -1,9 +1,9 @@
 """The replicas a gateway may send to, and the choice among them: the one expected to finish first."""
 
-from fastgshare.shared.ids import FunctionName, HostId, NodeId, ReplicaId, RequestId
-from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
 from fastgshare.gateway.core.estimate import Estimate
 from fastgshare.gateway.core.tickets import Ticket
+from fastgshare.shared.ids import FunctionName, HostId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
 
 NODE_SILENT_US = 2_500_000
 

@@ -5,7 +5,6 @@ deadline passed → the caller is told. Every queue is bounded. Time is an argum
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastgshare.gateway.core.fleet import Fleet, Target
@@ -370,5 +369,3 @@ def _too_late(by_us: int) -> ErrorBody:
 
 def _retry_ms(wait_us: int) -> int:
     return max(1, wait_us // US_PER_MS)
-
-

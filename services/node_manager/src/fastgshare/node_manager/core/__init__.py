@@ -1,1 +1,1 @@
-"""Pure decisions: plain data in, decisions out; no I/O, no clock, no randomness that is not passed in."""
+"""What a node decides: which batch to run, who holds the chunks, what to start and stop. Pure; time is an argument."""

@@ -1,0 +1,1 @@
+"""The manager's hands: the worker process, the buckets, the heartbeat."""

@@ -1,0 +1,227 @@
+"""One device of the node: its worker process kept alive, its core fed, the core's commands carried out."""
+
+import logging
+import os
+from collections.abc import Iterable
+
+import anyio
+import msgspec
+
+from fastgshare.node_manager.adapters.status_writer import StatusWriter
+from fastgshare.node_manager.config import NodeConfig, WorkerConfig
+from fastgshare.node_manager.core.reconcile import (
+    Command,
+    DeviceCore,
+    DrainReplica,
+    ForgetStatus,
+    LoadReplica,
+    PublishStatus,
+    RefusePlacement,
+    ReplicaReport,
+)
+from fastgshare.node_manager.devices.ports import Device
+from fastgshare.node_manager.ipc.child import Child, ending, open_child
+from fastgshare.node_manager.ipc.frames import ChannelClosed, Dialect
+from fastgshare.node_manager.protocol import (
+    Drain,
+    FromWorker,
+    Load,
+    LogLine,
+    Pulse,
+    ReplicaChanged,
+    ReplicaDrained,
+    Shutdown,
+    ToWorker,
+    WorkerReady,
+)
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.config import to_env
+from fastgshare.shared.ids import DeviceId, HostId, ReplicaId
+from fastgshare.shared.messages import DeviceStatus, Placement
+from fastgshare.shared.units import US_PER_MS
+
+RESTART_FIRST_S = 0.1
+RESTART_MAX_S = 5.0
+STABLE_US = 10_000_000
+
+logger = logging.getLogger(__name__)
+
+WorkerChild = Child[ToWorker, FromWorker]
+
+
+class DeviceManager:
+    """Owns one device of this node."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        device_id: DeviceId,
+        device: Device,
+        host: HostId,
+        bus: Bus,
+        statuses: StatusWriter,
+    ) -> None:
+        self.device_id = device_id
+        self.core = DeviceCore(host=host, device_kind=device.kind, chunks=device.chunks)
+        self._config = config
+        self._device = device
+        self._bus = bus
+        self._statuses = statuses
+        self._child: WorkerChild | None = None
+        self._pulse = Pulse({}, 0.0)
+        self._pulse_us = 0
+        self._reason = "starting"
+
+    # Facts
+
+    def placed(self, placement: Placement) -> None:
+        """A placement for this device was written."""
+        self._carry_out(self.core.placed(placement, unix_us()))
+
+    def unplaced(self, replica: ReplicaId) -> None:
+        """A placement was removed."""
+        self._carry_out(self.core.unplaced(replica))
+
+    def status(self) -> DeviceStatus:
+        """The device's part of the heartbeat."""
+        return DeviceStatus(
+            device=self.device_id,
+            kind=self._device.kind,
+            chunks=self._device.chunks,
+            memory_mib=self._device.memory_mib,
+            healthy=self.core.worker_ready,
+            reason="" if self.core.worker_ready else self._reason,
+            depth=self._pulse.depth,
+            worker_pid=self._child.pid if self._child is not None else 0,
+            rss_mib=self._pulse.rss_mib,
+        )
+
+    # The worker process
+
+    async def run(self) -> None:
+        """Keep a worker running until `stop` is called."""
+        wait_s = RESTART_FIRST_S
+        while not self._is_stopping():
+            started_us = monotonic_us()
+            returncode = await self._one_life()
+            if self._is_stopping():
+                return
+            self._reason = f"its worker ended with {ending(returncode)}"
+            logger.warning("device %s: %s", self.device_id, self._reason)
+            self._carry_out(self.core.worker_died(self._reason, unix_us()))
+            await self._bus.tell("worker_died", text=self._reason, device=self.device_id, returncode=returncode)
+            stable = monotonic_us() - started_us > STABLE_US
+            wait_s = RESTART_FIRST_S if stable else min(wait_s * 2, RESTART_MAX_S)
+            await anyio.sleep(wait_s)
+
+    async def stop(self) -> None:
+        """Drain the replicas and end the worker; whatever is left after the grace is killed by `run`'s end."""
+        self.core.stopping = True
+        child = self._child
+        if child is None:
+            return
+        self._send(Shutdown())
+        with anyio.move_on_after(self._config.drain_s):
+            await child.wait()
+        child.kill()
+
+    def _is_stopping(self) -> bool:
+        return self.core.stopping
+
+    async def _one_life(self) -> int:
+        dialect: Dialect[ToWorker, FromWorker] = Dialect(msgspec.msgpack.Decoder(FromWorker))
+        env = {**os.environ, **to_env(self._worker_config()), "OMP_NUM_THREADS": "1"}
+        async with open_child("fastgshare.node_manager.worker", dialect, self._on_line, env=env) as child:
+            self._child = child
+            self._pulse_us = monotonic_us()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._watch_pulse, child)
+                    await self._listen(child)
+                    tasks.cancel_scope.cancel()
+                with anyio.move_on_after(self._config.drain_s):
+                    await child.wait()
+            finally:
+                self._child = None
+                self._pulse = Pulse({}, 0.0)
+        return child.returncode if child.returncode is not None else 1
+
+    async def _listen(self, child: WorkerChild) -> None:
+        while (message := await child.channel.receive()) is not None:
+            now_us = unix_us()
+            match message:
+                case WorkerReady(incarnation):
+                    self._carry_out(self.core.worker_started(incarnation, now_us))
+                case ReplicaChanged():
+                    await self._on_change(message, now_us)
+                case ReplicaDrained(replica):
+                    self._carry_out(self.core.drained(replica, now_us))
+                case Pulse():
+                    self._pulse, self._pulse_us = message, monotonic_us()
+                case LogLine(function, replica, text):
+                    await self._bus.tell("log", function, text, replica=replica)
+
+    async def _on_change(self, change: ReplicaChanged, now_us: int) -> None:
+        report = ReplicaReport(
+            change.replica,
+            change.state,
+            change.reason,
+            change.signature,
+            change.max_batch,
+            change.memory_mib,
+            change.load_ms,
+        )
+        self._carry_out(self.core.reported(report, now_us))
+        status = self.core.actual.get(change.replica)
+        if status is not None:
+            kind = f"replica_{change.state.value}"
+            await self._bus.tell(kind, status.function, change.reason, replica=change.replica)
+
+    async def _watch_pulse(self, child: WorkerChild) -> None:
+        """A worker that says nothing for too long hangs: end it, a new one takes over."""
+        limit_us = self._config.worker_silent_ms * US_PER_MS
+        while True:
+            await anyio.sleep(1)
+            if monotonic_us() - self._pulse_us > limit_us:
+                logger.warning("device %s: worker silent, killed", self.device_id)
+                child.kill()
+
+    def _worker_config(self) -> WorkerConfig:
+        config = self._config
+        return WorkerConfig(
+            nats_url=config.nats_url,
+            node=config.node,
+            device_id=self.device_id,
+            cores=config.cores,
+            data_dir=config.data_dir,
+            status_interval_ms=config.status_interval_ms,
+            log_level=config.log_level,
+        )
+
+    # Commands
+
+    def _carry_out(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case LoadReplica(placement):
+                    self._send(Load(placement))
+                case DrainReplica(replica):
+                    self._send(Drain(replica))
+                case PublishStatus(status):
+                    self._statuses.put(status)
+                case ForgetStatus(replica):
+                    self._statuses.forget(replica)
+                case RefusePlacement(placement, reason):
+                    logger.warning("placement %s refused: %s", placement.replica, reason)
+
+    def _send(self, message: ToWorker) -> None:
+        if self._child is None:
+            return  # its successor gets everything that is desired
+        try:
+            self._child.channel.send_nowait(message)
+        except ChannelClosed:
+            logger.info("device %s: worker is gone, %s not sent", self.device_id, type(message).__name__)
+
+    def _on_line(self, line: str) -> None:
+        logger.info("%s | %s", self.device_id, line)

@@ -1,0 +1,120 @@
+"""Which requests run together: earliest deadline first, as many as the oldest can afford.
+
+A batch grows while its expected time still meets the oldest deadline and stays under a fifth of the window, so that
+nothing holds the device for long; it never waits for more. Only requests of equal trailing shapes run together.
+"""
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from fastgshare.shared.messages import Profile
+
+BATCH_SHARE_OF_WINDOW = 5
+SCAN_PER_BATCH = 4
+HOPELESS_SHARE = 0.8
+LEARNING_WEIGHT = 0.2
+
+
+@dataclass(slots=True)
+class Job:
+    """One request's rows on their way through a replica. `key` is equal for jobs that may share a batch."""
+
+    deadline_us: int
+    rows: int
+    key: Hashable
+    arrived_us: int
+    content: object = None
+    seq: int = 0
+    started_us: int = 0
+
+
+@dataclass(slots=True)
+class Timetable:
+    """Expected time of a batch in microseconds: from the profile, else learned from the batches that ran."""
+
+    points: list[tuple[int, int]] = field(default_factory=list)
+    learned: dict[int, float] = field(default_factory=dict)
+
+    def learn_profile(self, profile: Profile | None) -> None:
+        """Use a table's points; None goes back to learning."""
+        points = profile.points if profile is not None else ()
+        self.points = sorted((point.batch, point.p95_us) for point in points)
+
+    def learn_run(self, rows: int, execute_us: int) -> None:
+        """A batch of `rows` took `execute_us`."""
+        known = self.learned.get(rows)
+        self.learned[rows] = execute_us if known is None else known + LEARNING_WEIGHT * (execute_us - known)
+
+    def execute_us(self, rows: int) -> int:
+        """Expected time of a batch of `rows`; 0 where nothing is known."""
+        points = self.points or sorted((batch, int(us)) for batch, us in self.learned.items())
+        if not points:
+            return 0
+        below = (0, 0)
+        for batch, us in points:
+            if batch == rows:
+                return us
+            if batch > rows:
+                share = (rows - below[0]) / (batch - below[0])
+                return int(below[1] + share * (us - below[1])) if below[0] else us
+            below = (batch, us)
+        return below[1] * rows // below[0]
+
+
+class WorkQueue:
+    """Waiting jobs of one replica, earliest deadline first."""
+
+    def __init__(self, max_batch: int, window_us: int) -> None:
+        self.timetable = Timetable()
+        self._max_batch = max_batch
+        self._budget_us = window_us // BATCH_SHARE_OF_WINDOW
+        self._heap: list[tuple[int, int, Job]] = []
+        self._seq = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, job: Job) -> None:
+        """Add a job."""
+        self._seq += 1
+        heapq.heappush(self._heap, (job.deadline_us, self._seq, job))
+
+    def hopeless(self, now_us: int) -> list[Job]:
+        """Remove and return the jobs that cannot meet their deadline any more, even if they ran now."""
+        gone: list[Job] = []
+        while self._heap:
+            deadline_us, _, job = self._heap[0]
+            if now_us + HOPELESS_SHARE * self.timetable.execute_us(job.rows) <= deadline_us:
+                break
+            heapq.heappop(self._heap)
+            gone.append(job)
+        return gone
+
+    def take(self, now_us: int) -> list[Job]:
+        """Remove and return the next batch; empty when nothing waits."""
+        if not self._heap:
+            return []
+        first = heapq.heappop(self._heap)[2]
+        batch, rows = [first], first.rows
+        limit = self._row_limit(first, now_us)
+        passed: list[tuple[int, int, Job]] = []
+        while self._heap and rows < limit and len(passed) < SCAN_PER_BATCH * self._max_batch:
+            entry = heapq.heappop(self._heap)
+            job = entry[2]
+            if job.key == first.key and rows + job.rows <= limit:
+                batch.append(job)
+                rows += job.rows
+            else:
+                passed.append(entry)
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return batch
+
+    def _row_limit(self, first: Job, now_us: int) -> int:
+        """The most rows whose expected time fits the first job's deadline and the share of the window."""
+        budget_us = min(first.deadline_us - now_us, self._budget_us)
+        limit = self._max_batch
+        while limit > first.rows and self.timetable.execute_us(limit) > budget_us:
+            limit -= 1
+        return max(limit, first.rows)

@@ -1,0 +1,178 @@
+"""Which calls a handler's process gets, in what order, and who is to blame when it dies or hangs.
+
+Calls wait here, a few at a time are handed to the process. Finished work leaves first: postprocess before
+preprocess, then the earliest deadline. Every call is settled exactly once: answered, refused, out of time, given up
+by its caller, or failed with the process. Only the call that ran is failed with it; its neighbours go to the next
+process, once.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.units import US_PER_S
+
+MAX_SENDS = 2
+RETRY_AFTER_MS = 100
+
+
+class Stage(IntEnum):
+    """The two things a handler does for a request, the more urgent first."""
+
+    POSTPROCESS = 0
+    PREPROCESS = 1
+
+
+@dataclass(slots=True, eq=False)
+class HandlerCall:
+    """One call, from admission to settlement. `tensors` is the caller's affair; they are let go when it is settled."""
+
+    id: int
+    stage: Stage
+    deadline_us: int
+    tensors: object
+    sends: int = 0
+    settled: bool = False
+
+    @property
+    def what(self) -> str:
+        """Its stage as people call it."""
+        return self.stage.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the process is doing, as it notes itself: a call's id (0: none) and since when in Unix microseconds."""
+
+    call_id: int
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a look at the clock found: calls whose time is up, a call that hangs, and when to look again."""
+
+    expired: tuple[tuple[HandlerCall, ErrorBody], ...]
+    hung: HandlerCall | None
+    wake_at_us: int | None
+
+
+class HandlerCalls:
+    """The calls of one handler. At most `outstanding` are with its process and `waiting` of each stage wait."""
+
+    def __init__(self, outstanding: int, waiting: int, hang_us: int) -> None:
+        self._outstanding_limit = outstanding
+        self._waiting_limit = waiting
+        self._hang_us = hang_us
+        self._last_id = 0
+        self._queue: list[tuple[Stage, int, int, HandlerCall]] = []
+        self._waiting = dict.fromkeys(Stage, 0)
+        self._sent: dict[int, HandlerCall] = {}
+
+    def admit(self, stage: Stage, tensors: object, deadline_us: int, now_us: int) -> HandlerCall | ErrorBody:
+        """A new call, or why there cannot be one."""
+        if deadline_us <= now_us:
+            text = f"the deadline passed before {stage.name.lower()}"
+            return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text)
+        if self._waiting[stage] >= self._waiting_limit:
+            text = f"{self._waiting_limit} calls of {stage.name.lower()} wait for the handler, the limit"
+            return ErrorBody(ErrorCode.OVERLOADED, text, retry_after_ms=RETRY_AFTER_MS)
+        self._last_id += 1
+        call = HandlerCall(self._last_id, stage, deadline_us, tensors)
+        self._enqueue(call)
+        return call
+
+    def take(self) -> HandlerCall | None:
+        """The call to hand to the process now, if it may have another."""
+        if len(self._sent) >= self._outstanding_limit:
+            return None
+        while self._queue:
+            call = heapq.heappop(self._queue)[-1]
+            if not call.settled:
+                self._waiting[call.stage] -= 1
+                call.sends += 1
+                self._sent[call.id] = call
+                return call
+        return None
+
+    def finished(self, call_id: int) -> HandlerCall | None:
+        """The process is through with a call: the call to settle, unless it is settled already."""
+        call = self._sent.pop(call_id, None)
+        return call if call is not None and self._settle(call) else None
+
+    def give_up(self, call: HandlerCall) -> None:
+        """Nobody waits for this call any more."""
+        self._settle(call)
+
+    def look(self, now_us: int, running: Running) -> Ruling:
+        """Hold every call against the clock."""
+        expired = []
+        for call in [call for call in self._unsettled() if call.deadline_us <= now_us]:
+            self._settle(call)
+            expired.append((call, _out_of_time(call, now_us, running)))
+        self._queue = [entry for entry in self._queue if not entry[-1].settled]
+        heapq.heapify(self._queue)
+        suspect, hung_at_us = self._suspect(now_us, running)
+        times = [call.deadline_us for call in self._unsettled()]
+        times += [] if hung_at_us is None else [hung_at_us]
+        hung = suspect if hung_at_us is not None and hung_at_us <= now_us else None
+        return Ruling(tuple(expired), hung, min(times, default=None))
+
+    def lost(self, how: str, running: Running) -> tuple[tuple[HandlerCall, ErrorBody], ...]:
+        """The process is gone: calls that fail with it. The others wait for the next process."""
+        sent, self._sent = self._sent, {}
+        failed = []
+        for call in sent.values():
+            if call.settled:
+                continue
+            if call.id == running.call_id:
+                text = f"the handler's process ended ({how}) while it ran {call.what}"
+            elif call.sends >= MAX_SENDS:
+                text = f"the handler's process ended ({how}) before {call.what} began, for the second time"
+            else:
+                self._enqueue(call)
+                continue
+            self._settle(call)
+            failed.append((call, ErrorBody(ErrorCode.HANDLER_FAILED, text)))
+        return tuple(failed)
+
+    def close(self) -> tuple[HandlerCall, ...]:
+        """No more of this: every call that is not settled yet."""
+        calls = tuple(self._unsettled())
+        for call in calls:
+            self._settle(call)
+        self._queue.clear()
+        return calls
+
+    def _enqueue(self, call: HandlerCall) -> None:
+        self._waiting[call.stage] += 1
+        heapq.heappush(self._queue, (call.stage, call.deadline_us, call.id, call))
+
+    def _settle(self, call: HandlerCall) -> bool:
+        if call.settled:
+            return False
+        call.settled = True
+        call.tensors = None
+        if call.id not in self._sent:
+            self._waiting[call.stage] -= 1
+        return True
+
+    def _unsettled(self) -> Iterator[HandlerCall]:
+        yield from (entry[-1] for entry in self._queue if not entry[-1].settled)
+        yield from (call for call in self._sent.values() if not call.settled)
+
+    def _suspect(self, now_us: int, running: Running) -> tuple[HandlerCall | None, int | None]:
+        """The running call and when it will count as hung: at its deadline, but never before it ran `hang_us`."""
+        call = self._sent.get(running.call_id)
+        if call is not None:
+            return call, max(call.deadline_us, running.since_us + self._hang_us)
+        return None, now_us + self._hang_us if self._sent else None
+
+
+def _out_of_time(call: HandlerCall, now_us: int, running: Running) -> ErrorBody:
+    if call.id == running.call_id:
+        ran_s = (now_us - running.since_us) / US_PER_S
+        return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed {ran_s:.1f} s into {call.what}")
+    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed while {call.what} waited for the handler")

@@ -1,0 +1,214 @@
+"""Desired against actual on one device: which replicas to load, which to drain, what to report.
+
+Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out. A placement
+of a lower epoch than the highest seen is refused: its leader has been succeeded. A replica whose loading killed the
+worker twice is failed, so that it cannot take its neighbours down for ever.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from fastgshare.shared.ids import HostId, ReplicaId
+from fastgshare.shared.messages import Placement, ReplicaState, ReplicaStatus, Signature
+
+MAX_DEATHS_WHILE_LOADING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReplica:
+    """Command to the worker."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReplica:
+    """Command to the worker: finish what waits, then let go of everything."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class PublishStatus:
+    """Command to the manager: this is the replica's state now."""
+
+    status: ReplicaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetStatus:
+    """Command to the manager: the replica is gone from this node."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class RefusePlacement:
+    """Command to the manager: say that this placement was not accepted."""
+
+    placement: Placement
+    reason: str
+
+
+Command = LoadReplica | DrainReplica | PublishStatus | ForgetStatus | RefusePlacement
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """What the worker says of a replica."""
+
+    replica: ReplicaId
+    state: ReplicaState
+    reason: str = ""
+    signature: Signature | None = None
+    max_batch: int = 1
+    memory_mib: float = 0.0
+    load_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class DeviceCore:
+    """One device's replicas, desired and actual."""
+
+    host: HostId
+    device_kind: str
+    chunks: int
+    incarnation: str = ""
+    worker_ready: bool = False
+    stopping: bool = False
+    highest_epoch: int = 0
+    desired: dict[ReplicaId, Placement] = field(default_factory=dict)
+    actual: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
+    deaths: dict[ReplicaId, int] = field(default_factory=dict)
+
+    def placed(self, placement: Placement, now_us: int) -> list[Command]:
+        """A placement for this device was written or changed."""
+        if placement.epoch < self.highest_epoch:
+            reason = f"epoch {placement.epoch} is older than {self.highest_epoch}"
+            return [RefusePlacement(placement, reason)]
+        self.highest_epoch = placement.epoch
+        if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
+            reason = f"chunks {list(placement.chunks)} on a device with {self.chunks}"
+            failed = self._status(placement, ReplicaState.FAILED, now_us, reason)
+            self.actual[placement.replica] = failed
+            return [RefusePlacement(placement, reason), PublishStatus(failed)]
+        self.desired[placement.replica] = placement
+        if placement.replica in self.actual:
+            return []
+        return self._load(placement, now_us)
+
+    def unplaced(self, replica: ReplicaId) -> list[Command]:
+        """A placement was removed."""
+        self.desired.pop(replica, None)
+        self.deaths.pop(replica, None)
+        status = self.actual.get(replica)
+        if status is None:
+            return []
+        if status.state is ReplicaState.FAILED or not self.worker_ready:
+            del self.actual[replica]
+            return [ForgetStatus(replica)]
+        return [DrainReplica(replica)]
+
+    def worker_started(self, incarnation: str, now_us: int) -> list[Command]:
+        """A worker process is ready for commands: give it every replica that has not failed."""
+        self.incarnation = incarnation
+        self.worker_ready = True
+        commands: list[Command] = []
+        for placement in self.desired.values():
+            known = self.actual.get(placement.replica)
+            if known is None or known.state is not ReplicaState.FAILED:
+                commands += self._load(placement, now_us)
+        return commands
+
+    def worker_died(self, reason: str, now_us: int) -> list[Command]:
+        """The worker process ended by itself: nothing of what it held remains."""
+        self.worker_ready = False
+        commands: list[Command] = []
+        for replica, status in list(self.actual.items()):
+            if status.state is ReplicaState.FAILED:
+                continue
+            if replica not in self.desired:
+                del self.actual[replica]
+                commands.append(ForgetStatus(replica))
+                continue
+            commands.append(self._after_death(status, reason, now_us))
+        return commands
+
+    def reported(self, report: ReplicaReport, now_us: int) -> list[Command]:
+        """The worker told of a change in a replica."""
+        status = self.actual.get(report.replica)
+        if status is None:
+            return []
+        if report.state is ReplicaState.READY:
+            self.deaths.pop(report.replica, None)
+        changed = replace(
+            status,
+            state=report.state,
+            reason=report.reason,
+            signature=report.signature or status.signature,
+            max_batch=report.max_batch,
+            memory_mib=report.memory_mib or status.memory_mib,
+            load_ms=report.load_ms or status.load_ms,
+            since_us=now_us,
+        )
+        self.actual[report.replica] = changed
+        return [PublishStatus(changed)]
+
+    def drained(self, replica: ReplicaId, now_us: int) -> list[Command]:
+        """The worker let go of a replica; one that is wanted again by now is loaded anew."""
+        self.actual.pop(replica, None)
+        placement = self.desired.get(replica)
+        if placement is not None and not self.stopping:
+            return self._load(placement, now_us)
+        return [ForgetStatus(replica)]
+
+    def _after_death(self, status: ReplicaStatus, reason: str, now_us: int) -> Command:
+        replica = status.replica
+        deaths = self.deaths.get(replica, 0)
+        if status.state is ReplicaState.LOADING:
+            deaths += 1
+            self.deaths[replica] = deaths
+        if deaths >= MAX_DEATHS_WHILE_LOADING:
+            text = f"the device worker died {deaths} times while loading this: {reason}"
+            changed = replace(status, state=ReplicaState.FAILED, reason=text, since_us=now_us)
+        else:
+            changed = replace(
+                status,
+                state=ReplicaState.LOADING,
+                reason=f"the device worker is restarting: {reason}",
+                since_us=now_us,
+                restarts=status.restarts + 1,
+                incarnation=f"{self.incarnation}-dead",
+            )
+        self.actual[replica] = changed
+        return PublishStatus(changed)
+
+    def _load(self, placement: Placement, now_us: int) -> list[Command]:
+        status = self._status(placement, ReplicaState.LOADING, now_us)
+        self.actual[placement.replica] = status
+        if not self.worker_ready:
+            return [PublishStatus(status)]
+        return [PublishStatus(status), LoadReplica(placement)]
+
+    def _status(self, placement: Placement, state: ReplicaState, now_us: int, reason: str = "") -> ReplicaStatus:
+        known = self.actual.get(placement.replica)
+        function = placement.function
+        return ReplicaStatus(
+            replica=placement.replica,
+            function=function.name,
+            generation=function.generation,
+            node=placement.node,
+            device=placement.device,
+            host=self.host,
+            incarnation=self.incarnation,
+            state=state,
+            device_kind=self.device_kind,
+            model_digest=function.model.digest,
+            chunks=placement.chunks,
+            reason=reason,
+            max_batch=function.max_batch,
+            epoch=placement.epoch,
+            since_us=now_us,
+            restarts=known.restarts if known is not None else 0,
+        )

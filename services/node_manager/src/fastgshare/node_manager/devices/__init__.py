@@ -1,0 +1,1 @@
+"""Devices and runtimes: what can run models, behind two small ports."""

@@ -1,0 +1,16 @@
+"""What goes wrong between a model and its device."""
+
+from fastgshare.shared.errors import FastGShareError
+
+
+class ModelFault(FastGShareError):
+    """A model does not load, or a run of it failed: field `reason`, in the runtime's words."""
+
+    @property
+    def reason(self) -> str:
+        """The runtime's words, in one line."""
+        return " ".join(str(self.fields["reason"]).split())
+
+
+class DeviceUnavailable(FastGShareError):
+    """The device asked for is not on this host: fields `device`, `reason`."""

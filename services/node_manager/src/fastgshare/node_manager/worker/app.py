@@ -1,0 +1,181 @@
+"""Wires one device worker: its own bus connection, the device, and the commands of its manager."""
+
+import asyncio
+import logging
+import socket
+import sys
+from contextlib import AsyncExitStack
+
+import anyio
+import anyio.abc
+import msgspec
+
+from fastgshare.node_manager.config import WorkerConfig
+from fastgshare.node_manager.devices.cpu import CpuDevice
+from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
+from fastgshare.node_manager.ipc.channel import Channel, open_channel
+from fastgshare.node_manager.ipc.frames import Dialect
+from fastgshare.node_manager.protocol import (
+    Drain,
+    FromWorker,
+    Load,
+    Pulse,
+    ReplicaDrained,
+    Shutdown,
+    ToWorker,
+    WorkerReady,
+)
+from fastgshare.node_manager.worker.answers import Answers
+from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.node_manager.worker.parts import Parts
+from fastgshare.node_manager.worker.replica import Replica
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Mirror
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import FastGShareError
+from fastgshare.shared.ids import DeviceId, Digest, ReplicaId
+from fastgshare.shared.messages import Profile, WorkerHello
+from fastgshare.shared.minting import new_incarnation
+from fastgshare.shared.objects import Objects
+from fastgshare.shared.service import rss_mib
+from fastgshare.shared.units import US_PER_MS, us_to_s
+
+SWITCH_INTERVAL_S = 0.0005
+FLUSH_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+ManagerChannel = Channel[FromWorker, ToWorker]
+
+
+class WorkerFault(FastGShareError):
+    """A replica's thread ended by an error that no replica can be blamed for: field `reason`."""
+
+
+class Worker:
+    """Carries out the manager's commands."""
+
+    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: CpuDevice) -> None:
+        self._config = config
+        self._channel = channel
+        self._bus = bus
+        self._incarnation = new_incarnation()
+        self._replicas: dict[ReplicaId, Replica] = {}
+        self._fault: BaseException | None = None
+        self._fault_seen = anyio.Event()
+        self._back_on_bus = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._profiles = Mirror(bus, subjects.PROFILES, Profile, self._on_profile)
+        interval_s = us_to_s(config.notice_interval_ms * US_PER_MS)
+        self._answers = Answers(bus, self._incarnation, self._depth_of, interval_s, config.notice_batch)
+        self._parts = Parts(
+            bus=bus,
+            objects=Objects(bus),
+            device=device,
+            runtime=OnnxRuntime(),
+            gate=TokenGate(),
+            answers=self._answers,
+            config=config,
+            report=channel.send_nowait,
+            on_fault=self._on_fault,
+            profile_of=self._profile_of,
+        )
+
+    async def run(self) -> None:
+        """Serve until the manager says shutdown or is gone."""
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._profiles.run)
+            tasks.start_soon(self._answers.send)
+            tasks.start_soon(self._answers.notify)
+            tasks.start_soon(self._pulse)
+            tasks.start_soon(self._raise_fault)
+            self._bus.on_reconnect(self._back_on_bus.set)
+            tasks.start_soon(self._say_hello_again)
+            await self._say_hello()
+            device = self._parts.device
+            self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
+            await self._obey(tasks)
+            await self._drain_all()
+            tasks.cancel_scope.cancel()
+
+    async def _obey(self, tasks: anyio.abc.TaskGroup) -> None:
+        while (command := await self._channel.receive()) is not None:
+            match command:
+                case Load(placement):
+                    replica = Replica(placement, self._parts, tasks)
+                    self._replicas[placement.replica] = replica
+                    tasks.start_soon(self._live, replica)
+                case Drain(replica_id):
+                    known = self._replicas.get(replica_id)
+                    if known is not None:
+                        known.drain()
+                    else:
+                        self._channel.send_nowait(ReplicaDrained(replica_id))
+                case Shutdown():
+                    return
+
+    async def _live(self, replica: Replica) -> None:
+        try:
+            await replica.run()
+        finally:
+            self._replicas.pop(replica.replica, None)
+
+    async def _drain_all(self) -> None:
+        for replica in self._replicas.values():
+            replica.drain()
+        with anyio.move_on_after(self._config.drain_s):
+            while self._replicas or not self._answers.idle:
+                await anyio.sleep(0.01)
+
+    async def _pulse(self) -> None:
+        while True:
+            depth = {replica.replica: replica.depth for replica in self._replicas.values()}
+            self._channel.send_nowait(Pulse(depth, rss_mib()))
+            await anyio.sleep(us_to_s(self._config.status_interval_ms * US_PER_MS))
+
+    async def _say_hello_again(self) -> None:
+        while True:
+            await self._back_on_bus.wait()
+            self._back_on_bus.clear()
+            await self._say_hello()
+
+    async def _say_hello(self) -> None:
+        device = DeviceId(self._config.device_id)
+        hello = WorkerHello(device=device, incarnation=self._incarnation)
+        await self._bus.publish(subjects.worker_hello(device), encode(hello))
+
+    async def _raise_fault(self) -> None:
+        await self._fault_seen.wait()
+        raise WorkerFault(reason=f"{type(self._fault).__name__}: {self._fault}") from self._fault
+
+    def _on_fault(self, error: BaseException) -> None:
+        """In a replica's thread: end the process, the manager starts a new one."""
+        self._fault = error
+        self._loop.call_soon_threadsafe(self._fault_seen.set)
+
+    def _on_profile(self, _key: str, profile: Profile | None) -> None:
+        if profile is None or profile.device_kind != self._parts.device.kind:
+            return
+        for replica in self._replicas.values():
+            if replica.placement.function.model.digest == profile.model_digest:
+                replica.learn_profile(profile)
+
+    def _profile_of(self, digest: Digest) -> Profile | None:
+        key = subjects.profile_key(digest, self._parts.device.kind)
+        return self._profiles.values.get(key)
+
+    def _depth_of(self, replica: ReplicaId) -> int:
+        known = self._replicas.get(replica)
+        return known.depth if known is not None else 0
+
+
+async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
+    """Run a device worker at the end of its manager's socket."""
+    # A replica's thread that comes back from a run must not wait 5 ms for the event loop to let go of the GIL.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    dialect: Dialect[FromWorker, ToWorker] = Dialect(msgspec.msgpack.Decoder(ToWorker))
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
+        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.device_id)))
+        await Worker(config, channel, bus, CpuDevice(config.cores)).run()

@@ -1,0 +1,62 @@
+"""A message from a gateway to a request, or to the reason why it cannot be one."""
+
+from nats.aio.msg import Msg
+
+from fastgshare.node_manager.core.batching import Job
+from fastgshare.node_manager.worker.assemble import Request
+from fastgshare.shared import subjects
+from fastgshare.shared.arrays import Array
+from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
+from fastgshare.shared.ids import AttemptId, GatewayId
+from fastgshare.shared.messages import InferRequest, Signature
+from fastgshare.shared.tensors import problem_with_inputs
+
+
+def read_request(msg: Msg, now_us: int) -> Request:
+    """The envelope of a message. Headers come from a gateway; what they lack cannot be answered anyway."""
+    headers = msg.headers or {}
+    return Request(
+        reply=msg.reply,
+        attempt=AttemptId(headers.get(subjects.ATTEMPT, "")),
+        gateway=GatewayId(headers[subjects.GATEWAY]) if subjects.GATEWAY in headers else None,
+        deadline_us=int(headers.get(subjects.DEADLINE_US, "0")),
+        arrived_us=now_us,
+        outputs=(),
+        reply_slot=None,
+        inputs=(),
+    )
+
+
+def fill_request(request: Request, msg: Msg, signature: Signature, max_batch: int) -> ErrorBody | None:
+    """Decode the payload into `request` and hold it against the signature; what is wrong with it, if anything."""
+    try:
+        message = decode(InferRequest, msg.data)
+    except PayloadInvalid as error:
+        return ErrorBody(ErrorCode.INVALID, str(error))
+    problem = problem_with_inputs(message.inputs, signature.inputs, max_batch if signature.batched else 0)
+    if problem is not None:
+        return ErrorBody(ErrorCode.INVALID, problem)
+    request.inputs = message.inputs
+    request.outputs = message.outputs
+    request.reply_slot = message.reply_slot
+    return None
+
+
+def plain_job(request: Request, batched: bool) -> Job:
+    """A request whose tensors feed the model as they are."""
+    if not batched:
+        return Job(request.deadline_us, 1, object(), request.arrived_us, request)
+    shapes = tuple((tensor.name, tensor.shape[1:]) for tensor in request.inputs)
+    rows = request.inputs[0].shape[0]
+    return Job(request.deadline_us, rows, frozenset(shapes), request.arrived_us, request)
+
+
+def handled_job(request: Request, arrays: dict[str, Array], batched: bool, now_us: int) -> Job:
+    """A request whose handler made these model inputs."""
+    request.arrays = arrays
+    if not batched:
+        return Job(request.deadline_us, 1, object(), now_us, request)
+    shapes = frozenset((name, array.shape[1:]) for name, array in arrays.items())
+    rows = next(iter(arrays.values())).shape[0]
+    return Job(request.deadline_us, rows, shapes, now_us, request)

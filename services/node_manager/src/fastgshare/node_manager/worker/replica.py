@@ -1,0 +1,270 @@
+"""One replica's life in its worker: fetch, load, serve, drain.
+
+    loading → ready → draining → gone, or → failed with the reason
+
+Everything it acquires sits in one exit stack; whatever goes wrong with its model or user code ends this replica only.
+"""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import anyio.abc
+from msgspec.structs import replace
+from nats.aio.msg import Msg
+
+from fastgshare.node_manager.core.batching import WorkQueue
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
+from fastgshare.node_manager.worker.assemble import Request, answer, wanted_tensors
+from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
+from fastgshare.node_manager.worker.intake import fill_request, handled_job, plain_job, read_request
+from fastgshare.node_manager.worker.measuring import Measuring
+from fastgshare.node_manager.worker.parts import Parts
+from fastgshare.node_manager.worker.runner import Finished, Runner
+from fastgshare.shared import subjects
+from fastgshare.shared.arrays import to_array, to_tensor
+from fastgshare.shared.buckets import StorageUnavailable
+from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing
+from fastgshare.shared.ids import Digest
+from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
+from fastgshare.shared.service import rss_mib
+from fastgshare.shared.units import US_PER_MS
+
+FETCH_RETRY_S = 0.5
+DRAIN_POLL_S = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+class Replica:
+    """A placement being carried out. `run` is its whole life."""
+
+    def __init__(self, placement: Placement, parts: Parts, tasks: anyio.abc.TaskGroup) -> None:
+        self.placement = placement
+        self.replica = placement.replica
+        self.depth = 0
+        self._spec = placement.function
+        self._parts = parts
+        self._tasks = tasks
+        self._ending = anyio.Event()
+        self._failure = ""
+        self._last_arrival_us = 0
+        self._handler: Handler | None = None
+        self._signature = Signature(inputs=(), outputs=())
+        self._info = ModelInfo(inputs=(), outputs=(), metadata={})
+        self._max_batch = 1
+        self._memory_mib = 0.0
+        self._loop = asyncio.get_running_loop()
+        window_us = parts.config.window_ms * US_PER_MS
+        self._runner = Runner(
+            self.replica,
+            parts.device,
+            placement.chunks,
+            parts.gate,
+            WorkQueue(self._spec.max_batch, window_us),
+            self._on_finished,
+            parts.on_fault,
+        )
+
+    async def run(self) -> None:
+        """Load, serve until told to drain, let go; reports every step."""
+        try:
+            async with AsyncExitStack() as stack:
+                stack.callback(self._runner.stop)
+                started_us = monotonic_us()
+                await self._load(stack)
+                await self._open_door(stack)
+                self._report(ReplicaState.READY, load_ms=(monotonic_us() - started_us) / US_PER_MS)
+                await self._ending.wait()
+                if not self._failure:
+                    self._report(ReplicaState.DRAINING)
+                    await self._drain()
+        except (ModelFault, HandlerBroken, ObjectMissing) as fault:
+            self._failure = fault.reason if isinstance(fault, ModelFault | HandlerBroken) else str(fault)
+        if self._failure:
+            logger.warning("replica %s failed: %s", self.replica, self._failure)
+            self._report(ReplicaState.FAILED, self._failure)
+        else:
+            self._parts.report(ReplicaDrained(self.replica))
+
+    def drain(self) -> None:
+        """Finish what waits, then end."""
+        self._ending.set()
+
+    def learn_profile(self, profile: Profile | None) -> None:
+        """A table for this replica's model on this device arrived."""
+        self._runner.learn_profile(profile)
+
+    # Loading
+
+    async def _load(self, stack: AsyncExitStack) -> None:
+        rss_before_mib = rss_mib()
+        model = await self._fetch(self._spec.model.digest)
+        cores = len(self.placement.chunks)
+        loaded = self._runner.start(lambda: self._parts.runtime.load(model, cores))
+        self._info = await asyncio.wrap_future(loaded)
+        self._max_batch = self._spec.max_batch if self._info.is_batched else 1
+        self._runner.learn_profile(self._parts.profile_of(self._spec.model.digest))
+        self._memory_mib = max(rss_mib() - rss_before_mib, 0.0)
+        if self._spec.handler is None:
+            self._signature = Signature(
+                inputs=self._info.inputs, outputs=self._info.outputs, batched=self._info.is_batched
+            )
+            return
+        bundle = await self._fetch(self._spec.handler.digest)
+        self._handler = await stack.enter_async_context(
+            open_handler(
+                self._spec.handler,
+                bundle,
+                self._parts.workdir / self.replica,
+                function=self._spec.name,
+                model_metadata=self._info.metadata,
+                model_inputs=self._info.inputs,
+                model_outputs=self._info.outputs,
+                on_log=self._on_log,
+                on_broken=self._on_broken,
+            )
+        )
+        self._signature = Signature(inputs=self._handler.inputs, outputs=self._handler.outputs)
+
+    async def _fetch(self, digest: Digest) -> Path:
+        while True:
+            try:
+                return await self._parts.objects.fetch(digest, self._parts.cache)
+            except StorageUnavailable as error:  # the bus comes back; a replica does not fail for that
+                logger.info("replica %s waits for the object store: %s", self.replica, error)
+                await anyio.sleep(FETCH_RETRY_S)
+
+    async def _open_door(self, stack: AsyncExitStack) -> None:
+        bus = self._parts.bus
+        requests = await bus.subscribe(subjects.replica(self.replica), self._on_request)
+        stack.push_async_callback(requests.unsubscribe)
+        measuring = Measuring(
+            self._runner,
+            self._spec,
+            self._info,
+            self._handler,
+            self._parts,
+            len(self.placement.chunks),
+            self._tasks,
+        )
+        probes = await bus.subscribe(subjects.measure(self.replica), measuring.on_message)
+        stack.push_async_callback(probes.unsubscribe)
+        await bus.connection.flush()
+
+    async def _drain(self) -> None:
+        """Gateways learn of the draining state and stop sending; late requests are still served."""
+        quiet_us = self._parts.config.drain_quiet_ms * US_PER_MS
+        begun_us = unix_us()
+        with anyio.move_on_after(self._parts.config.drain_s):
+            while self.depth or unix_us() - max(self._last_arrival_us, begun_us) < quiet_us:
+                await anyio.sleep(DRAIN_POLL_S)
+
+    # Serving
+
+    async def _on_request(self, msg: Msg) -> None:
+        now_us = unix_us()
+        self._last_arrival_us = now_us
+        request = read_request(msg, now_us)
+        error = self._refusal(request) or fill_request(request, msg, self._signature, self._max_batch)
+        self.depth += 1
+        if error is not None:
+            self._answer(request, error, Timing())
+        elif self._handler is not None:
+            self._tasks.start_soon(self._serve_handled, request, self._handler)
+        else:
+            self._runner.submit(plain_job(request, self._info.is_batched))
+
+    def _refusal(self, request: Request) -> ErrorBody | None:
+        if self.depth >= self._parts.config.backlog:
+            text = f"{self.depth} requests wait on this replica, the limit"
+            return ErrorBody(ErrorCode.OVERLOADED, text, retry_after_ms=100)
+        if request.deadline_us <= request.arrived_us:
+            return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, "the deadline had passed on arrival at the worker")
+        return None
+
+    async def _serve_handled(self, request: Request, handler: Handler) -> None:
+        started_us = monotonic_us()
+        made = await handler.preprocess(request.inputs, request.deadline_us)
+        request.handler_us = monotonic_us() - started_us
+        if isinstance(made, ErrorBody):
+            self._answer(request, made, Timing())
+            return
+        arrays = {tensor.name: to_array(tensor) for tensor in made}
+        job = handled_job(request, arrays, self._info.is_batched, unix_us())
+        if job.rows > self._max_batch:
+            text = f"preprocess made {job.rows} rows, the function's max_batch is {self._max_batch}"
+            self._answer(request, ErrorBody(ErrorCode.HANDLER_FAILED, text), Timing())
+            return
+        request.finished = self._loop.create_future()
+        self._runner.submit(job)
+        finished: Finished = await request.finished
+        if isinstance(finished.result, ErrorBody):
+            self._answer(request, finished.result, finished.timing)
+            return
+        await self._postprocess(request, handler, finished)
+
+    async def _postprocess(self, request: Request, handler: Handler, finished: Finished) -> None:
+        assert not isinstance(finished.result, ErrorBody)
+        started_us = monotonic_us()
+        tensors = tuple(to_tensor(name, array) for name, array in finished.result.items())
+        result = await handler.postprocess(tensors, request.deadline_us)
+        handler_us = request.handler_us + monotonic_us() - started_us
+        if not isinstance(result, ErrorBody) and request.outputs:
+            result = wanted_tensors({tensor.name: to_array(tensor) for tensor in result}, request.outputs)
+        self._answer(request, result, replace(finished.timing, handler_us=handler_us))
+
+    def _on_finished(self, finished: list[Finished]) -> None:
+        """In the runner's thread: pack answers here, let the loop only send them."""
+        packed = [self._pack(end) for end in finished]
+        self._loop.call_soon_threadsafe(self._send, packed)
+
+    def _pack(self, end: Finished) -> "tuple[Finished, Request, bytes, ErrorBody | None]":
+        request = end.job.content
+        assert isinstance(request, Request)
+        if request.finished is not None:
+            return end, request, b"", None
+        result = end.result if isinstance(end.result, ErrorBody) else wanted_tensors(end.result, request.outputs)
+        payload, error = answer(request, self.replica, result, end.timing, self._parts.bus.max_payload_bytes)
+        return end, request, payload, error
+
+    def _send(self, packed: "list[tuple[Finished, Request, bytes, ErrorBody | None]]") -> None:
+        for end, request, payload, error in packed:
+            if request.finished is not None:
+                if not request.finished.done():
+                    request.finished.set_result(end)
+                continue
+            self.depth -= 1
+            self._parts.answers.put(request, self.replica, payload, error, end.timing)
+
+    def _answer(self, request: Request, result: tuple[Tensor, ...] | ErrorBody, timing: Timing) -> None:
+        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
+        self.depth -= 1
+        self._parts.answers.put(request, self.replica, payload, error, timing)
+
+    # Telling
+
+    def _report(self, state: ReplicaState, reason: str = "", load_ms: float = 0.0) -> None:
+        self._parts.report(
+            ReplicaChanged(
+                replica=self.replica,
+                state=state,
+                reason=reason,
+                signature=self._signature if state is ReplicaState.READY else None,
+                max_batch=self._max_batch,
+                memory_mib=self._memory_mib if state is ReplicaState.READY else 0.0,
+                load_ms=load_ms,
+            )
+        )
+
+    def _on_log(self, line: str) -> None:
+        self._parts.report(LogLine(self._spec.name, self.replica, line))
+
+    def _on_broken(self, reason: str) -> None:
+        self._failure = reason
+        self._ending.set()
