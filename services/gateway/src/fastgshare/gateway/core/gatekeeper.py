@@ -138,11 +138,12 @@ class Gatekeeper:
         if connected:
             for target in self.fleet.silent_targets(now_us):
                 actions += self._again(target, now_us)
-        for function, held in self._held.items():
-            while held and held[0].deadline_us <= now_us:
-                actions.append(self._refuse(held.popleft(), _too_late(0)))
+        for function, held in list(self._held.items()):
+            for ticket in [ticket for ticket in held if ticket.deadline_us <= now_us]:
+                held.remove(ticket)
+                actions.append(self._refuse(ticket, _too_late(now_us - ticket.deadline_us)))
             actions += self._release_held(function, now_us)
-            if held:
+            if self._held[function]:
                 actions += self._demand(function, now_us)
         self._forget_overdue(now_us)
         return actions
