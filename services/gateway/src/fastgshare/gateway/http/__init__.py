@@ -1,0 +1,10 @@
+"""The HTTP front door: Open Inference Protocol v2 with Triton's extensions, and the management routes.
+
+It decodes, bounds and encodes; what to do with a request is the `Invoker`'s, what stands deployed the `Functions`'.
+"""
+
+from fastgshare.gateway.http.application import build_app
+from fastgshare.gateway.http.server import HttpUnavailable, serve_http
+from fastgshare.gateway.http.settings import HttpSettings
+
+__all__ = ["HttpSettings", "HttpUnavailable", "build_app", "serve_http"]

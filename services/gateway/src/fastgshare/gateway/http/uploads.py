@@ -1,0 +1,82 @@
+"""Content that is stored by digest: a body of any size, written to a file as it comes, never held in memory."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from fastgshare.gateway.http.body import Receive
+from fastgshare.gateway.http.errors import CallerGone, HttpRefused, too_large
+from fastgshare.gateway.http.settings import HttpSettings
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+
+_RETRY_AFTER_MS = 2000
+_WRITE_BYTES = 1 << 20
+
+
+class Uploads:
+    """A bounded number of uploads at one time."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._running = 0
+
+    @asynccontextmanager
+    async def receive(self, receive: Receive) -> AsyncIterator[tuple[Path, int]]:
+        """The body in a temporary file, and its size.
+
+        Raises:
+            RequestRefused: too many uploads run.
+            HttpRefused: too large, empty, or it stopped coming.
+            CallerGone: the connection was lost on the way.
+        """
+        if self._running >= self._settings.max_uploads:
+            message = f"{self._running} uploads are running, the limit is {self._settings.max_uploads}"
+            raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, message, _RETRY_AFTER_MS))
+        self._running += 1
+        descriptor, name = tempfile.mkstemp(prefix="fastgshare-upload-", dir=self._settings.upload_directory)
+        try:
+            yield Path(name), await self._write(receive, descriptor)
+        finally:
+            self._running -= 1
+            os.close(descriptor)
+            os.unlink(name)
+
+    async def _write(self, receive: Receive, descriptor: int) -> int:
+        size_bytes = 0
+        pending = bytearray()
+        while True:
+            chunk, more = await self._next(receive)
+            size_bytes += len(chunk)
+            if size_bytes > self._settings.max_model_bytes:
+                raise too_large(self._settings.max_model_bytes)
+            pending += chunk
+            if len(pending) >= _WRITE_BYTES or not more:
+                await anyio.to_thread.run_sync(_write_all, descriptor, bytes(pending))
+                pending.clear()
+            if not more:
+                break
+        if size_bytes == 0:
+            raise HttpRefused(400, "the body is empty, expected a file's content")
+        return size_bytes
+
+    async def _next(self, receive: Receive) -> tuple[bytes, bool]:
+        timeout_s = self._settings.body_timeout_s
+        try:
+            with anyio.fail_after(timeout_s):
+                message = await receive()
+        except TimeoutError:
+            raise HttpRefused(408, f"nothing of the body came for {timeout_s:g} s") from None
+        if message["type"] != "http.request":
+            raise CallerGone
+        return message.get("body", b""), message.get("more_body", False)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
