@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.messages import Tensor
 from fastgshare.shared.units import US_PER_S
 
 MAX_SENDS = 2
@@ -27,13 +28,14 @@ class Stage(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class HandlerCall:
-    """One call, from admission to settlement. `tensors` is the caller's affair; they are let go when it is settled."""
+    """One call, from admission to settlement, when it lets go of its tensors."""
 
     id: int
     stage: Stage
     deadline_us: int
-    tensors: object
+    tensors: tuple[Tensor, ...]
     sends: int = 0
+    waits: bool = True
     settled: bool = False
 
     @property
@@ -71,7 +73,9 @@ class HandlerCalls:
         self._waiting = dict.fromkeys(Stage, 0)
         self._sent: dict[int, HandlerCall] = {}
 
-    def admit(self, stage: Stage, tensors: object, deadline_us: int, now_us: int) -> HandlerCall | ErrorBody:
+    def admit(
+        self, stage: Stage, tensors: tuple[Tensor, ...], deadline_us: int, now_us: int
+    ) -> HandlerCall | ErrorBody:
         """A new call, or why there cannot be one."""
         if deadline_us <= now_us:
             text = f"the deadline passed before {stage.name.lower()}"
@@ -92,6 +96,7 @@ class HandlerCalls:
             call = heapq.heappop(self._queue)[-1]
             if not call.settled:
                 self._waiting[call.stage] -= 1
+                call.waits = False
                 call.sends += 1
                 self._sent[call.id] = call
                 return call
@@ -114,11 +119,13 @@ class HandlerCalls:
             expired.append((call, _out_of_time(call, now_us, running)))
         self._queue = [entry for entry in self._queue if not entry[-1].settled]
         heapq.heapify(self._queue)
-        suspect, hung_at_us = self._suspect(now_us, running)
         times = [call.deadline_us for call in self._unsettled()]
-        times += [] if hung_at_us is None else [hung_at_us]
-        hung = suspect if hung_at_us is not None and hung_at_us <= now_us else None
-        return Ruling(tuple(expired), hung, min(times, default=None))
+        suspect, hung_at_us = self._suspect(now_us, running)
+        if suspect is not None and hung_at_us <= now_us:
+            return Ruling(tuple(expired), suspect, min(times, default=None))
+        if self._sent:
+            times.append(hung_at_us)
+        return Ruling(tuple(expired), None, min(times, default=None))
 
     def lost(self, how: str, running: Running) -> tuple[tuple[HandlerCall, ErrorBody], ...]:
         """The process is gone: calls that fail with it. The others wait for the next process."""
@@ -147,6 +154,7 @@ class HandlerCalls:
         return calls
 
     def _enqueue(self, call: HandlerCall) -> None:
+        call.waits = True
         self._waiting[call.stage] += 1
         heapq.heappush(self._queue, (call.stage, call.deadline_us, call.id, call))
 
@@ -154,8 +162,8 @@ class HandlerCalls:
         if call.settled:
             return False
         call.settled = True
-        call.tensors = None
-        if call.id not in self._sent:
+        call.tensors = ()
+        if call.waits:
             self._waiting[call.stage] -= 1
         return True
 
@@ -163,12 +171,12 @@ class HandlerCalls:
         yield from (entry[-1] for entry in self._queue if not entry[-1].settled)
         yield from (call for call in self._sent.values() if not call.settled)
 
-    def _suspect(self, now_us: int, running: Running) -> tuple[HandlerCall | None, int | None]:
-        """The running call and when it will count as hung: at its deadline, but never before it ran `hang_us`."""
+    def _suspect(self, now_us: int, running: Running) -> tuple[HandlerCall | None, int]:
+        """The running call and when it counts as hung: at its deadline, but never before it ran `hang_us`."""
         call = self._sent.get(running.call_id)
-        if call is not None:
-            return call, max(call.deadline_us, running.since_us + self._hang_us)
-        return None, now_us + self._hang_us if self._sent else None
+        if call is None:  # between two calls
+            return None, now_us + self._hang_us
+        return call, max(call.deadline_us, running.since_us + self._hang_us)
 
 
 def _out_of_time(call: HandlerCall, now_us: int, running: Running) -> ErrorBody:

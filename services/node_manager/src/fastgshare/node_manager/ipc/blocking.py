@@ -72,9 +72,7 @@ def inherited_socket(argv: Sequence[str]) -> tuple[socket.socket, list[str]]:
     fork and exec is not safe in a parent with threads; one that lost its parent before this point ends
     here.)
     """
-    parser = argparse.ArgumentParser(
-        description="Started by its parent process, with an end of a socket pair."
-    )
+    parser = argparse.ArgumentParser(description="Started by its parent process, with an end of a socket pair.")
     parser.add_argument("--fd", type=int, required=True, help="the inherited socket")
     parser.add_argument("--parent", type=int, required=True, help="the parent's process id")
     options, own = parser.parse_known_args(argv)

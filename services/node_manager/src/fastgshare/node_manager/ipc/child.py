@@ -29,9 +29,7 @@ LAST_WORDS_S = 1.0
 class Child(Generic[Out, In]):
     """Made by `open_child`."""
 
-    def __init__(
-        self, channel: Channel[Out, In], transport: asyncio.SubprocessTransport, watch: "_Watch"
-    ) -> None:
+    def __init__(self, channel: Channel[Out, In], transport: asyncio.SubprocessTransport, watch: "_Watch") -> None:
         self.channel = channel
         self.pid = transport.get_pid()
         self._transport = transport

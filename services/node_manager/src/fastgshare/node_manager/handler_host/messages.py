@@ -1,0 +1,72 @@
+"""What a device worker and a handler's process say to each other."""
+
+import msgspec
+from msgspec.msgpack import Decoder
+
+from fastgshare.node_manager.core.handler_calls import Stage
+from fastgshare.node_manager.ipc.frames import Dialect
+from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.messages import Tensor
+
+
+class Load(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Worker → host, once, first: make this class, within these bounds.
+
+    `directory` holds the unpacked bundle; `note` is the file in which the host tells what it is running (`Note`).
+    `memory_limit_mib` is on top of what the process uses when it starts; no `cpus` means any.
+    """
+
+    directory: str
+    note: str
+    module: str
+    class_name: str
+    function: str
+    memory_limit_mib: int
+    model_metadata: dict[str, str]
+    model_inputs: tuple[TensorSpec, ...]
+    model_outputs: tuple[TensorSpec, ...]
+    cpus: tuple[int, ...] = ()
+
+
+class Loaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Host → worker: the handler is made; what its callers send and get."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class LoadFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Host → worker: the handler cannot be made, in words for its author."""
+
+    reason: str
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Worker → host: run one stage of one request. Answered by one `Done` or `Failed` with the same `id`."""
+
+    id: int
+    stage: Stage
+    deadline_us: int
+    tensors: tuple[Tensor, ...]
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Host → worker: what the stage gave."""
+
+    id: int
+    tensors: tuple[Tensor, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Host → worker: why the stage gave nothing."""
+
+    id: int
+    error: ErrorBody
+
+
+ToHost = Load | Call
+FromHost = Loaded | LoadFailed | Done | Failed
+
+WORKER_END: Dialect[ToHost, FromHost] = Dialect(Decoder(FromHost))
+HOST_END: Dialect[FromHost, ToHost] = Dialect(Decoder(ToHost))
