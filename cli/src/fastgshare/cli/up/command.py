@@ -3,6 +3,7 @@
 The first SIGINT, SIGTERM or SIGHUP stops everything in order; the second kills what is left.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -60,6 +61,8 @@ def up(
 
 def run(config: UpConfig) -> int:
     """The platform until a signal; the process's exit status."""
+    # Of our own connection's troubles the report of the server's death says enough.
+    logging.basicConfig(level=logging.ERROR)
     try:
         anyio.run(_until_asked_to_stop, config)
     except (FastGShareError, OSError) as error:

@@ -58,7 +58,7 @@ def server_spec(data_dir: Path, port: int) -> ChildSpec:
 
 async def listening(port: int) -> None:
     """Wait until a NATS server greets on the port: JetStream has recovered by then."""
-    while not await _greets(port):  # noqa: ASYNC110  # another process does not set our events
+    while not await _greets(port):
         await anyio.sleep(POLL_S)
 
 

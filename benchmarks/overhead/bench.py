@@ -1,0 +1,164 @@
+"""The measurement itself: brings everything up once, then takes turns between systems, round after round."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from benchmarks.overhead import machine
+from benchmarks.overhead.figures import Case, Round, absolutes, misses, ratios, table
+from benchmarks.overhead.http_client import Connection, connect
+from benchmarks.overhead.identity import row, write_model
+from benchmarks.overhead.load import Call, closed_loop
+from benchmarks.overhead.partners import fastapi_partner, raw_partner
+from benchmarks.overhead.systems import http_call, platform_call, raw_call
+from fastgshare.cli.up.config import UpConfig
+from fastgshare.cli.up.platform import Platform, open_platform
+from fastgshare.cli.up.ports import HOST
+from fastgshare.client import FunctionDefinition, ModelSource
+from fastgshare.client import connect as connect_client
+
+SMALL, LARGE = "identity", "identity-large"
+FLOATS = {SMALL: 16, LARGE: 600 * 1024 // 4}
+CLIENTS = (1, 8, 64)
+TENSOR_CLIENTS = (1, 8)
+CASES = [
+    *(Case("nats", "raw", clients) for clients in CLIENTS),
+    *(Case("http", "fastapi", clients) for clients in CLIENTS),
+    *(Case("tensor", "raw", clients) for clients in TENSOR_CLIENTS),
+]
+EXIT_FAULT, EXIT_MISSED = 1, 2
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How long to measure: each system of each case for `seconds` in each of `rounds`."""
+
+    rounds: int
+    seconds: float
+    warm_up_s: float
+
+
+QUICK = Plan(rounds=3, seconds=0.4, warm_up_s=0.2)
+FULL = Plan(rounds=9, seconds=1.0, warm_up_s=1.0)
+
+
+class Scene(msgspec.Struct):
+    """Everything that runs: `calls` by kind and system, one for each client."""
+
+    running: Platform
+    idle_rss_mib: dict[str, float]
+    calls: dict[tuple[str, str], list[Call]]
+
+
+def main(argv: list[str]) -> int:
+    """Measure, print a table and, as the last line, one JSON object; the exit status."""
+    parser = argparse.ArgumentParser(description="what the platform costs over the bare bus")
+    parser.add_argument("--quick", action="store_true", help="within 45 s")
+    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
+    options = parser.parse_args(argv)
+    plan = QUICK if options.quick else FULL
+    measured = anyio.run(partial(measure, plan), backend_options={"use_uvloop": True})
+    return publish(plan, *measured, check=options.check)
+
+
+async def measure(plan: Plan) -> tuple[dict[Case, list[Round]], dict[str, dict[str, float]]]:
+    """All rounds of all cases, and memory before and after."""
+    async with open_scene() as scene:
+        for case in CASES:
+            await take_turns(scene, case, plan.warm_up_s, platform_first=False)
+        rounds: dict[Case, list[Round]] = {case: [] for case in CASES}
+        for number in range(plan.rounds):
+            say(f"round {number + 1} of {plan.rounds}")
+            for case in CASES:
+                rounds[case].append(await take_turns(scene, case, plan.seconds, bool(number % 2)))
+        loaded = await machine.resident_mib(scene.running)
+        return rounds, {"idle_rss_mib": scene.idle_rss_mib, "rss_after_load_mib": loaded}
+
+
+async def take_turns(scene: Scene, case: Case, seconds: float, platform_first: bool) -> Round:
+    """Both systems, one right after the other; who begins changes from round to round."""
+    systems = ["platform", case.baseline] if platform_first else [case.baseline, "platform"]
+    samples = {system: await closed_loop(scene.calls[case.kind, system][: case.clients], seconds) for system in systems}
+    return Round(baseline=samples[case.baseline], platform=samples["platform"])
+
+
+@asynccontextmanager
+async def open_scene() -> AsyncIterator[Scene]:
+    """The platform with both functions deployed, its partners, and all connections, in a folder that goes away."""
+    async with AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgshare-bench-")))
+        say("starting the platform")
+        config = UpConfig(data_dir=home / "data", nats_port=0, http_port=0)
+        running = await stack.enter_async_context(open_platform(config, say))
+        idle_rss_mib = await machine.resident_mib(running)
+        nats_url = running.endpoints.nats_url
+        client = await stack.enter_async_context(connect_client(nats_url))
+        say("deploying")
+        for function, floats in FLOATS.items():
+            model = write_model(home / f"{function}.onnx", floats)
+            await client.deploy(FunctionDefinition(name=function, model=ModelSource(file=str(model))))
+        raw = await stack.enter_async_context(raw_partner(nats_url, home / "responder.log"))
+        fastapi_port = await stack.enter_async_context(fastapi_partner(home / "fastapi.log"))
+        platform_port = int(running.endpoints.http_url.rpartition(":")[2])
+        small, large = row(FLOATS[SMALL]), row(FLOATS[LARGE])
+        calls: dict[tuple[str, str], list[Call]] = {
+            ("nats", "raw"): [raw_call(raw, small)] * max(CLIENTS),
+            ("nats", "platform"): [platform_call(client, SMALL, small)] * max(CLIENTS),
+            ("tensor", "raw"): [raw_call(raw, large)] * max(TENSOR_CLIENTS),
+            ("tensor", "platform"): [platform_call(client, LARGE, large)] * max(TENSOR_CLIENTS),
+        }
+        for system, port in (("fastapi", fastapi_port), ("platform", platform_port)):
+            connections = [await stack.enter_async_context(_hung_up(port)) for _ in range(max(CLIENTS))]
+            calls["http", system] = [http_call(connection, SMALL, small) for connection in connections]
+        yield Scene(running, idle_rss_mib, calls)
+
+
+@asynccontextmanager
+async def _hung_up(port: int) -> AsyncIterator[Connection]:
+    connection = await connect(HOST, port)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[str, float]], check: bool) -> int:
+    """Say it all; the exit status."""
+    figures = {key: round(value, 3) for case in CASES for key, value in ratios(case, rounds[case]).items()}
+    measured = {case.name: absolutes(case, rounds[case]) for case in CASES}
+    failures = [
+        f"{case.name}: {failure}"
+        for case in CASES
+        for measured_round in rounds[case]
+        for sample in (measured_round.baseline, measured_round.platform)
+        for failure in sample.failures
+    ]
+    missed = misses(figures, memory["idle_rss_mib"])
+    print(table(measured, figures))
+    print("idle MiB     " + "  ".join(f"{name} {mib:.0f}" for name, mib in memory["idle_rss_mib"].items()))
+    for line in [*(f"missed: {miss}" for miss in missed), *(f"failed: {line}" for line in failures[:10])]:
+        print(line)
+    document = {
+        **figures,
+        **memory,
+        "measured": measured,
+        "missed": missed,
+        "failures": len(failures),
+        "plan": msgspec.to_builtins(plan),
+        "machine": machine.facts(),
+    }
+    print(msgspec.json.encode(document).decode(), flush=True)
+    if failures:
+        return EXIT_FAULT
+    return EXIT_MISSED if missed and check else 0
+
+
+def say(line: str) -> None:
+    """Progress, beside the result."""
+    print(f"bench: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+"""One request through each way there is: what to send, and how to tell that the answer is right."""
+
+import asyncio
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from nats.aio.client import Client as Nats
+
+from benchmarks.overhead.http_client import Connection, post
+from benchmarks.overhead.identity import INPUT, OUTPUT
+from benchmarks.overhead.load import Call
+from benchmarks.overhead.partners import SUBJECT
+from fastgshare.cli.up.ports import HOST
+from fastgshare.client import Client
+from fastgshare.shared.arrays import to_tensor
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import FastGShareError
+from fastgshare.shared.messages import INFER_VERSION, InferRequest
+
+TIMEOUT_S = 10.0
+
+Row = npt.NDArray[np.float32]
+
+
+def raw_call(connection: Nats, row: Row) -> Call:
+    """The bare bus carrying the very bytes that the platform's request has."""
+    payload = encode(InferRequest(INFER_VERSION, (to_tensor(INPUT, row),)))
+
+    async def call() -> str | None:
+        answer = await connection.request(SUBJECT, payload, timeout=TIMEOUT_S)
+        return None if answer.data == payload else "raw: other bytes came back"
+
+    return call
+
+
+def platform_call(client: Client, function: str, row: Row) -> Call:
+    """The platform by NATS, as a user's program calls it: arrays in, arrays out."""
+
+    async def call() -> str | None:
+        try:
+            result = await client.invoke(function, {INPUT: row}, timeout_s=TIMEOUT_S)
+        except FastGShareError as error:
+            return f"{function}: {error}"
+        return None if np.array_equal(result.outputs[OUTPUT], row) else f"{function}: a wrong answer"
+
+    return call
+
+
+class _Tensor(msgspec.Struct):
+    data: list[float]
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Tensor]
+
+
+def http_call(connection: Connection, function: str, row: Row) -> Call:
+    """Either HTTP server: Open Inference Protocol v2, JSON."""
+    values = row.reshape(-1).tolist()
+    tensor = {"name": INPUT, "datatype": "FP32", "shape": list(row.shape), "data": values}
+    request = post(f"/v2/models/{function}/infer", msgspec.json.encode({"inputs": [tensor]}), HOST)
+    decoder = msgspec.json.Decoder(_Answer)
+
+    async def call() -> str | None:
+        async with asyncio.timeout(TIMEOUT_S):
+            status, body = await connection.send(request)
+        if status != 200:
+            return f"{function}: HTTP {status}: {body[:200]!r}"
+        return None if decoder.decode(body).outputs[0].data == values else f"{function}: a wrong answer"
+
+    return call
