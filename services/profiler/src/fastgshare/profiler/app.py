@@ -1,0 +1,106 @@
+"""Wiring: buckets and subjects feed the core, its commands go to claim sessions and to the outbox."""
+
+from contextlib import AsyncExitStack
+
+import anyio
+import anyio.abc
+from anyio.abc import TaskGroup
+
+from fastgshare.profiler.adapters.claim_session import ClaimSession
+from fastgshare.profiler.adapters.outbox import Outbox
+from fastgshare.profiler.config import ProfilerConfig
+from fastgshare.profiler.core.commands import Claim, Command, Measure, Release, StoreTable
+from fastgshare.profiler.core.facts import ClaimEnded, Fact, Ticked
+from fastgshare.profiler.core.keys import TableKey
+from fastgshare.profiler.core.profiler import Limits, Profiler
+from fastgshare.profiler.handlers import Handlers
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Mirror, ensure_storage
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.messages import FunctionSpec, Profile, ReplicaStatus
+from fastgshare.shared.minting import new_incarnation
+from fastgshare.shared.service import answer_pings, stop_signal
+from fastgshare.shared.units import s_to_us
+
+SERVICE = "profiler"
+MS_PER_S = 1_000
+
+
+async def serve(config: ProfilerConfig) -> None:
+    """Run one profiler until it is told to stop; what it was measuring is continued by the next."""
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.instance)))
+        async with anyio.create_task_group() as work:
+            await work.start(run_profiler, bus, config)
+            await stop_signal()
+            work.cancel_scope.cancel()
+
+
+async def run_profiler(
+    bus: Bus, config: ProfilerConfig, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Profile on `bus` until cancelled; started once everything there is to know has been read."""
+    await ensure_storage(bus)
+    async with anyio.create_task_group() as work:
+        engine = Engine(bus, config, work)
+        handlers = Handlers(bus, engine.learn)
+        work.start_soon(engine.outbox.run)
+        work.start_soon(handlers.serve_requests)
+        await _mirror(bus, handlers, work)
+        await bus.subscribe(subjects.NODE_STATUS_ALL, handlers.on_node)
+        await bus.subscribe(subjects.LOAD_ALL, handlers.on_load)
+        await bus.subscribe(subjects.PROFILE_ALL, handlers.on_request, queue=subjects.PROFILE_QUEUE)
+        work.start_soon(_tick, engine, config.tick_ms)
+        await work.start(answer_pings, bus, SERVICE, config.instance, {})
+        task_status.started()
+
+
+class Engine:
+    """The core with hands: takes facts in one at a time and sees to what follows from each."""
+
+    def __init__(self, bus: Bus, config: ProfilerConfig, work: TaskGroup) -> None:
+        self.outbox = Outbox(bus)
+        self._bus = bus
+        self._instance = config.instance
+        self._work = work
+        self._sessions: dict[TableKey, ClaimSession] = {}
+        limits = Limits(budget_ms=config.budget_ms, ready_wait_us=s_to_us(config.ready_wait_s))
+        self._profiler = Profiler(limits, unix_us())
+
+    def learn(self, fact: Fact) -> None:
+        """Take one fact in."""
+        for command in self._profiler.step(unix_us(), fact):
+            self._carry_out(command)
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Claim):
+            holder = f"{self._instance}-{new_incarnation()}"
+            self._sessions[command.key] = ClaimSession(self._bus, command, holder, self.learn)
+            self._work.start_soon(self._run_session, command.key)
+        elif isinstance(command, StoreTable | Measure | Release):
+            session = self._sessions.get(command.key)
+            if session is not None:  # else the claim's end is being told this moment
+                session.submit(command)
+        else:
+            self.outbox.send(command)
+
+    async def _run_session(self, key: TableKey) -> None:
+        await self._sessions[key].run()
+        del self._sessions[key]
+        self.learn(ClaimEnded(key))
+
+
+async def _mirror(bus: Bus, handlers: Handlers, work: TaskGroup) -> None:
+    functions = Mirror(bus, subjects.FUNCTIONS, FunctionSpec, handlers.function_changed)
+    replicas = Mirror(bus, subjects.REPLICAS, ReplicaStatus, handlers.replica_changed)
+    tables = Mirror(bus, subjects.PROFILES, Profile, handlers.table_changed)
+    await work.start(tables.run)
+    await work.start(functions.run)
+    await work.start(replicas.run)
+
+
+async def _tick(engine: Engine, tick_ms: int) -> None:
+    while True:
+        engine.learn(Ticked())
+        await anyio.sleep(tick_ms / MS_PER_S)

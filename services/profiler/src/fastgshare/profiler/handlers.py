@@ -1,0 +1,111 @@
+"""From the bus to facts: requests, heartbeats, and the changes of the mirrored buckets."""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+from nats.aio.msg import Msg
+
+from fastgshare.profiler.core.facts import (
+    Fact,
+    FunctionChanged,
+    LoadHeard,
+    NodeHeard,
+    ProfileAsked,
+    ReplicaChanged,
+    TableSeen,
+)
+from fastgshare.profiler.core.keys import TableKey
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, StorageUnavailable
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import PayloadInvalid
+from fastgshare.shared.ids import FunctionName, ReplicaId, is_name
+from fastgshare.shared.messages import (
+    FunctionSpec,
+    GatewayLoad,
+    NodeStatus,
+    Profile,
+    ProfileProgress,
+    ProfileRequest,
+    ProfileState,
+    ReplicaStatus,
+)
+
+REQUESTS_WAITING = 64
+
+logger = logging.getLogger(__name__)
+
+
+class Handlers:
+    """What is subscribed to. Callbacks return at once; requests wait in a bounded queue for `serve_requests`."""
+
+    def __init__(self, bus: Bus, learn: Callable[[Fact], None]) -> None:
+        self._bus = bus
+        self._learn = learn
+        self._functions = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
+        self._inbox, self._requests = anyio.create_memory_object_stream[Msg](REQUESTS_WAITING)
+
+    def function_changed(self, key: str, spec: FunctionSpec | None) -> None:
+        """The bucket `functions` has this now."""
+        self._learn(FunctionChanged(FunctionName(key), spec))
+
+    def replica_changed(self, key: str, status: ReplicaStatus | None) -> None:
+        """The bucket `replicas` has this now."""
+        self._learn(ReplicaChanged(ReplicaId(key.rpartition(".")[2]), status))
+
+    def table_changed(self, key: str, table: Profile | None) -> None:
+        """The bucket `profiles` has this now."""
+        self._learn(TableSeen(TableKey(key), table))
+
+    async def on_node(self, msg: Msg) -> None:
+        """A node's heartbeat."""
+        try:
+            self._learn(NodeHeard(decode(NodeStatus, msg.data)))
+        except PayloadInvalid as error:
+            logger.warning("%s ignored: %s", msg.subject, error)
+
+    async def on_load(self, msg: Msg) -> None:
+        """A gateway's heartbeat."""
+        try:
+            self._learn(LoadHeard(decode(GatewayLoad, msg.data)))
+        except PayloadInvalid as error:
+            logger.warning("%s ignored: %s", msg.subject, error)
+
+    async def on_request(self, msg: Msg) -> None:
+        """Somebody wants a table."""
+        try:
+            self._inbox.send_nowait(msg)
+        except anyio.WouldBlock:
+            await self._refuse(msg, f"more than {REQUESTS_WAITING} requests wait for the profiler")
+
+    async def serve_requests(self) -> None:
+        """Take requests one after the other until cancelled."""
+        with self._inbox, self._requests:
+            async for msg in self._requests:
+                try:
+                    request = decode(ProfileRequest, msg.data)
+                except PayloadInvalid as error:
+                    await self._refuse(msg, str(error))
+                    continue
+                await self._take(request, msg)
+
+    async def _take(self, request: ProfileRequest, msg: Msg) -> None:
+        if not is_name(request.function):
+            await self._refuse(msg, f"there is no function '{request.function}'")
+            return
+        function = FunctionName(request.function)
+        try:
+            # Whoever deploys and asks at once is faster than a mirror.
+            found = await self._functions.get(function)
+            self._learn(FunctionChanged(function, found[0] if found else None))
+        except (StorageUnavailable, PayloadInvalid) as error:
+            logger.warning("function %s taken as last seen: %s", function, error)
+        self._learn(ProfileAsked(function, request.again, msg.reply))
+
+    async def _refuse(self, msg: Msg, reason: str) -> None:
+        function = msg.subject.rpartition(".")[2]
+        state = ProfileState.FAILED
+        progress = ProfileProgress(function=function, done=0, planned=0, state=state, reason=reason)
+        await self._bus.publish(msg.reply, encode(progress))
