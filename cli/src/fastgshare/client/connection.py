@@ -1,0 +1,247 @@
+"""A connection to a platform, and everything a user can do through it."""
+
+import os
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from msgspec.structs import replace
+
+from fastgshare.client import logs, profiling
+from fastgshare.client.bundle import assemble, store
+from fastgshare.client.definition import FunctionDefinition
+from fastgshare.client.deployment import Watch
+from fastgshare.client.errors import PlatformNotFound
+from fastgshare.client.inbox import Inbox
+from fastgshare.client.inference import Inference
+from fastgshare.client.large import LargeTensors
+from fastgshare.client.location import nats_url
+from fastgshare.client.rollout import wanted_replicas
+from fastgshare.client.specfile import read_definition
+from fastgshare.client.status import PlatformStatus, look
+from fastgshare.client.values import Result, Value, to_request, to_result
+from fastgshare.client.wheels import Wheels, wheels_from
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.errors import BusUnavailable
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import (
+    Autoscale,
+    Event,
+    FunctionSpec,
+    InferReply,
+    InferRequest,
+    ProfileProgress,
+    ReplicaStatus,
+    Slice,
+)
+from fastgshare.shared.objects import Objects
+from fastgshare.shared.registry import Registry
+from fastgshare.shared.tracing import TraceContext
+
+DEFAULT_TIMEOUT_S = 10.0
+DEPLOY_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 5.0
+
+
+class Client:
+    """One connection's worth of the platform. Made by `connect`; safe for many tasks at once."""
+
+    def __init__(self, bus: Bus, url: str, inference: Inference, wheels: Wheels) -> None:
+        self.bus = bus
+        self.url = url
+        self._inference = inference
+        self._wheels = wheels
+        self._registry = Registry(bus)
+
+    async def invoke(
+        self,
+        function: str,
+        inputs: Mapping[str, Value],
+        *,
+        outputs: Iterable[str] = (),
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        trace: TraceContext | None = None,
+    ) -> Result:
+        """Call a function with arrays by name (`outputs`: those wanted; empty: all) and await its answer.
+
+        Raises:
+            RequestRefused: the platform refused it, or nobody answered within `timeout_s`; its body says why.
+            ValueError: an input has a numpy type that no tensor datatype stands for.
+        """
+        request = to_request(inputs, outputs)
+        return to_result(await self._inference.invoke(FunctionName(function), request, timeout_s, trace))
+
+    async def invoke_tensors(
+        self,
+        function: str,
+        request: InferRequest,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        trace: TraceContext | None = None,
+    ) -> InferReply:
+        """`invoke` on tensors as they travel, without numpy; the reply's outputs are inline."""
+        return await self._inference.invoke(FunctionName(function), request, timeout_s, trace)
+
+    async def deploy(
+        self,
+        source: FunctionSpec | FunctionDefinition | Path | str,
+        *,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+        say: Callable[[str], None] | None = None,
+    ) -> FunctionSpec:
+        """Deploy a YAML file, a definition (paths relative to the working directory), or a spec as stored.
+
+        Deploying over an existing function brings its successor up beside it; the old one serves until then.
+        `say` is told each step. With `wait`, returns once the wanted replicas are ready.
+
+        Raises:
+            InvalidSpec, SourceUnavailable: it cannot be used; nothing was changed.
+            DeployFailed: it cannot run; what served before goes on.
+            DeployTimedOut: it is stored, but was not ready within `timeout_s`.
+            StorageUnavailable: JetStream did not answer.
+        """
+        tell = say or _say_nothing
+        spec = await self._registry.put(await self._stored(source, tell))
+        return await self._settle(spec, wait, timeout_s, tell)
+
+    async def update(
+        self,
+        function: str,
+        *,
+        slo_ms: float | None = None,
+        slo_percentile: float | None = None,
+        max_batch: int | None = None,
+        slice: Slice | None = None,  # noqa: A002  # the field's name
+        replicas: int | None = None,
+        autoscale: Autoscale | None = None,
+        labels: dict[str, str] | None = None,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+        say: Callable[[str], None] | None = None,
+    ) -> FunctionSpec:
+        """Change what is given and keep the rest; `replicas` and `autoscale` replace each other.
+
+        Raises as `deploy`, and FunctionUnknown.
+        """
+        given: dict[str, Any] = {
+            "slo_ms": slo_ms,
+            "slo_percentile": slo_percentile,
+            "max_batch": max_batch,
+            "slice": slice,
+            "labels": labels,
+        }
+        changes = {field: value for field, value in given.items() if value is not None}
+        if replicas is not None or autoscale is not None:
+            changes |= {"replicas": replicas, "autoscale": autoscale}
+        spec = await self._registry.change(FunctionName(function), lambda old: replace(old, **changes))
+        return await self._settle(spec, wait, timeout_s, say or _say_nothing)
+
+    async def scale(
+        self, function: str, replicas: int, *, wait: bool = True, timeout_s: float = DEPLOY_TIMEOUT_S
+    ) -> FunctionSpec:
+        """Hold exactly this many replicas from now on. Raises as `update`."""
+        return await self.update(function, replicas=replicas, wait=wait, timeout_s=timeout_s)
+
+    async def delete(self, function: str) -> None:
+        """Remove a function; its replicas finish what they have. Raises FunctionUnknown."""
+        await self._registry.delete(FunctionName(function))
+
+    async def functions(self) -> list[FunctionSpec]:
+        """Everything deployed, by name. Raises StorageUnavailable."""
+        specs = await self._registry.list()
+        return [specs[name] for name in sorted(specs)]
+
+    async def replicas(self) -> list[ReplicaStatus]:
+        """Every replica as its node reports it. Raises StorageUnavailable."""
+        found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
+        return [found[key] for key in sorted(found)]
+
+    async def status(self) -> PlatformStatus:
+        """Who answers, which nodes beat, and how every function does. Raises StorageUnavailable."""
+        return await look(self.bus, self.url)
+
+    def logs(self, function: str, *, follow: bool = False) -> AsyncIterator[Event]:
+        """The events about a function, oldest first; with `follow`, those to come as well, for ever."""
+        read = logs.all_events if follow else logs.kept_events
+        return read(self.bus, FunctionName(function))
+
+    def profile(self, function: str, *, again: bool = False) -> AsyncIterator[ProfileProgress]:
+        """Have a function measured (`again`: even if it was), and follow it to a complete or failed table."""
+        return profiling.profile(self.bus, FunctionName(function), again)
+
+    async def _stored(
+        self, source: FunctionSpec | FunctionDefinition | Path | str, say: Callable[[str], None]
+    ) -> FunctionSpec:
+        if isinstance(source, FunctionSpec):
+            return source
+        directory = Path()
+        if isinstance(source, Path | str):
+            directory = Path(source).parent
+            source = await anyio.to_thread.run_sync(read_definition, Path(source))
+        model = source.model
+        say(f"getting {model.wheel or model.file}")
+        with tempfile.TemporaryDirectory(prefix="fastgshare-deploy-") as scratch:
+            bundle = await anyio.to_thread.run_sync(assemble, source, directory, Path(scratch), self._wheels)
+            say("storing model and code")
+            return await store(bundle, Objects(self.bus))
+
+    async def _settle(
+        self, spec: FunctionSpec, wait: bool, timeout_s: float, say: Callable[[str], None]
+    ) -> FunctionSpec:
+        if wait:
+            say(f"generation {spec.generation}: waiting for {wanted_replicas(spec)} ready")
+            await Watch(self.bus, spec).until_ready(timeout_s)
+        return spec
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    name: str = "client",
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    env: Mapping[str, str] = os.environ,
+) -> AsyncGenerator[Client]:
+    """Connect to the platform at `url`, or at `FASTGSHARE_NATS_URL`, or to the one that runs on this machine.
+
+    Raises:
+        PlatformNotFound: nobody answers there.
+    """
+    chosen = nats_url(url, env)
+    failure: Exception | None = None
+    async with AsyncExitStack() as stack:
+        bus = await _open_bus(stack, BusConfig(chosen, name, connect_timeout_s))
+        inbox = Inbox(bus)
+        await inbox.open()
+        stack.push_async_callback(inbox.close)
+        async with anyio.create_task_group() as tasks:
+            large = LargeTensors(bus, tasks)
+            try:
+                yield Client(bus, chosen, Inference(bus, inbox, large), wheels_from(env))
+            except Exception as error:  # raised again outside, where no group wraps it
+                failure = error
+            finally:
+                large.close()
+                tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _open_bus(stack: AsyncExitStack, config: BusConfig) -> Bus:
+    try:
+        return await stack.enter_async_context(open_bus(config))
+    except BusUnavailable as error:
+        reason = str(error.fields["reason"])
+        raise PlatformNotFound(url=config.url, reason=reason) from error
+
+
+def _say_nothing(_: str) -> None:
+    return

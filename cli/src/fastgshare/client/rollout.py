@@ -1,0 +1,64 @@
+"""How far a deployed generation is, from what nodes report. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fastgshare.shared.messages import FunctionSpec, ReplicaState, ReplicaStatus
+
+
+class Ready(NamedTuple):
+    """As many replicas of the generation are ready as were asked for."""
+
+    replicas: int
+
+
+class Broken(NamedTuple):
+    """The generation cannot run, and another try would end the same. `serving` is another that does, or 0."""
+
+    reason: str
+    serving: int
+
+
+class Waiting(NamedTuple):
+    """Not yet: what is there, in words."""
+
+    seen: str
+
+
+def wanted_replicas(spec: FunctionSpec) -> int:
+    """How many replicas a function has when nobody calls it."""
+    if spec.autoscale is not None:
+        return spec.autoscale.min
+    return spec.replicas or 0
+
+
+def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Broken | Waiting:
+    """Where `spec`'s generation stands."""
+    own = [status for status in replicas if status.function == spec.name]
+    mine = [status for status in own if status.generation == spec.generation]
+    ready = sum(status.state is ReplicaState.READY for status in mine)
+    wanted = wanted_replicas(spec)
+    if ready >= wanted:
+        return Ready(ready)
+    serving = serving_generation(own)
+    if serving > spec.generation:
+        return Broken(f"generation {serving} has replaced it", serving)
+    final = [status for status in mine if status.state is ReplicaState.FAILED and not status.transient]
+    if final:
+        return Broken(max(final, key=lambda status: status.since_us).reason or "no reason given", serving)
+    return Waiting(f"{ready} of {wanted} replicas ready; {_told(mine)}")
+
+
+def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:
+    """The newest generation with a ready replica; 0 when none has one."""
+    return max((status.generation for status in replicas if status.state is ReplicaState.READY), default=0)
+
+
+def _told(replicas: list[ReplicaStatus]) -> str:
+    if not replicas:
+        return "no node has taken one up yet"
+    counts = Counter(status.state.value for status in replicas)
+    told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    reasons = sorted({status.reason for status in replicas if status.reason})
+    return f"{told} ({'; '.join(reasons)})" if reasons else told
