@@ -1,6 +1,7 @@
 """Wires one gateway: bus, core, the way requests come in, the way the world comes in, HTTP."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import anyio
 
@@ -11,7 +12,7 @@ from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
-from fastgshare.gateway.http import build_app, serve_http
+from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
@@ -19,6 +20,7 @@ from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
+from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 
 SERVICE = "gateway"
 
@@ -40,16 +42,28 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(dispatcher.run)
             feed = Feed(control, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
-            app = build_app(invoker, BucketFunctions(control), config)
-            port = await work.start(serve_http, app, config.http_host, config.http_port)
+            app = build_app(invoker, BucketFunctions(control), _http_settings(config))
+            stop = anyio.Event()
+            serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
+            port = await work.start(serve_app)
             ingress = Ingress(data, gatekeeper, dispatcher, invoker, config, work)
             requests = await data.subscribe(subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE)
             url = f"http://{config.http_host}:{port}"
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
             await stop_signal()
+            stop.set()
             await requests.unsubscribe()
             await _finish(gatekeeper, config.drain_s)
             work.cancel_scope.cancel()
+
+
+def _http_settings(config: GatewayConfig) -> HttpSettings:
+    return HttpSettings(
+        gateway=config.instance,
+        default_timeout_us=config.default_timeout_ms * US_PER_MS,
+        max_timeout_us=config.max_timeout_ms * US_PER_MS,
+        max_body_bytes=config.max_body_mib * BYTES_PER_MIB,
+    )
 
 
 async def _finish(gatekeeper: Gatekeeper, drain_s: float) -> None:

@@ -20,7 +20,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode
-from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
+from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
@@ -109,8 +109,8 @@ class Ingress:
             request = decode_json_request(msg.data)
             trace = parse_traceparent(traceparent) or new_trace()
             reply = await self._invoker.invoke(function, request, deadline_us, trace)
-        except PayloadInvalid as error:
-            reply = InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.INVALID, str(error)))
+        except RequestRefused as refused:
+            reply = InferReply(INFER_VERSION, error=refused.body)
         finally:
             self._json_left += 1
         await self._bus.publish(msg.reply, encode_json_reply(reply))
