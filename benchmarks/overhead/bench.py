@@ -5,7 +5,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,16 +12,15 @@ import msgspec
 
 from benchmarks.overhead import machine
 from benchmarks.overhead.figures import Case, Round, absolutes, misses, ratios, table
-from benchmarks.overhead.http_client import Connection, connect
 from benchmarks.overhead.identity import row, write_model
-from benchmarks.overhead.load import Call, closed_loop
+from benchmarks.overhead.load import closed_loop
 from benchmarks.overhead.partners import fastapi_partner, raw_partner
-from benchmarks.overhead.systems import http_call, platform_call, raw_call
+from benchmarks.overhead.systems import Clients, all_share, over_http, platform_call, raw_call
 from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import Platform, open_platform
-from fastgshare.cli.up.ports import HOST
 from fastgshare.client import FunctionDefinition, ModelSource
 from fastgshare.client import connect as connect_client
+from fastgshare.shared.errors import FastGShareError
 
 SMALL, LARGE = "identity", "identity-large"
 FLOATS = {SMALL: 16, LARGE: 600 * 1024 // 4}
@@ -49,11 +47,11 @@ FULL = Plan(rounds=9, seconds=1.0, warm_up_s=1.0)
 
 
 class Scene(msgspec.Struct):
-    """Everything that runs: `calls` by kind and system, one for each client."""
+    """Everything that runs, and its clients by kind and system."""
 
     running: Platform
     idle_rss_mib: dict[str, float]
-    calls: dict[tuple[str, str], list[Call]]
+    clients: dict[tuple[str, str], Clients]
 
 
 def main(argv: list[str]) -> int:
@@ -63,7 +61,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
     options = parser.parse_args(argv)
     plan = QUICK if options.quick else FULL
-    measured = anyio.run(partial(measure, plan), backend_options={"use_uvloop": True})
+    try:
+        measured = anyio.run(measure, plan, backend_options={"use_uvloop": True})
+    except FastGShareError as error:
+        say(str(error))
+        return EXIT_FAULT
     return publish(plan, *measured, check=options.check)
 
 
@@ -84,7 +86,10 @@ async def measure(plan: Plan) -> tuple[dict[Case, list[Round]], dict[str, dict[s
 async def take_turns(scene: Scene, case: Case, seconds: float, platform_first: bool) -> Round:
     """Both systems, one right after the other; who begins changes from round to round."""
     systems = ["platform", case.baseline] if platform_first else [case.baseline, "platform"]
-    samples = {system: await closed_loop(scene.calls[case.kind, system][: case.clients], seconds) for system in systems}
+    samples = {}
+    for system in systems:
+        async with scene.clients[case.kind, system](case.clients) as calls:
+            samples[system] = await closed_loop(calls, seconds)
     return Round(baseline=samples[case.baseline], platform=samples["platform"])
 
 
@@ -107,25 +112,15 @@ async def open_scene() -> AsyncIterator[Scene]:
         fastapi_port = await stack.enter_async_context(fastapi_partner(home / "fastapi.log"))
         platform_port = int(running.endpoints.http_url.rpartition(":")[2])
         small, large = row(FLOATS[SMALL]), row(FLOATS[LARGE])
-        calls: dict[tuple[str, str], list[Call]] = {
-            ("nats", "raw"): [raw_call(raw, small)] * max(CLIENTS),
-            ("nats", "platform"): [platform_call(client, SMALL, small)] * max(CLIENTS),
-            ("tensor", "raw"): [raw_call(raw, large)] * max(TENSOR_CLIENTS),
-            ("tensor", "platform"): [platform_call(client, LARGE, large)] * max(TENSOR_CLIENTS),
+        clients = {
+            ("nats", "raw"): all_share(raw_call(raw, small)),
+            ("nats", "platform"): all_share(platform_call(client, SMALL, small)),
+            ("tensor", "raw"): all_share(raw_call(raw, large)),
+            ("tensor", "platform"): all_share(platform_call(client, LARGE, large)),
+            ("http", "fastapi"): over_http(fastapi_port, SMALL, small),
+            ("http", "platform"): over_http(platform_port, SMALL, small),
         }
-        for system, port in (("fastapi", fastapi_port), ("platform", platform_port)):
-            connections = [await stack.enter_async_context(_hung_up(port)) for _ in range(max(CLIENTS))]
-            calls["http", system] = [http_call(connection, SMALL, small) for connection in connections]
-        yield Scene(running, idle_rss_mib, calls)
-
-
-@asynccontextmanager
-async def _hung_up(port: int) -> AsyncIterator[Connection]:
-    connection = await connect(HOST, port)
-    try:
-        yield connection
-    finally:
-        connection.close()
+        yield Scene(running, idle_rss_mib, clients)
 
 
 def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[str, float]], check: bool) -> int:

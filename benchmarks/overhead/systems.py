@@ -1,13 +1,15 @@
 """One request through each way there is: what to send, and how to tell that the answer is right."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client as Nats
 
-from benchmarks.overhead.http_client import Connection, post
+from benchmarks.overhead.http_client import Connection, connect, post
 from benchmarks.overhead.identity import INPUT, OUTPUT
 from benchmarks.overhead.load import Call
 from benchmarks.overhead.partners import SUBJECT
@@ -19,6 +21,9 @@ from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.messages import INFER_VERSION, InferRequest
 
 TIMEOUT_S = 10.0
+
+# Brings up a number of clients for one run.
+Clients = Callable[[int], AbstractAsyncContextManager[list[Call]]]
 
 Row = npt.NDArray[np.float32]
 
@@ -53,6 +58,31 @@ class _Tensor(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     outputs: list[_Tensor]
+
+
+def all_share(call: Call) -> Clients:
+    """Clients that are tasks on one connection."""
+
+    @asynccontextmanager
+    async def clients(count: int) -> AsyncIterator[list[Call]]:
+        yield [call] * count
+
+    return clients
+
+
+def over_http(port: int, function: str, row: Row) -> Clients:
+    """Clients with a keep-alive connection each, opened anew for each run: servers hang up on idle ones."""
+
+    @asynccontextmanager
+    async def clients(count: int) -> AsyncIterator[list[Call]]:
+        connections = [await connect(HOST, port) for _ in range(count)]
+        try:
+            yield [http_call(connection, function, row) for connection in connections]
+        finally:
+            for connection in connections:
+                connection.close()
+
+    return clients
 
 
 def http_call(connection: Connection, function: str, row: Row) -> Call:
