@@ -1,5 +1,6 @@
 """Requests over a real server to a stand-in for gateway and worker: every one is answered or refused in time."""
 
+import os
 import time
 
 import anyio
@@ -53,7 +54,7 @@ async def put_replica(url: str, host: HostId) -> None:
 
 
 def slots_in_use() -> set[str]:
-    return {path.name for path in SHARED_MEMORY.glob("fastgshare-*")}
+    return {path.name for path in SHARED_MEMORY.glob(f"fastgshare-{os.getpid()}-*")}
 
 
 async def test_arrays_go_out_and_come_back_with_who_answered(nats: Natsd) -> None:

@@ -1,5 +1,10 @@
 """Writing the `functions` bucket on a real server."""
 
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 import anyio
 import pytest
 from msgspec.structs import replace
@@ -9,17 +14,30 @@ from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, ModelRef
+from fastgshare.shared.objects import Objects
 from fastgshare.shared.registry import FunctionUnknown, Registry
 from tests.natsd import Natsd
 
 NAME = FunctionName("echo")
-SPEC = FunctionSpec(name=NAME, model=ModelRef(digest=Digest("ab" * 32), size_bytes=7))
+CONTENT = b"a model"
+SPEC = FunctionSpec(
+    name=NAME, model=ModelRef(digest=Digest(hashlib.sha256(CONTENT).hexdigest()), size_bytes=len(CONTENT))
+)
 
 
-async def test_a_name_never_gets_a_generation_twice_not_even_after_deletion(nats: Natsd) -> None:
-    async with open_bus(BusConfig(url=nats.url)) as bus:
+@asynccontextmanager
+async def open_registry(url: str, directory: Path) -> AsyncGenerator[Registry]:
+    """A registry on a fresh platform whose object store holds the model."""
+    async with open_bus(BusConfig(url=url)) as bus:
         await ensure_storage(bus)
-        registry = Registry(bus)
+        model = directory / "model.onnx"
+        model.write_bytes(CONTENT)
+        await Objects(bus).put_file(model)
+        yield Registry(bus)
+
+
+async def test_a_name_never_gets_a_generation_twice_not_even_after_deletion(nats: Natsd, tmp_path: Path) -> None:
+    async with open_registry(nats.url, tmp_path) as registry:
         generations = []
         for _ in range(3):
             for max_batch in (8, 1, 2, 3):
@@ -30,19 +48,15 @@ async def test_a_name_never_gets_a_generation_twice_not_even_after_deletion(nats
         assert generations[0] == 1
 
 
-async def test_putting_the_same_again_changes_nothing(nats: Natsd) -> None:
-    async with open_bus(BusConfig(url=nats.url)) as bus:
-        await ensure_storage(bus)
-        registry = Registry(bus)
+async def test_putting_the_same_again_changes_nothing(nats: Natsd, tmp_path: Path) -> None:
+    async with open_registry(nats.url, tmp_path) as registry:
         first = await registry.put(SPEC)
         assert await registry.put(SPEC) == first
         assert await registry.list() == {NAME: first}
 
 
-async def test_writers_at_once_lose_no_change(nats: Natsd) -> None:
-    async with open_bus(BusConfig(url=nats.url)) as bus:
-        await ensure_storage(bus)
-        registry = Registry(bus)
+async def test_writers_at_once_lose_no_change(nats: Natsd, tmp_path: Path) -> None:
+    async with open_registry(nats.url, tmp_path) as registry:
         await registry.put(SPEC)
 
         async def label(key: str) -> None:
@@ -57,12 +71,13 @@ async def test_writers_at_once_lose_no_change(nats: Natsd) -> None:
         assert stands.generation == 1
 
 
-async def test_what_may_not_stand_is_refused_and_what_is_not_there_is_named(nats: Natsd) -> None:
-    async with open_bus(BusConfig(url=nats.url)) as bus:
-        await ensure_storage(bus)
-        registry = Registry(bus)
+async def test_what_may_not_stand_is_refused_and_what_is_not_there_is_named(nats: Natsd, tmp_path: Path) -> None:
+    async with open_registry(nats.url, tmp_path) as registry:
         with pytest.raises(InvalidSpec, match="slo_ms is 0"):
             await registry.put(replace(SPEC, slo_ms=0))
+        elsewhere = ModelRef(digest=Digest("ab" * 32), size_bytes=7)
+        with pytest.raises(InvalidSpec, match=r"digest (ab){32} is not in the object store"):
+            await registry.put(replace(SPEC, model=elsewhere))
         with pytest.raises(FunctionUnknown):
             await registry.change(NAME, lambda old: old)
         with pytest.raises(FunctionUnknown):

@@ -9,6 +9,7 @@ from fastgshare.shared.errors import FastGShareError, InvalidSpec
 from fastgshare.shared.functions import next_spec, problems_with
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.objects import Objects
 
 WRITE_ATTEMPTS = 8
 
@@ -21,6 +22,8 @@ class Registry:
     """The deployed functions. Every call raises StorageUnavailable when JetStream does not answer."""
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._objects = Objects(bus)
         self._bucket = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
 
     async def list(self) -> dict[FunctionName, FunctionSpec]:
@@ -36,8 +39,10 @@ class Registry:
         """Deploy or replace; what now stands, with its generation.
 
         Raises:
-            InvalidSpec: `wanted` may not stand.
+            InvalidSpec: `wanted` may not stand, or the object store does not hold what it names.
         """
+        if problems := problems_with(wanted) or await _missing(self._objects, wanted):
+            raise InvalidSpec(problems)
         return await self._write(wanted.name, lambda _: wanted)
 
     async def change(self, name: FunctionName, change: Callable[[FunctionSpec], FunctionSpec]) -> FunctionSpec:
@@ -60,6 +65,7 @@ class Registry:
         if await self._bucket.get(name) is None:
             raise FunctionUnknown(function=name)
         await self._bucket.delete(name)
+        await self._bus.tell("function_removed", name)
 
     async def _write(
         self, name: FunctionName, wanted_after: Callable[[FunctionSpec | None], FunctionSpec]
@@ -80,5 +86,15 @@ class Registry:
                 if attempt == WRITE_ATTEMPTS:
                     raise
             else:
+                await self._bus.tell("function_defined", name, generation=spec.generation)
                 return spec
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _missing(objects: Objects, wanted: FunctionSpec) -> list[str]:
+    named = [wanted.model.digest, wanted.handler.digest if wanted.handler else None, wanted.sample]
+    return [
+        f"digest {digest} is not in the object store: store its content first"
+        for digest in named
+        if digest is not None and not await objects.holds(digest)
+    ]
