@@ -43,11 +43,10 @@ async def profile(bus: Bus, function: FunctionName, again: bool) -> AsyncIterato
         try:
             progress: ProfileProgress | None = None
             while progress is None or progress.state is ProfileState.MEASURING:
+                progress = await _next_report(reports) if progress is not None else None
                 if progress is None:
                     progress = await _ask(bus, function, again)
                 yield progress
-                if progress.state is ProfileState.MEASURING:
-                    progress = await _next_report(reports)
         finally:
             await subscription.unsubscribe()
 

@@ -1,0 +1,62 @@
+"""How far a deployed generation is, judged from what nodes report."""
+
+from msgspec.structs import replace
+
+from fastgshare.client.rollout import Broken, Ready, Waiting, judge
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
+from fastgshare.shared.messages import Autoscale, FunctionSpec, ModelRef, ReplicaState, ReplicaStatus
+
+NAME = FunctionName("echo")
+SPEC = FunctionSpec(name=NAME, model=ModelRef(digest=Digest("ab" * 32), size_bytes=1), generation=2, replicas=2)
+
+
+def replica(generation: int, state: ReplicaState, reason: str = "", transient: bool = False) -> ReplicaStatus:
+    return ReplicaStatus(
+        replica=ReplicaId(f"echo-g{generation}-abc"),
+        function=NAME,
+        generation=generation,
+        node=NodeId("node"),
+        device=DeviceId("node-cpu0"),
+        host=HostId("host"),
+        incarnation="1",
+        state=state,
+        device_kind="cpu",
+        model_digest=SPEC.model.digest,
+        reason=reason,
+        transient=transient,
+    )
+
+
+def test_enough_ready_replicas_of_the_generation_are_ready() -> None:
+    ready = replica(2, ReplicaState.READY)
+    assert judge(SPEC, [ready, ready]) == Ready(2)
+    assert judge(SPEC, [ready, replica(1, ReplicaState.READY)]) == Waiting("1 of 2 replicas ready; 1 ready")
+    other = replace(ready, function=FunctionName("other"))
+    assert isinstance(judge(SPEC, [ready, other]), Waiting)
+
+
+def test_a_final_failure_breaks_it_and_tells_what_goes_on_serving() -> None:
+    failed = replica(2, ReplicaState.FAILED, "input 'x' is missing")
+    assert judge(SPEC, [failed]) == Broken("input 'x' is missing", 0)
+    assert judge(SPEC, [failed, replica(1, ReplicaState.READY)]) == Broken("input 'x' is missing", 1)
+
+
+def test_a_transient_failure_is_waited_for_and_told() -> None:
+    failed = replica(2, ReplicaState.FAILED, "worker died", transient=True)
+    loading = replica(2, ReplicaState.LOADING)
+    assert judge(SPEC, [failed, loading]) == Waiting("0 of 2 replicas ready; 1 failed, 1 loading (worker died)")
+
+
+def test_failures_of_other_generations_do_not_matter() -> None:
+    failed = replica(1, ReplicaState.FAILED, "old")
+    assert judge(SPEC, [failed]) == Waiting("0 of 2 replicas ready; no node has taken one up yet")
+
+
+def test_a_newer_generation_that_serves_ends_the_wait() -> None:
+    assert judge(SPEC, [replica(3, ReplicaState.READY)]) == Broken("generation 3 has replaced it", 3)
+
+
+def test_a_function_that_may_scale_to_zero_needs_no_replica() -> None:
+    spec = replace(SPEC, replicas=None, autoscale=Autoscale(min=0, max=4))
+    assert judge(spec, []) == Ready(0)
+    assert isinstance(judge(replace(spec, autoscale=Autoscale(min=1, max=4)), []), Waiting)
