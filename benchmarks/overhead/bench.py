@@ -1,6 +1,7 @@
 """The measurement itself: brings everything up once, then takes turns between systems, round after round."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,13 +12,13 @@ import anyio
 import msgspec
 
 from benchmarks.overhead import machine
-from benchmarks.overhead.figures import Case, Round, absolutes, misses, ratios, table
+from benchmarks.overhead.figures import Case, Round, absolutes, cpu_us_per_request, misses, ratios, table
 from benchmarks.overhead.identity import row, write_model
 from benchmarks.overhead.load import closed_loop
 from benchmarks.overhead.partners import fastapi_partner, raw_partner
 from benchmarks.overhead.systems import Clients, all_share, over_http, platform_call, raw_call
 from fastgshare.cli.up.config import UpConfig
-from fastgshare.cli.up.platform import Platform, open_platform
+from fastgshare.cli.up.platform import open_platform
 from fastgshare.client import FunctionDefinition, ModelSource
 from fastgshare.client import connect as connect_client
 from fastgshare.shared.errors import FastGShareError
@@ -49,7 +50,7 @@ FULL = Plan(rounds=9, seconds=1.0, warm_up_s=1.0)
 class Scene(msgspec.Struct):
     """Everything that runs, and its clients by kind and system."""
 
-    running: Platform
+    pids: dict[str, int]
     idle_rss_mib: dict[str, float]
     clients: dict[tuple[str, str], Clients]
 
@@ -79,18 +80,21 @@ async def measure(plan: Plan) -> tuple[dict[Case, list[Round]], dict[str, dict[s
             say(f"round {number + 1} of {plan.rounds}")
             for case in CASES:
                 rounds[case].append(await take_turns(scene, case, plan.seconds, bool(number % 2)))
-        loaded = await machine.resident_mib(scene.running)
+        loaded = machine.resident_mib(scene.pids)
         return rounds, {"idle_rss_mib": scene.idle_rss_mib, "rss_after_load_mib": loaded}
 
 
 async def take_turns(scene: Scene, case: Case, seconds: float, platform_first: bool) -> Round:
     """Both systems, one right after the other; who begins changes from round to round."""
     systems = ["platform", case.baseline] if platform_first else [case.baseline, "platform"]
-    samples = {}
+    samples, spent_us = {}, {}
     for system in systems:
         async with scene.clients[case.kind, system](case.clients) as calls:
+            before_us = machine.cpu_us(scene.pids)
             samples[system] = await closed_loop(calls, seconds)
-    return Round(baseline=samples[case.baseline], platform=samples["platform"])
+            after_us = machine.cpu_us(scene.pids)
+        spent_us[system] = {name: after_us[name] - before_us[name] for name in after_us}
+    return Round(samples[case.baseline], samples["platform"], spent_us["platform"])
 
 
 @asynccontextmanager
@@ -101,7 +105,8 @@ async def open_scene() -> AsyncIterator[Scene]:
         say("starting the platform")
         config = UpConfig(data_dir=home / "data", nats_port=0, http_port=0)
         running = await stack.enter_async_context(open_platform(config, say))
-        idle_rss_mib = await machine.resident_mib(running)
+        pids = await machine.pids_of(running)
+        idle_rss_mib = machine.resident_mib(pids)
         nats_url = running.endpoints.nats_url
         client = await stack.enter_async_context(connect_client(nats_url))
         say("deploying")
@@ -120,13 +125,14 @@ async def open_scene() -> AsyncIterator[Scene]:
             ("http", "fastapi"): over_http(fastapi_port, SMALL, small),
             ("http", "platform"): over_http(platform_port, SMALL, small),
         }
-        yield Scene(running, idle_rss_mib, clients)
+        yield Scene({"client": os.getpid(), **pids}, idle_rss_mib, clients)
 
 
 def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[str, float]], check: bool) -> int:
     """Say it all; the exit status."""
     figures = {key: round(value, 3) for case in CASES for key, value in ratios(case, rounds[case]).items()}
     measured = {case.name: absolutes(case, rounds[case]) for case in CASES}
+    spent = {case.name: cpu_us_per_request(rounds[case]) for case in CASES}
     failures = [
         f"{case.name}: {failure}"
         for case in CASES
@@ -136,13 +142,15 @@ def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[
     ]
     missed = misses(figures, memory["idle_rss_mib"])
     print(table(measured, figures))
-    print("idle MiB     " + "  ".join(f"{name} {mib:.0f}" for name, mib in memory["idle_rss_mib"].items()))
+    print("CPU us/request", *(f"\n  {name:<11}{_listed(cell)}" for name, cell in spent.items()), sep="")
+    print(f"idle MiB\n  {'':<11}{_listed(memory['idle_rss_mib'])}")
     for line in [*(f"missed: {miss}" for miss in missed), *(f"failed: {line}" for line in failures[:10])]:
         print(line)
     document = {
         **figures,
         **memory,
         "measured": measured,
+        "cpu_us_per_request": spent,
         "missed": missed,
         "failures": len(failures),
         "plan": msgspec.to_builtins(plan),
@@ -152,6 +160,10 @@ def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[
     if failures:
         return EXIT_FAULT
     return EXIT_MISSED if missed and check else 0
+
+
+def _listed(values: dict[str, float]) -> str:
+    return "".join(f"{f'{name} {value:.0f}':<18}" for name, value in values.items())
 
 
 def say(line: str) -> None:

@@ -45,10 +45,14 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """One measurement of a case: both systems, one right after the other."""
+    """One measurement of a case: both systems, one right after the other.
+
+    `cpu_us` is what each process spent while the platform's sample was taken.
+    """
 
     baseline: Sample
     platform: Sample
+    cpu_us: dict[str, float] = {}
 
     @property
     def rps_ratio(self) -> float:
@@ -109,6 +113,13 @@ def absolutes(case: Case, rounds: list[Round]) -> dict[str, dict[str, float]]:
         }
         for system, samples in systems.items()
     }
+
+
+def cpu_us_per_request(rounds: list[Round]) -> dict[str, float]:
+    """Processor time for one request through the platform, by process: where the time goes when cores are scarce."""
+    requests = max(1, sum(len(measured.platform.latencies_us) for measured in rounds))
+    names = rounds[0].cpu_us if rounds else {}
+    return {name: round(sum(measured.cpu_us[name] for measured in rounds) / requests, 1) for name in names}
 
 
 def misses(figures: dict[str, float], idle_rss_mib: dict[str, float]) -> list[str]:

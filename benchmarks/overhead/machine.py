@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fastgshare.shared.service import rss_mib
 
 PACKAGES = ("nats-py", "uvloop", "msgspec", "onnxruntime", "numpy", "fastapi", "uvicorn", "starlette", "httptools")
 HEARTBEAT_TIMEOUT_S = 10.0
+NS_PER_US = 1_000
 
 
 def facts() -> dict[str, object]:
@@ -34,10 +36,19 @@ def facts() -> dict[str, object]:
     }
 
 
-async def resident_mib(running: Platform) -> dict[str, float]:
-    """Resident memory by process: every child of the platform, and the device workers of its node."""
-    pids = {**running.pids(), **await _workers(running.endpoints.nats_url)}
+def resident_mib(pids: dict[str, int]) -> dict[str, float]:
+    """Resident memory of each process."""
     return {name: round(rss_mib(pid), 1) for name, pid in pids.items()}
+
+
+def cpu_us(pids: dict[str, int]) -> dict[str, float]:
+    """Processor time of each process so far, in microseconds: all its threads, as the scheduler counts them."""
+    return {name: _cpu_us(pid) for name, pid in pids.items()}
+
+
+async def pids_of(running: Platform) -> dict[str, int]:
+    """Every child of the platform, and the device workers of its node."""
+    return {**running.pids(), **await _workers(running.endpoints.nats_url)}
 
 
 async def _workers(nats_url: str) -> dict[str, int]:
@@ -55,6 +66,14 @@ async def _workers(nats_url: str) -> dict[str, int]:
         with anyio.fail_after(HEARTBEAT_TIMEOUT_S):
             await known.wait()
     return workers
+
+
+def _cpu_us(pid: int) -> float:
+    total_ns = 0
+    for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # that thread ended
+            total_ns += int(schedstat.read_text().split()[0])
+    return total_ns / NS_PER_US
 
 
 def _cpu_name() -> str:

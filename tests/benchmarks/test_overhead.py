@@ -8,7 +8,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from benchmarks.overhead.figures import TARGETS, Case, Round, Sample, absolutes, misses, ratios, table
+from benchmarks.overhead.figures import (
+    TARGETS,
+    Case,
+    Round,
+    Sample,
+    absolutes,
+    cpu_us_per_request,
+    misses,
+    ratios,
+    table,
+)
 from benchmarks.overhead.http_client import connect, post
 from benchmarks.overhead.identity import INPUT, OUTPUT, row, write_model
 from benchmarks.overhead.load import closed_loop
@@ -44,6 +54,15 @@ def test_absolute_figures_stand_beside_the_ratios() -> None:
     lines = table(measured, {**ratios(NATS, rounds), **ratios(HTTP, rounds)}).splitlines()
     assert [line.split()[0] for line in lines] == ["case", "nats_c8", "http_c8"]
     assert lines[1].split()[-2:] == ["0.50", "2.00"]
+
+
+def test_processor_time_is_shared_out_over_all_requests() -> None:
+    rounds = [
+        Round(sample(1, 1), sample(10, 1), {"gateway": 600.0}),
+        Round(sample(1, 1), sample(20, 1), {"gateway": 300.0}),
+    ]
+    assert cpu_us_per_request(rounds) == {"gateway": 30.0}
+    assert cpu_us_per_request([Round(sample(1, 1), sample(0, 1), {"gateway": 7.0})]) == {"gateway": 7.0}
 
 
 def test_percentiles_are_values_that_occurred() -> None:
