@@ -6,6 +6,7 @@ cancelled when the connection is lost, which costs the others nothing.
 """
 
 import asyncio
+import re
 import resource
 from typing import Any
 
@@ -20,6 +21,10 @@ STATE_KEY = "fastgshare.connection"
 BAD_REQUEST = 400
 HEAD_TOO_LARGE = 431
 UNAVAILABLE = 503
+
+
+_OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_NO_OFFER = b"\r\nx-offer:"
 
 
 class HeadTooLarge(Exception):
@@ -72,6 +77,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse, and watch over what is not complete."""
         self._head_bytes += len(data)
+        if self._in_head or self.cycle.response_complete:
+            data = without_offer(data)
         super().data_received(data)
         if self._in_head:
             self._check_head()
@@ -89,11 +96,11 @@ class Connection(HttpToolsProtocol):
         """The head is there: start the application unless the head was too large."""
         if self._head_bytes > self.max_head_bytes and self._size_of_head() > self.max_head_bytes:
             raise HeadTooLarge
+        super().on_headers_complete()
         self._in_head = False
         self._head_bytes = 0
         self._discarded_bytes = 0
-        super().on_headers_complete()
-        if self.parser.should_upgrade():  # nothing here is upgraded, and the parser stops after this message
+        if self.parser.should_upgrade():  # an offer that was cut in two: the parser stops after this message
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -160,6 +167,18 @@ class Connection(HttpToolsProtocol):
     def _lose_patience(self) -> None:
         self._patience = None
         self.transport.close()
+
+
+def without_offer(data: bytes) -> bytes:
+    """`data`, which begins in a head, without a client's offer to change the protocol.
+
+    Java's client makes it with every request; the parser would take the body for the other protocol's. Renamed
+    in place, so that the offer is declined and everything else is as it was.
+    """
+    if _OFFER.search(data, 0, Connection.max_head_bytes) is None:
+        return data
+    head, blank, rest = data.partition(b"\r\n\r\n")
+    return _OFFER.sub(_NO_OFFER, head) + blank + rest
 
 
 def connection_of(scope: Any) -> Connection | None:

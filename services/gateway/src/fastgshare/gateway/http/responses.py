@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fastgshare.gateway.http.errors import HttpRefused, refusal_headers
+from fastgshare.gateway.http.errors import CallerGone, HttpRefused, refusal_headers
 from fastgshare.gateway.oip import encode_error
 from fastgshare.shared.buckets import RevisionConflict, StorageUnavailable
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidSpec, RequestRefused
@@ -67,6 +67,8 @@ async def answer_fault(request: Request, fault: Exception) -> Response:
         case StorageUnavailable():
             message = f"storage does not answer: {fault.fields.get('reason')}"
             return refusal_response(ErrorBody(ErrorCode.UNAVAILABLE, message, _RETRY_STORAGE_MS))
+        case CallerGone():
+            return Response(status_code=400)  # nobody reads it
         case HTTPException():
             return _answer_routing(request, fault)
         case _:
@@ -87,6 +89,7 @@ FAULTS: dict[Any, OnFault] = dict.fromkeys(
     (
         RequestRefused,
         HttpRefused,
+        CallerGone,
         InvalidSpec,
         RevisionConflict,
         StorageUnavailable,
