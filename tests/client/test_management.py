@@ -20,6 +20,7 @@ from fastgshare.client import (
     connect,
     profiling,
 )
+from fastgshare.client.logs import last_event
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -110,22 +111,14 @@ async def test_a_broken_generation_fails_the_deploy_and_says_what_goes_on_servin
 
 async def test_a_deploy_that_nobody_takes_up_times_out_with_what_was_said_of_it(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, tmp_path) as (client, bus):
-        said = anyio.Event()
-
-        async def complain() -> None:
-            while not await client.functions():
-                await anyio.sleep(0.01)
-            await bus.tell("no_room", "echo", "needs 256 MiB, node-a has 12")
-            await bus.connection.flush()
-            said.set()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(complain)
-            with pytest.raises(DeployTimedOut) as caught:
-                await client.deploy(tmp_path / "echo.yaml", timeout_s=1.5)
-        assert said.is_set()
-        assert "0 of 1 replicas ready; no node has taken one up yet" in str(caught.value)
-        assert "last event: no_room needs 256 MiB, node-a has 12" in str(caught.value)
+        await client.deploy(tmp_path / "echo.yaml", wait=False)
+        await bus.tell("no_room", "echo", "needs 256 MiB, node-a has 12")
+        while (newest := await last_event(bus, NAME)) is None or newest.kind != "no_room":
+            await anyio.sleep(0.01)
+        with pytest.raises(DeployTimedOut) as caught:
+            await client.deploy(tmp_path / "echo.yaml", timeout_s=0.5)
+        assert "not ready within 0.5 s: 0 of 1 replicas ready; no node has taken one up yet" in str(caught.value)
+        assert "s ago: no_room needs 256 MiB, node-a has 12" in str(caught.value)
 
 
 async def test_update_scale_and_delete_change_only_what_they_name(nats: Natsd, tmp_path: Path) -> None:
@@ -151,7 +144,8 @@ async def test_logs_are_told_in_order_and_followed_over_a_server_restart(nats: N
         for number in range(3):
             await bus.tell("step", "echo", str(number))
             await bus.tell("step", "other", "not shown")
-        await bus.connection.flush()
+        while (newest := await last_event(bus, NAME)) is None or newest.text != "2":
+            await anyio.sleep(0.01)  # the server keeps what it has received a moment later
         assert [event.text async for event in client.logs("echo")] == ["0", "1", "2"]
         assert [event.text async for event in client.logs("none")] == []
         followed: list[str] = []
@@ -187,6 +181,7 @@ async def test_status_tells_who_answers_who_is_missing_and_how_functions_do(nats
             await tasks.start(answer_pings, bus, "gateway", "gw-2", {})
             await tasks.start(answer_pings, bus, "node_manager", "node-a", {})
             tasks.start_soon(beat, bus)
+            await bus.connection.flush()
             status = await client.status()
             tasks.cancel_scope.cancel()
         assert [ready.instance for ready in status.services] == ["gw-1", "gw-2", "node-a"]

@@ -10,6 +10,7 @@ from fastgshare.shared.buckets import Mirror, StorageUnavailable
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.messages import FunctionSpec, ReplicaStatus
+from fastgshare.shared.units import us_to_s
 
 
 class Watch:
@@ -28,7 +29,6 @@ class Watch:
             DeployFailed: this generation cannot run.
             DeployTimedOut: not ready within `timeout_s`.
         """
-        start_us = unix_us()
         verdict: Ready | Broken | Waiting = Waiting("nothing was heard of it")
         async with anyio.create_task_group() as tasks:
             with anyio.move_on_after(timeout_s):
@@ -41,7 +41,7 @@ class Watch:
         if isinstance(verdict, Broken):
             raise DeployFailed(function=name, generation=generation, reason=verdict.reason, serving=verdict.serving)
         if isinstance(verdict, Waiting):
-            seen = verdict.seen + await self._newest_event(start_us)
+            seen = verdict.seen + await self._newest_event()
             raise DeployTimedOut(function=name, generation=generation, timeout_s=timeout_s, seen=seen)
 
     def _judge(self) -> Ready | Broken | Waiting:
@@ -50,12 +50,13 @@ class Watch:
     def _on_change(self, _key: str, _value: ReplicaStatus | None) -> None:
         self._changed.set()
 
-    async def _newest_event(self, since_us: int) -> str:
+    async def _newest_event(self) -> str:
         """What the platform last said about it (that there is no room, say)."""
         try:
             event = await last_event(self._bus, self._spec.name)
         except StorageUnavailable:
             return ""
-        if event is None or event.at_us < since_us:
+        if event is None or event.kind == "function_defined":
             return ""
-        return f"; last event: {' '.join(part for part in (event.kind, event.text) if part)}"
+        age_s = us_to_s(unix_us() - event.at_us)
+        return f"; last event, {age_s:.0f} s ago: {' '.join(part for part in (event.kind, event.text) if part)}"

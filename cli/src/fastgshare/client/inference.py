@@ -3,6 +3,7 @@
 The payload goes to any gateway; the answer comes straight from the worker into this client's inbox.
 """
 
+from msgspec.structs import replace
 from nats import errors as nats_errors
 
 from fastgshare.client.inbox import Call, Inbox, is_no_responders
@@ -17,7 +18,7 @@ from fastgshare.shared.ids import FunctionName, RequestId, is_name
 from fastgshare.shared.messages import InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.slots import Slot
-from fastgshare.shared.tracing import TRACEPARENT, TraceContext, new_trace
+from fastgshare.shared.tracing import TraceContext, new_trace
 from fastgshare.shared.units import s_to_us, us_to_s
 
 # The server counts headers towards its limit, and gateways add their own to ours.
@@ -78,37 +79,33 @@ class Inference:
         self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str
     ) -> tuple[InferReply, int]:
         """One request under one id: the reply, and how often it was sent."""
-        payload = encode(request)
+        start_us = monotonic_us()
+        request_id = new_request_id()
+        unix_deadline_us = unix_us() + deadline_us - start_us
+        payload = encode(replace(request, deadline_us=unix_deadline_us, request_id=request_id, traceparent=traceparent))
         limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
         if len(payload) > limit_bytes:
             raise refused(
                 ErrorCode.TOO_LARGE,
                 f"the request has {len(payload)} bytes; the bus takes at most {limit_bytes} in one message",
             )
-        start_us = monotonic_us()
-        request_id = new_request_id()
-        headers = {
-            subjects.DEADLINE_US: str(unix_us() + deadline_us - start_us),
-            subjects.REQUEST_ID: request_id,
-            TRACEPARENT: traceparent,
-        }
         patience = Patience(start_us, deadline_us)
         call = self._inbox.expect(request_id)
         try:
-            return await self._persist(function, payload, headers, call, patience), patience.sends
+            return await self._persist(function, payload, request_id, call, patience), patience.sends
         finally:
             self._inbox.forget(request_id)
 
     async def _persist(
-        self, function: FunctionName, payload: bytes, headers: dict[str, str], call: Call, patience: Patience
+        self, function: FunctionName, payload: bytes, request_id: RequestId, call: Call, patience: Patience
     ) -> InferReply:
         subject = subjects.invoke(function)
-        reply_to = self._inbox.reply_subject(RequestId(headers[subjects.REQUEST_ID]))
+        reply_to = self._inbox.reply_subject(request_id)
         now_us = monotonic_us()
         while not patience.is_over(now_us):
             # While disconnected a request would be kept and sent late; the reconnect wakes this call instead.
             if self._bus.is_connected:
-                await self._publish(subject, payload, reply_to, headers)
+                await self._publish(subject, payload, reply_to)
             patience.sent(now_us)
             msg = await call.wait(us_to_s(patience.wake_us - now_us))
             now_us = monotonic_us()
@@ -120,9 +117,9 @@ class Inference:
                 now_us = monotonic_us()
         raise RequestRefused(self._why_unanswered(function, patience))
 
-    async def _publish(self, subject: str, payload: bytes, reply_to: str, headers: dict[str, str]) -> None:
+    async def _publish(self, subject: str, payload: bytes, reply_to: str) -> None:
         try:
-            await self._bus.publish(subject, payload, reply_to, headers)
+            await self._bus.publish(subject, payload, reply_to)
         except nats_errors.OutboundBufferLimitError:
             return  # lost the connection since we looked: as if it had been lost on the way
         except nats_errors.Error as error:

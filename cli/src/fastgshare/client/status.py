@@ -26,7 +26,7 @@ from fastgshare.shared.registry import Registry
 SERVICES = ("gateway", "scheduler", "profiler", "node_manager")
 PING_PATIENCE_S = 1.0
 # A service may have several instances: after the first answers, wait a moment for the others.
-PING_GRACE_S = 0.05
+PING_GRACE_S = 0.1
 HEARTBEAT_PATIENCE_S = 1.5
 
 
