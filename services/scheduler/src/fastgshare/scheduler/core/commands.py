@@ -1,0 +1,41 @@
+"""What the scheduler decides: commands, in the imperative, each with its reason."""
+
+import msgspec
+
+from fastgshare.shared.ids import FunctionName, NodeId, ReplicaId
+from fastgshare.shared.messages import Placement
+
+
+class PlaceReplica(msgspec.Struct, frozen=True, tag=True):
+    """Write this placement; it carries the epoch it was decided in."""
+
+    placement: Placement
+    reason: str
+
+
+class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
+    """Delete this placement, if `epoch` is still our term."""
+
+    node: NodeId
+    replica: ReplicaId
+    function: FunctionName
+    epoch: int
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """Tell people: an event of this `kind`, about a function or (empty) none."""
+
+    kind: str
+    function: FunctionName
+    text: str
+
+
+Command = PlaceReplica | RemoveReplica | Report
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What to do, in this order, and when to tick next (None: not before another event)."""
+
+    commands: tuple[Command, ...] = ()
+    wake_at_us: int | None = None

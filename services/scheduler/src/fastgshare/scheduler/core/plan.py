@@ -1,0 +1,104 @@
+"""A plan under way: decisions become commands and state at once, so that the next decision counts on them."""
+
+from dataclasses import dataclass, field
+
+from fastgshare.scheduler.core import packing
+from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.liveness import serving_device
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.scheduler.core.state import FunctionState, Placed, State
+from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
+from fastgshare.shared.messages import FunctionSpec, Placement
+
+
+@dataclass(slots=True)
+class Plan:
+    """The commands of one step. Only a leader has one."""
+
+    state: State
+    settings: Settings
+    now_us: int
+    epoch: int
+    commands: list[Command] = field(default_factory=list)
+    _rooms: list[packing.Room] | None = None
+
+    def place(self, function: FunctionState, spec: FunctionSpec, reason: str) -> bool:
+        """Place one more replica where it fits best; False and one report when there is no room."""
+        slot = packing.choose(self.rooms(), spec, self._avoided(function))
+        if slot is None:
+            self._no_room(function, spec, reason)
+            return False
+        function.blocked = ""
+        placement = Placement(
+            replica=self._new_id(function, spec),
+            node=slot.node,
+            device=slot.device,
+            chunks=slot.chunks,
+            epoch=self.epoch,
+            function=spec,
+            reason=reason,
+        )
+        self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False))
+        self._changed_on(slot, packing.holding(placement))
+        self.commands.append(PlaceReplica(placement, reason))
+        return True
+
+    def remove(self, placed: Placed, reason: str) -> None:
+        """Take a replica away; what it holds is free when its node has let go of it."""
+        placed.leaving = True
+        placement = placed.placement
+        self.commands.append(
+            RemoveReplica(placement.node, placement.replica, placement.function.name, self.epoch, reason)
+        )
+
+    def report(self, kind: str, function: FunctionName, text: str) -> None:
+        """Tell people."""
+        self.commands.append(Report(kind, function, text))
+
+    def rooms(self) -> list[packing.Room]:
+        """The devices as they will be after what was decided so far."""
+        if self._rooms is None:
+            self._rooms = packing.rooms(self.state)
+        return self._rooms
+
+    def _changed_on(self, slot: packing.Slot, held: packing.Held) -> None:
+        for room in self.rooms():
+            if room.device == slot.device:
+                room.held.append(held)
+
+    def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
+        """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
+        if self._room_appears():
+            function.blocked = function.blocked or "soon"
+            return
+        shape = f"g{spec.generation} {spec.slice}"
+        if function.blocked != shape:
+            function.blocked = shape
+            self.report("no_room", function.name, f"{packing.shortage(self.rooms(), spec)} ({reason})")
+
+    def _room_appears(self) -> bool:
+        """Whether some node is letting go of a replica right now."""
+        state = self.state
+        leaving = [placed.placement for placed in state.placed.values() if placed.leaving]
+        return any(
+            serving_device(state, placement.node, placement.device)
+            for placement in (*leaving, *state.departing.values())
+        )
+
+    def _avoided(self, function: FunctionState) -> list[DeviceId]:
+        return [device for device, until_us in function.avoid_until_us.items() if until_us > self.now_us]
+
+    def _new_id(self, function: FunctionState, spec: FunctionSpec) -> ReplicaId:
+        """Unique for ever by term and count within it; should terms start over, what exists is skipped."""
+        taken = {placed.placement.replica for placed in function.placed.values()}
+        taken |= {
+            reported.status.replica
+            for reported in self.state.reported.values()
+            if reported.status.function == function.name
+        }
+        while True:
+            self.state.replicas_named += 1
+            number = self.state.replicas_named
+            replica = ReplicaId(f"{spec.name}-g{spec.generation}-{self.epoch}-{number}")
+            if replica not in taken:
+                return replica

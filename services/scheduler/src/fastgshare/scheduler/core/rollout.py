@@ -1,0 +1,250 @@
+"""One function from where its replicas are to where they should be.
+
+The generation that serves, the *base*, is the newest unless that failed for good; then it is the one before,
+which stays, and the failed replicas stay placed as the record of why. A new generation is brought up beside the
+old, and an older replica leaves only when ready newer ones cover the wanted number. A failed generation is not
+tried again.
+"""
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from fastgshare.scheduler.core import capacity, scaling
+from fastgshare.scheduler.core.liveness import Health, health
+from fastgshare.scheduler.core.plan import Plan
+from fastgshare.scheduler.core.state import FunctionState, Placed
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import FunctionSpec
+
+
+@dataclass(slots=True)
+class Member:
+    """A placed replica that is to stay, as far as decided, and how it does."""
+
+    placed: Placed
+    health: Health
+
+    @property
+    def generation(self) -> int:
+        """Which generation of its function it runs."""
+        return self.placed.placement.function.generation
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One function's members, while its plan is made."""
+
+    plan: Plan
+    function: FunctionState
+    spec: FunctionSpec
+    members: list[Member]
+
+    def of(self, generation: int) -> list[Member]:
+        """The live members of a generation, oldest first."""
+        return [
+            member for member in self.members if member.generation == generation and member.health is not Health.FAILED
+        ]
+
+    def ready(self, generation: int) -> int:
+        """How many replicas of a generation can take requests."""
+        return sum(member.health is Health.READY for member in self.of(generation))
+
+    def live_generations(self) -> list[int]:
+        """Generations with live members, newest first."""
+        return sorted({m.generation for m in self.members if m.health is not Health.FAILED}, reverse=True)
+
+    def remove(self, member: Member, reason: str) -> None:
+        """Decide that a replica leaves."""
+        self.plan.remove(member.placed, reason)
+        self.members.remove(member)
+
+    def place(self, built: FunctionSpec, reason: str) -> bool:
+        """Decide on one more replica; False where there is no room."""
+        before = set(self.function.placed)
+        if not self.plan.place(self.function, built, reason):
+            return False
+        fresh = [placed for key, placed in self.function.placed.items() if key not in before]
+        self.members += [Member(placed, Health.PENDING) for placed in fresh]
+        return True
+
+
+def plan_function(plan: Plan, name: FunctionName) -> None:
+    """Decide what to place and remove for one function now."""
+    function = plan.state.functions.get(name)
+    if function is None:
+        return
+    staying = sorted((p for p in function.placed.values() if not p.leaving), key=lambda placed: placed.age)
+    if function.spec is None:
+        for placed in staying:
+            plan.remove(placed, "the function was deleted")
+        if not function.placed:
+            del plan.state.functions[name]
+        return
+    for placed in [placed for placed in staying if placed.overtaken]:
+        plan.remove(placed, "an earlier leader wrote it after its term")
+        staying.remove(placed)
+    members = [Member(p, health(plan.state, p, plan.now_us, plan.settings)) for p in staying]
+    _decide(Rollout(plan, function, function.spec, members))
+
+
+def _decide(rollout: Rollout) -> None:
+    function, spec = rollout.function, rollout.spec
+    _note_failure(rollout)
+    _clear_records(rollout)
+    base = _base(rollout)
+    if base is None:
+        _settle(rollout)
+        return
+    supply = scaling.Supply(
+        len(rollout.of(base)),
+        rollout.ready(base),
+        capacity.replica_rps(rollout.plan.state, function, spec),
+    )
+    count = _count(rollout, supply)
+    if base != spec.generation and spec.autoscale is not None:
+        count = max(1, count)
+    built = _built(rollout, base)
+    why = scaling.explain(function, spec, supply, rollout.plan.now_us, rollout.plan.settings)
+    _replace_stuck(rollout, base)
+    _shrink(rollout, base, count, why)
+    full = not (_move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
+    if not full:
+        function.blocked = ""
+    _retire(rollout, base, count, full)
+    _settle(rollout)
+
+
+def _note_failure(rollout: Rollout) -> None:
+    """A generation of which a replica failed for good before any was ready does not work."""
+    function, generation = rollout.function, rollout.spec.generation
+    failed = [m for m in rollout.members if m.generation == generation and m.health is Health.FAILED]
+    if generation in function.proven:
+        function.failed_generation = 0
+    if not failed or function.failed_generation == generation:
+        return
+    function.failed_generation = generation
+    status = rollout.plan.state.reported[failed[0].placed.key].status
+    rollout.plan.report("generation_failed", function.name, f"generation {generation}: {status.reason}")
+
+
+def _clear_records(rollout: Rollout) -> None:
+    """Failed replicas of earlier generations have said what they had to say."""
+    for member in list(rollout.members):
+        if member.health is Health.FAILED and member.generation != rollout.spec.generation:
+            rollout.remove(member, f"generation {rollout.spec.generation} replaces a failed one")
+
+
+def _base(rollout: Rollout) -> int | None:
+    """The generation to keep at the wanted number: the newest, or the last that works; None: none does."""
+    function, spec = rollout.function, rollout.spec
+    if function.failed_generation != spec.generation:
+        return spec.generation
+    others = [generation for generation in rollout.live_generations() if generation != spec.generation]
+    proven = [generation for generation in others if generation in function.proven]
+    return next(iter(proven or others), None)
+
+
+def _built(rollout: Rollout, base: int) -> FunctionSpec:
+    """What a replica of the base generation is built from, under today's scale and labels."""
+    spec = rollout.spec
+    if base == spec.generation:
+        return spec
+    earlier = rollout.of(base)[0].placed.placement.function
+    return replace(earlier, replicas=spec.replicas, autoscale=spec.autoscale, labels=spec.labels)
+
+
+def _count(rollout: Rollout, supply: scaling.Supply) -> int:
+    """The wanted number; a change that demand made is told."""
+    function, plan = rollout.function, rollout.plan
+    before = function.scale.count
+    count = scaling.wanted(function, rollout.spec, supply, plan.now_us, plan.settings)
+    if before is not None and function.scale.count is not None and function.scale.count != before:
+        why = scaling.explain(function, rollout.spec, supply, plan.now_us, plan.settings)
+        plan.report("scaled", function.name, f"from {before} to {count} replicas: {why}")
+    return count
+
+
+def _replace_stuck(rollout: Rollout, base: int) -> None:
+    """Take away what does not come up; what is missing then is placed anew, rather elsewhere."""
+    plan, function = rollout.plan, rollout.function
+    for member in list(rollout.members):
+        if member.health is not Health.STUCK:
+            continue
+        placement = member.placed.placement
+        reported = plan.state.reported.get(member.placed.key)
+        reason = reported.status.reason if reported else "its node has never reported it"
+        rollout.remove(member, f"it does not come up: {reason}")
+        if member.generation == base:
+            function.retries += 1
+            function.avoid_until_us[placement.device] = plan.now_us + plan.settings.patience_us
+
+
+def _move_lost(rollout: Rollout, base: int, built: FunctionSpec) -> bool:
+    """Place elsewhere what went with its node or device, if there is room; else it waits for their return."""
+    for member in rollout.of(base):
+        if member.health is not Health.LOST:
+            continue
+        placement = member.placed.placement
+        if not rollout.place(built, f"replaces {placement.replica}, lost with {placement.device}"):
+            return False
+        rollout.remove(member, f"lost with {placement.device}; placed elsewhere")
+    return True
+
+
+def _grow(rollout: Rollout, base: int, built: FunctionSpec, count: int, why: str) -> bool:
+    """Place what is missing; False when there was no room for all."""
+    while (number := len(rollout.of(base))) < count:
+        if not rollout.place(built, f"replica {number + 1} of {count}: {why}"):
+            return False
+    return True
+
+
+def _shrink(rollout: Rollout, base: int, count: int, why: str) -> None:
+    """Remove what is too many: the lost first, then those not ready, then the newest."""
+    order = (Health.LOST, Health.STUCK, Health.PENDING, Health.READY)
+    members = sorted(rollout.of(base), key=lambda m: (order.index(m.health), -rollout.members.index(m)))
+    for member in members[: max(0, len(members) - count)]:
+        rollout.remove(member, f"{count} are enough: {why}")
+
+
+def _retire(rollout: Rollout, base: int, count: int, full: bool) -> None:
+    """Let older generations go as far as newer ones are ready, and superseded attempts at once."""
+    _drop_superseded(rollout, base)
+    covered = rollout.ready(base)
+    for generation in [g for g in rollout.live_generations() if g != base]:
+        if generation == rollout.spec.generation:
+            continue
+        if covered >= count:
+            for member in rollout.of(generation):
+                rollout.remove(member, f"{covered} newer replicas are ready, {count} are wanted")
+        covered += rollout.ready(generation)
+    if full and rollout.ready(base) and covered > count:
+        _make_room(rollout, base)
+
+
+def _drop_superseded(rollout: Rollout, base: int) -> None:
+    """Of older generations never seen ready, keep at most what may be the last good one."""
+    others = [g for g in rollout.live_generations() if g not in (base, rollout.spec.generation)]
+    unproven = [generation for generation in others if generation not in rollout.function.proven]
+    keeps_serving = len(unproven) < len(others) or base != rollout.spec.generation
+    for generation in unproven if keeps_serving else unproven[:-1]:
+        for member in rollout.of(generation):
+            rollout.remove(member, f"never ready, and superseded by generation {rollout.spec.generation}")
+
+
+def _make_room(rollout: Rollout, base: int) -> None:
+    """An update that fits only step by step: one old replica goes for each new one that is ready."""
+    for generation in reversed(rollout.live_generations()):
+        if generation not in (base, rollout.spec.generation):
+            rollout.remove(rollout.of(generation)[0], "makes room for the new generation")
+            return
+
+
+def _settle(rollout: Rollout) -> None:
+    """Note whether only a new fact can change this function's plan."""
+    function = rollout.function
+    steady = all(member.health in (Health.READY, Health.FAILED) for member in rollout.members)
+    function.settled = steady and rollout.spec.autoscale is None and not function.blocked
+    if len(rollout.of(rollout.spec.generation)) == len(rollout.members):
+        function.proven = {g: True for g in function.proven if g == rollout.spec.generation}

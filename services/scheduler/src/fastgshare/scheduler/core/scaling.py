@@ -1,0 +1,106 @@
+"""How many replicas a function should have: the fixed number, or one that follows demand between two bounds.
+
+Up at once, as far as the arrival rate with head-room and the work that waits require. Down only to the most that
+was needed over `scale_down_us`. To zero, where allowed, when nothing was asked for `idle_us`. A generation that
+was never ready is brought up once whatever the demand, so that its deployment ends with an answer.
+"""
+
+import math
+from typing import NamedTuple
+
+from fastgshare.scheduler.core import traffic
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.scheduler.core.state import FunctionState, Scale
+from fastgshare.shared.messages import Autoscale, FunctionSpec
+from fastgshare.shared.units import US_PER_S
+
+BATCHES_AHEAD = 2
+"""Work in a replica's hands up to this many full batches is not a backlog."""
+NO_RATE_RPS = 0.01
+"""A smoothed rate never quite reaches zero."""
+
+
+class Supply(NamedTuple):
+    """What a function has: replicas placed, those ready of them, and what one does a second where known."""
+
+    placed: int
+    ready: int
+    replica_rps: float | None
+
+
+def wanted(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> int:
+    """The number of replicas to have now; moves the function's scale where that is automatic."""
+    if spec.autoscale is None:
+        function.scale = Scale()
+        return spec.replicas or 0
+    scale = function.scale
+    if scale.count is None:
+        scale.count = supply.placed
+        scale.recent = [(now_us, supply.placed)]
+    active = _active(function, spec, now_us, settings)
+    need = _needed(function, spec, spec.autoscale, supply, active, now_us, settings)
+    if not active:
+        scale.recent.clear()
+    _remember(scale, need, now_us, settings)
+    count = min(scale.recent[0][1], spec.autoscale.max)
+    if count > scale.count:
+        scale.grown_us = now_us
+    scale.count = count
+    return count
+
+
+def _remember(scale: Scale, need: int, now_us: int, settings: Settings) -> None:
+    """Keep the largest needs of the last `scale_down_us`, each with when it was last seen, largest first."""
+    while scale.recent and scale.recent[-1][1] <= need:
+        scale.recent.pop()
+    scale.recent.append((now_us, need))
+    while now_us - scale.recent[0][0] > settings.scale_down_us:
+        scale.recent.pop(0)
+
+
+def _active(function: FunctionState, spec: FunctionSpec, now_us: int, settings: Settings) -> bool:
+    if spec.generation not in function.proven and spec.generation != function.failed_generation:
+        return True
+    return now_us - function.traffic.active_us < settings.idle_us
+
+
+def _needed(
+    function: FunctionState,
+    spec: FunctionSpec,
+    bounds: Autoscale,
+    supply: Supply,
+    active: bool,
+    now_us: int,
+    settings: Settings,
+) -> int:
+    """What demand asks for at this moment, within the bounds."""
+    if not active:
+        return bounds.min
+    floor = max(bounds.min, 1)
+    rate_rps = traffic.rate_rps(function.traffic, now_us, settings)
+    waiting = backlog(function, spec, supply.ready, now_us, settings)
+    count = function.scale.count or 0
+    if supply.replica_rps is None:
+        may_grow = supply.ready >= count and now_us - function.scale.grown_us >= settings.scale_up_us
+        need = count + 1 if waiting and may_grow else count if rate_rps > NO_RATE_RPS else floor
+    else:
+        demand_rps = rate_rps + waiting * US_PER_S / settings.drain_us
+        need = math.ceil(demand_rps * (1 + settings.headroom) / supply.replica_rps - 1e-9)
+    return min(max(need, floor), bounds.max)
+
+
+def backlog(function: FunctionState, spec: FunctionSpec, ready: int, now_us: int, settings: Settings) -> int:
+    """Requests that wait: held at gateways, and at replicas beyond the next few batches."""
+    in_hand = ready * spec.max_batch * BATCHES_AHEAD
+    outstanding = traffic.outstanding(function.traffic, now_us, settings)
+    return traffic.held(function.traffic, now_us, settings) + max(0, outstanding - in_hand)
+
+
+def explain(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> str:
+    """The numbers behind the current count, for people."""
+    if spec.autoscale is None:
+        return f"{spec.replicas} replicas are asked for"
+    rate_rps = traffic.rate_rps(function.traffic, now_us, settings)
+    waiting = backlog(function, spec, supply.ready, now_us, settings)
+    each = "unknown" if supply.replica_rps is None else f"{supply.replica_rps:.1f}/s"
+    return f"{rate_rps:.1f} requests/s arrive, {waiting} wait, a replica does {each}"

@@ -1,0 +1,36 @@
+"""The numbers behind the scheduler's decisions. Times in integer microseconds."""
+
+import msgspec
+
+from fastgshare.shared.units import US_PER_S
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision depends on besides the facts.
+
+    A node is silent after `missed_heartbeats` of its own intervals, and never before `silent_us`; one that was
+    never heard of, after `expect_us`. A device may be away for `device_us` (its worker restarts). A replica that
+    fails transiently, or that its node never reports, is placed anew after `transient_us` or `unreported_us`,
+    doubled at each repetition up to `patience_us`.
+
+    Automatic scaling keeps `headroom` above the measured rate, works off what waits within `drain_us`, goes down
+    only after `scale_down_us` of lower need, and to zero (where allowed) after `idle_us` without a request.
+    """
+
+    tick_us: int = US_PER_S // 2
+    missed_heartbeats: int = 3
+    silent_us: int = 2 * US_PER_S
+    expect_us: int = 10 * US_PER_S
+    device_us: int = 5 * US_PER_S
+    late_us: int = US_PER_S
+    forget_us: int = 600 * US_PER_S
+    transient_us: int = 10 * US_PER_S
+    unreported_us: int = 30 * US_PER_S
+    patience_us: int = 300 * US_PER_S
+    idle_us: int = 60 * US_PER_S
+    drain_us: int = 2 * US_PER_S
+    scale_down_us: int = 30 * US_PER_S
+    scale_up_us: int = 5 * US_PER_S
+    rate_us: int = 3 * US_PER_S
+    gateway_silent_us: int = 5 * US_PER_S
+    headroom: float = 0.2

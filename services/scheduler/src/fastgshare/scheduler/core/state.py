@@ -1,0 +1,185 @@
+"""Everything the scheduler believes, as plain data; changed by `fold` (facts) and `plan` (decisions) only.
+
+Iteration is always over dictionaries in insertion order or over sorted keys, never over sets of strings, so that
+the same events lead to the same decisions in every process.
+"""
+
+from dataclasses import dataclass, field
+
+from fastgshare.scheduler.core.events import Device
+from fastgshare.shared import subjects
+from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
+from fastgshare.shared.messages import FunctionSpec, Placement, Profile, ReplicaStatus
+
+Key = str
+
+
+@dataclass(slots=True)
+class DeviceView:
+    """A device as last heard of; `bad_since_us` tells since when it is unhealthy or missing."""
+
+    device: Device
+    bad_since_us: int | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A node as last heard of. Without an incarnation it is only named by placements and still expected."""
+
+    node: NodeId
+    heard_us: int
+    since_us: int
+    incarnation: str = ""
+    timeout_us: int = 0
+    silent: bool = False
+    devices: dict[DeviceId, DeviceView] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Placed:
+    """A desired replica: in the bucket (`confirmed`) or on its way there.
+
+    `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
+    """
+
+    placement: Placement
+    since_us: int
+    confirmed: bool
+    leaving: bool = False
+    overtaken: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Its key in the bucket."""
+        return subjects.fleet_key(self.placement.node, self.placement.replica)
+
+    @property
+    def age(self) -> tuple[int, int, str]:
+        """Sorts the replicas of a function and generation by when they were decided, across terms."""
+        return (self.placement.epoch, len(self.placement.replica), self.placement.replica)
+
+
+@dataclass(slots=True)
+class Reported:
+    """An actual replica: its status, and since when it has been in this state."""
+
+    status: ReplicaStatus
+    since_us: int
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway as last heard of; another incarnation counts from zero."""
+
+    incarnation: str
+    heard_us: int
+
+
+@dataclass(slots=True)
+class GatewayTraffic:
+    """One function at one gateway: the last counts, and the arrival rate smoothed from them."""
+
+    at_us: int
+    arrived: int = 0
+    answered: int = 0
+    execute_us: int = 0
+    outstanding: int = 0
+    held: int = 0
+    rate_rps: float = 0.0
+
+
+@dataclass(slots=True)
+class Traffic:
+    """A function's demand at all gateways, and what its replicas were seen to do per second of execution."""
+
+    gateways: dict[GatewayId, GatewayTraffic] = field(default_factory=dict)
+    active_us: int = 0
+    answered: float = 0.0
+    execute_us: float = 0.0
+
+
+@dataclass(slots=True)
+class Scale:
+    """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many)."""
+
+    count: int | None = None
+    grown_us: int = 0
+    recent: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FunctionState:
+    """One function: its definition (None: deleted, or not heard of yet) and what became of its generations.
+
+    `proven` generations have had a ready replica. `blocked` says what there was no room for, once reported.
+    `settled`: nothing but a new fact can change the plan.
+    """
+
+    name: FunctionName
+    spec: FunctionSpec | None = None
+    since_us: int = 0
+    placed: dict[Key, Placed] = field(default_factory=dict)
+    proven: dict[int, bool] = field(default_factory=dict)
+    failed_generation: int = 0
+    blocked: str = ""
+    retries: int = 0
+    avoid_until_us: dict[DeviceId, int] = field(default_factory=dict)
+    traffic: Traffic = field(default_factory=Traffic)
+    scale: Scale = field(default_factory=Scale)
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """The whole. `epoch` is None while somebody else leads."""
+
+    epoch: int | None = None
+    replicas_named: int = 0
+    wake_at_us: int | None = None
+    ticked_us: int = 0
+    nodes: dict[NodeId, Node] = field(default_factory=dict)
+    gateways: dict[GatewayId, Gateway] = field(default_factory=dict)
+    functions: dict[FunctionName, FunctionState] = field(default_factory=dict)
+    placed: dict[Key, Placed] = field(default_factory=dict)
+    reported: dict[Key, Reported] = field(default_factory=dict)
+    departing: dict[Key, Placement] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    dirty: dict[FunctionName, bool] = field(default_factory=dict)
+
+    def function(self, name: FunctionName) -> FunctionState:
+        """The function of this name, from now on known."""
+        found = self.functions.get(name)
+        if found is None:
+            found = self.functions[name] = FunctionState(name)
+        return found
+
+    def touch(self, name: FunctionName) -> None:
+        """Have this function planned again."""
+        self.dirty[name] = True
+
+    def touch_blocked(self) -> None:
+        """Room may have appeared: plan again whoever waits for some."""
+        for function in self.functions.values():
+            if function.blocked:
+                self.touch(function.name)
+
+    def touch_placed_on(self, node: NodeId) -> None:
+        """Plan again whoever has a replica on this node."""
+        for placed in self.placed.values():
+            if placed.placement.node == node:
+                self.touch(placed.placement.function.name)
+
+    def add_placed(self, placed: Placed) -> None:
+        """A placement stands or is on its way."""
+        self.placed[placed.key] = placed
+        self.function(placed.placement.function.name).placed[placed.key] = placed
+
+    def drop_placed(self, key: Key) -> Placed | None:
+        """A placement stands no more; its replica may still be there, and hold its memory."""
+        placed = self.placed.pop(key, None)
+        if placed is None:
+            return None
+        self.function(placed.placement.function.name).placed.pop(key, None)
+        if key in self.reported:
+            self.departing[key] = placed.placement
+        return placed

@@ -1,0 +1,233 @@
+"""What holds whatever happens: deployments, updates, broken ones, nodes that go and come, terms that end."""
+
+from collections import defaultdict
+
+import msgspec
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fastgshare.scheduler.core.commands import Decision, PlaceReplica, RemoveReplica
+from fastgshare.scheduler.core.events import Event, LeadershipLost
+from fastgshare.scheduler.core.packing import choose, rooms
+from fastgshare.scheduler.core.scheduler import Scheduler
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared.ids import NodeId
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaState
+from tests.scheduler.core.world import S, World, spec
+
+NAMES = st.sampled_from(["f", "g", "h"])
+NODES = st.sampled_from(["a", "b"])
+LONG_S = 150
+IMPATIENT = Settings(transient_us=5 * S, unreported_us=15 * S, patience_us=40 * S)
+
+
+class Fleet(RuleBasedStateMachine):
+    """Three functions on two nodes of four chunks and 1000 MiB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(settings=IMPATIENT)
+        self.specs: dict[str, FunctionSpec] = {}
+        self.generation = 0
+        self.epoch = 10
+
+    @initialize()
+    def start(self) -> None:
+        for name in ("a", "b"):
+            self.world.add_node(name)
+        self.world.lead(self.epoch)
+
+    @rule(
+        name=NAMES,
+        replicas=st.integers(0, 3),
+        sm=st.sampled_from([25, 50, 100]),
+        quota=st.sampled_from([0.1, 0.3, 0.5, 1.0]),
+        memory_mib=st.sampled_from([50, 200, 450]),
+        broken=st.sampled_from([None, None, None, False, True]),
+    )
+    def deploy(self, name: str, replicas: int, sm: int, quota: float, memory_mib: int, broken: bool | None) -> None:
+        self.generation += 1
+        wanted = spec(name, self.generation, replicas, sm=sm, quota=quota, memory_mib=memory_mib)
+        if broken is not None:
+            self.world.broken[name, self.generation] = broken
+        self.specs[name] = wanted
+        self.world.define(wanted)
+
+    @precondition(lambda self: self.specs)
+    @rule(name=NAMES, replicas=st.integers(0, 4))
+    def scale(self, name: str, replicas: int) -> None:
+        if name in self.specs:
+            self.specs[name] = msgspec.structs.replace(self.specs[name], replicas=replicas)
+            self.world.define(self.specs[name])
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        if self.specs.pop(name, None) is not None:
+            self.world.delete(name)
+
+    @rule(name=NODES)
+    def node_dies(self, name: str) -> None:
+        self.world.nodes[NodeId(name)].up = False
+
+    @rule(name=NODES)
+    def node_returns(self, name: str) -> None:
+        if not self.world.nodes[NodeId(name)].up:
+            self.world.restart_node(name)
+
+    @rule(ticks=st.integers(1, 12))
+    def time_passes(self, ticks: int) -> None:
+        self.world.tick(ticks)
+
+    @rule()
+    def the_term_ends(self) -> None:
+        self.world.tell(LeadershipLost())
+        self.epoch += 1
+        self.world.lead(self.epoch)
+
+    @rule()
+    def it_settles(self) -> None:
+        """With nothing but time: all that can be there is there, and no command repeats."""
+        self.world.run_for(LONG_S)
+        moving = any(self.world.broken.get((s.name, s.generation)) for s in self.specs.values())
+        if not moving:
+            assert self.world.run_for(60) == []
+        for name, wanted in self.specs.items():
+            self._converged(name, wanted)
+
+    def _converged(self, name: str, wanted: FunctionSpec) -> None:
+        placed = self.world.of(name)
+        statuses = [self._status(placement) for placement in placed]
+        if (name, wanted.generation) not in self.world.broken:
+            good = [p for p in placed if p.function.generation == wanted.generation]
+            assert len(good) <= (wanted.replicas or 0)
+            if len(good) < (wanted.replicas or 0):
+                assert choose(rooms(self.world.scheduler.state), wanted) is None
+            elif all(self.world.nodes[p.node].up for p in good):
+                assert len(placed) == len(good)
+                assert all(state is ReplicaState.READY for state in statuses)
+
+    def _status(self, placement: Placement) -> ReplicaState | None:
+        held = self.world.nodes[placement.node].held.get(placement.replica)
+        return held.state if held else None
+
+    @invariant()
+    def memory_is_never_over_committed(self) -> None:
+        used: dict[str, int] = defaultdict(int)
+        for placement in self._occupying():
+            used[placement.device] += placement.function.slice.gpu_mem_mib
+        assert all(memory_mib <= 1000 for memory_mib in used.values())
+
+    @invariant()
+    def time_is_exceeded_by_updates_alone(self) -> None:
+        """Counting of each function only its heaviest generation on each chunk, time suffices."""
+        loads: dict[tuple[str, int], dict[str, dict[int, float]]] = defaultdict(
+            lambda: defaultdict(lambda: defaultdict(float))
+        )
+        for placement in self._occupying():
+            function = placement.function
+            for chunk in placement.chunks:
+                by_generation = loads[placement.device, chunk][function.name]
+                by_generation[function.generation] += function.slice.quota_request
+        for functions in loads.values():
+            assert sum(max(generations.values()) for generations in functions.values()) <= 1 + 1e-6
+
+    @invariant()
+    def placements_are_possible(self) -> None:
+        for placement in self.world.placements.values():
+            device = self.world.nodes[placement.node].devices[0]
+            assert placement.device == device.device
+            assert len(set(placement.chunks)) == len(placement.chunks) >= 1
+            assert set(placement.chunks) <= set(range(device.chunks))
+
+    @invariant()
+    def decisions_stand_in_the_bucket(self) -> None:
+        assert set(self.world.scheduler.state.placed) == set(self.world.placements)
+
+    def _occupying(self) -> list[Placement]:
+        return [p for p in self.world.placements.values() if not self._failed(p)]
+
+    def _failed(self, placement: Placement) -> bool:
+        held = self.world.nodes[placement.node].held.get(placement.replica)
+        return held is not None and held.state is ReplicaState.FAILED and not held.transient
+
+    def teardown(self) -> None:
+        """The journal, stored, read back and fed again, gives the same decisions; and ready ones were kept."""
+        replay(self.world)
+        last_good_ones_stay(self.world)
+
+
+def replay(world: World) -> None:
+    """The same events at the same times through another core: the same decisions."""
+    again = Scheduler(world.settings)
+    for now_us, event, decision in world.journal:
+        stored = msgspec.msgpack.encode(event)
+        repeated = again.step(now_us, msgspec.msgpack.decode(stored, type=Event))
+        assert repeated == decision
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(decision), type=Decision) == decision
+
+
+def last_good_ones_stay(world: World) -> None:
+    """No removal for an update takes ready replicas below the wanted number."""
+    watch = GoodWatch()
+    for _, event, decision in world.journal:
+        watch.see(event)
+        for command in decision.commands:
+            watch.check(command)
+
+
+class GoodWatch:
+    """Follows a journal and objects to a removal that leaves too few ready replicas."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, int] = {}
+        self.ready: dict[str, str] = {}
+        self.up: set[str] = set()
+
+    def see(self, event: Event) -> None:
+        """Take in a fact."""
+        match msgspec.to_builtins(event):
+            case {"type": "FunctionDefined", "spec": {"name": name, "replicas": replicas}}:
+                self.wanted[name] = replicas
+            case {"type": "FunctionRemoved", "function": name}:
+                self.wanted[name] = 0
+            case {"type": "ReplicaReported", "status": {"replica": replica, "function": name, "state": state}}:
+                self.ready.pop(replica, None)
+                if state == "ready":
+                    self.ready[replica] = name
+            case {"type": "ReplicaGone" | "PlacementGone", "replica": replica}:
+                self.ready.pop(replica, None)
+
+    def check(self, command: object) -> None:
+        """Object to a removal that an update cannot justify."""
+        if isinstance(command, PlaceReplica) or not isinstance(command, RemoveReplica):
+            return
+        if "lost with" in command.reason or command.replica not in self.ready:
+            return
+        del self.ready[command.replica]
+        left = sum(name == command.function for name in self.ready.values())
+        assert left >= self.wanted[command.function], command
+
+
+Fleet.TestCase.settings = hypothesis_settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestFleet = Fleet.TestCase
+
+
+def test_a_long_life_replays_to_the_same_decisions() -> None:
+    """One fixed story, so that a change of decisions between versions is seen here first."""
+    world = World()
+    world.add_node("a")
+    world.lead()
+    world.define(spec(replicas=2))
+    world.run_for(3)
+    world.add_node("b")
+    world.define(spec(replicas=2, generation=2))
+    world.run_for(3)
+    world.nodes[NodeId("a")].up = False
+    world.run_for(10)
+    world.restart_node("a")
+    world.run_for(3)
+    world.delete("f")
+    world.now_us += S
+    world.tick()
+    replay(world)

@@ -1,0 +1,242 @@
+"""A small world around the core: a bucket that echoes, nodes that load what is placed on them, and time."""
+
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from fastgshare.scheduler.core.commands import Command, Decision, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.events import (
+    Device,
+    Event,
+    FunctionDefined,
+    FunctionRemoved,
+    LeadershipWon,
+    LoadReported,
+    NodeSeen,
+    PlacementGone,
+    PlacementKnown,
+    ReplicaGone,
+    ReplicaReported,
+    Ticked,
+)
+from fastgshare.scheduler.core.scheduler import Scheduler
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared import subjects
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, HostId, NodeId, ReplicaId
+from fastgshare.shared.messages import (
+    Autoscale,
+    FunctionLoad,
+    FunctionSpec,
+    ModelRef,
+    Placement,
+    ReplicaState,
+    ReplicaStatus,
+    Slice,
+)
+
+S = 1_000_000
+TICK_US = S // 2
+
+
+def spec(
+    name: str = "f",
+    generation: int = 1,
+    replicas: int | None = 1,
+    autoscale: Autoscale | None = None,
+    sm: int = 50,
+    quota: float = 0.5,
+    memory_mib: int = 100,
+    model: str = "",
+) -> FunctionSpec:
+    """A function; with `autoscale` its number of replicas is not fixed."""
+    return FunctionSpec(
+        name=FunctionName(name),
+        model=ModelRef(digest=Digest(model or f"model-of-{name}"), size_bytes=1),
+        generation=generation,
+        replicas=None if autoscale else replicas,
+        autoscale=autoscale,
+        slice=Slice(sm_partition=sm, quota_request=quota, gpu_mem_mib=memory_mib),
+    )
+
+
+@dataclass
+class FakeNode:
+    """A node with its replicas; while it is down it says nothing and forgets nothing."""
+
+    node: NodeId
+    devices: list[Device]
+    up: bool = True
+    incarnation: str = "i1"
+    held: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
+
+    def seen(self) -> NodeSeen:
+        """Its heartbeat."""
+        return NodeSeen(self.node, self.incarnation, tuple(self.devices))
+
+
+@dataclass
+class World:
+    """Time, nodes and buckets around one scheduler. `journal` keeps every event with its time and decision."""
+
+    settings: Settings = field(default_factory=Settings)
+    now_us: int = 1_000 * S
+    nodes: dict[NodeId, FakeNode] = field(default_factory=dict)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    broken: dict[tuple[str, int], bool] = field(default_factory=dict)
+    """(function, generation) whose replicas fail; True: transiently."""
+    commands: list[Command] = field(default_factory=list)
+    journal: list[tuple[int, Event, Decision]] = field(default_factory=list)
+    arrived: dict[FunctionName, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.settings)
+
+    # What happens
+
+    def lead(self, epoch: int = 10) -> None:
+        """This scheduler wins a term."""
+        self.tell(LeadershipWon(epoch))
+
+    def add_node(self, name: str, chunks: int = 4, memory_mib: int = 1000, kind: str = "cpu") -> FakeNode:
+        """A node with one device comes up."""
+        device = Device(DeviceId(f"{name}-{kind}0"), kind, chunks, memory_mib)
+        node = self.nodes[NodeId(name)] = FakeNode(NodeId(name), [device])
+        self.tell(node.seen())
+        return node
+
+    def define(self, wanted: FunctionSpec) -> None:
+        """A function is deployed, or changed."""
+        self.tell(FunctionDefined(wanted))
+
+    def delete(self, name: str) -> None:
+        """A function is deleted."""
+        self.tell(FunctionRemoved(FunctionName(name)))
+
+    def load(self, name: str, arrived: int = 0, **now: int) -> None:
+        """A gateway reports: `arrived` more requests since the last, and counts of now."""
+        function = FunctionName(name)
+        self.arrived[function] = self.arrived.get(function, 0) + arrived
+        counts = FunctionLoad(arrived=self.arrived[function], **now)
+        self.tell(LoadReported(GatewayId("gateway-0"), "g1", {function: counts}))
+
+    def tell(self, event: Event) -> list[Command]:
+        """Give the core an event, carry out what it decides, and what follows from that."""
+        first = len(self.commands)
+        pending = [event]
+        while pending:
+            current = pending.pop(0)
+            decision = self.scheduler.step(self.now_us, current)
+            self.journal.append((self.now_us, current, decision))
+            for command in decision.commands:
+                self.commands.append(command)
+                pending += self._carry_out(command)
+        return self.commands[first:]
+
+    def tick(self, ticks: int = 1, up_to_date: bool = True) -> list[Command]:
+        """Half a second passes, `ticks` times: nodes beat and work, the scheduler ticks."""
+        first = len(self.commands)
+        for _ in range(ticks):
+            self.now_us += TICK_US
+            for node in self.nodes.values():
+                if node.up:
+                    self.tell(node.seen())
+            if up_to_date:
+                self._work()
+            self.tell(Ticked())
+        return self.commands[first:]
+
+    def run_for(self, seconds: float) -> list[Command]:
+        """So many seconds of ticks; the commands given meanwhile."""
+        return self.tick(int(seconds * S / TICK_US))
+
+    def restart_node(self, name: str) -> None:
+        """A node is back and takes on what stands in the bucket for it."""
+        node = self.nodes[NodeId(name)]
+        node.up = True
+        node.incarnation += "+"
+        self.tell(node.seen())
+        wanted = {p.replica: p for p in self.placements.values() if p.node == node.node}
+        for replica in [replica for replica in node.held if replica not in wanted]:
+            del node.held[replica]
+            self.tell(ReplicaGone(node.node, replica))
+        for placement in wanted.values():
+            self.tell(self._report(node, placement, ReplicaState.LOADING))
+
+    # What stands
+
+    def of(self, name: str, generation: int | None = None) -> list[Placement]:
+        """The placements of a function, all or of one generation."""
+        return [
+            p
+            for p in self.placements.values()
+            if p.function.name == name and generation in (None, p.function.generation)
+        ]
+
+    def ready(self, name: str, generation: int | None = None) -> int:
+        """How many replicas of a function can answer now."""
+        return sum(
+            self.nodes[p.node].up
+            and p.replica in self.nodes[p.node].held
+            and self.nodes[p.node].held[p.replica].state is ReplicaState.READY
+            for p in self.of(name, generation)
+        )
+
+    def reports(self, kind: str) -> list[Report]:
+        """What people were told."""
+        return [c for c in self.commands if isinstance(c, Report) and c.kind == kind]
+
+    # How the world follows
+
+    def _carry_out(self, command: Command) -> list[Event]:
+        if isinstance(command, PlaceReplica):
+            placement = command.placement
+            key = subjects.fleet_key(placement.node, placement.replica)
+            assert key not in self.placements, "a replica id was given twice"
+            self.placements[key] = placement
+            node = self.nodes[placement.node]
+            loading = [self._report(node, placement, ReplicaState.LOADING)] if node.up else []
+            return [PlacementKnown(placement), *loading]
+        if isinstance(command, RemoveReplica):
+            self.placements.pop(subjects.fleet_key(command.node, command.replica))
+            held = self.nodes[command.node]
+            gone: list[Event] = [PlacementGone(command.node, command.replica)]
+            if held.up and held.held.pop(command.replica, None) is not None:
+                gone.append(ReplicaGone(command.node, command.replica))
+            return gone
+        return []
+
+    def _work(self) -> None:
+        """Every running node gets on with loading."""
+        for node in [node for node in self.nodes.values() if node.up]:
+            for placement in [p for p in self.placements.values() if p.node == node.node]:
+                status = node.held.get(placement.replica)
+                if status is not None and status.state is ReplicaState.LOADING:
+                    self.tell(self._outcome(node, placement))
+
+    def _outcome(self, node: FakeNode, placement: Placement) -> Event:
+        function = placement.function
+        transient = self.broken.get((function.name, function.generation))
+        if transient is None:
+            return self._report(node, placement, ReplicaState.READY)
+        report = self._report(node, placement, ReplicaState.FAILED)
+        failed = replace(report.status, reason="it is broken", transient=transient)
+        node.held[placement.replica] = failed
+        return ReplicaReported(failed)
+
+    def _report(self, node: FakeNode, placement: Placement, state: ReplicaState) -> ReplicaReported:
+        status = ReplicaStatus(
+            replica=placement.replica,
+            function=placement.function.name,
+            generation=placement.function.generation,
+            node=node.node,
+            device=placement.device,
+            host=HostId("host"),
+            incarnation=node.incarnation,
+            state=state,
+            device_kind="cpu",
+            model_digest=placement.function.model.digest,
+            chunks=placement.chunks,
+            epoch=placement.epoch,
+        )
+        node.held[placement.replica] = status
+        return ReplicaReported(status)
