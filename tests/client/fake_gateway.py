@@ -25,13 +25,11 @@ class FakeGateway:
 
     bus: Bus
     answer: Answer
-    headers: list[dict[str, str]] = field(default_factory=list)
     requests: list[InferRequest] = field(default_factory=list)
 
     async def on_invoke(self, msg: Msg) -> None:
         """Note the request and answer it."""
         request = decode(InferRequest, msg.data)
-        self.headers.append(dict(msg.headers or {}))
         self.requests.append(request)
         await self.answer(self, msg, request)
 
@@ -39,7 +37,7 @@ class FakeGateway:
         self, msg: Msg, outputs: tuple[Tensor, ...] = (), error: ErrorBody | None = None, attempt: int = 1
     ) -> None:
         """Straight into the caller's inbox."""
-        request_id = (msg.headers or {})[subjects.REQUEST_ID]
+        request_id = decode(InferRequest, msg.data).request_id
         reply = InferReply(
             version=INFER_VERSION,
             outputs=outputs,

@@ -138,8 +138,6 @@ def device_id(node: NodeId, index: int, kind: str) -> DeviceId:
     return DeviceId(f"{node}-{kind}{index}")
 
 
-# Headers of a request
+# Headers of a request, for callers that do not pack them (with `traceparent`)
 DEADLINE_US = "Fast-Deadline-Us"
 REQUEST_ID = "Fast-Request-Id"
-ATTEMPT = "Fast-Attempt"
-GATEWAY = "Fast-Gateway"

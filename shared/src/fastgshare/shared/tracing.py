@@ -4,8 +4,8 @@ Only `traceparent`: parsed, checked, continued with a new span id, or begun. An 
 instead of failing the request that carried it.
 """
 
+import random
 import re
-import secrets
 
 import msgspec
 
@@ -27,12 +27,12 @@ class TraceContext(msgspec.Struct, frozen=True):
 
     def child(self) -> "TraceContext":
         """A new span in the same trace."""
-        return TraceContext(self.trace_id, secrets.token_hex(8), self.sampled)
+        return TraceContext(self.trace_id, f"{random.getrandbits(64) or 1:016x}", self.sampled)
 
 
 def new_trace(sampled: bool = False) -> TraceContext:
     """Begin a trace."""
-    return TraceContext(secrets.token_hex(16), secrets.token_hex(8), sampled)
+    return TraceContext(f"{random.getrandbits(128) or 1:032x}", f"{random.getrandbits(64) or 1:016x}", sampled)
 
 
 def parse_traceparent(value: str | None) -> TraceContext | None:

@@ -20,6 +20,7 @@ from fastgshare.shared.messages.infer import (
     SlotRef,
     Tensor,
     Timing,
+    Work,
 )
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
@@ -66,5 +67,6 @@ __all__ = [
     "SlotRef",
     "Tensor",
     "Timing",
+    "Work",
     "WorkerHello",
 ]

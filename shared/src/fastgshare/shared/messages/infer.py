@@ -1,13 +1,14 @@
 """What callers and workers say to each other about one request.
 
 These ride the hot path, so they are array-like: fields are known by position, new ones come last with a default.
-Deadline, trace and attempt ride in headers, so that a gateway passes the payload on untouched.
+Between our own processes deadline, id and trace ride in the payload, because nats-py takes 10 microseconds to parse
+three headers (docs/decisions/0002); callers in other languages may send them as headers instead.
 """
 
 import msgspec
 
 from fastgshare.shared.errors import ErrorBody
-from fastgshare.shared.ids import AttemptId, HostId, ReplicaId
+from fastgshare.shared.ids import AttemptId, GatewayId, HostId, ReplicaId, RequestId
 
 INFER_VERSION = 1
 
@@ -44,12 +45,31 @@ class InferRequest(msgspec.Struct, frozen=True, array_like=True):
     """One request to a function.
 
     `outputs` names the outputs wanted (empty: all). `reply_slot` is where the worker may put large outputs.
+    `deadline_us` (Unix microseconds), `request_id` and `traceparent` stand for the headers of the same meaning;
+    0 or empty: look there.
     """
 
     version: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...] = ()
     reply_slot: SlotRef | None = None
+    deadline_us: int = 0
+    request_id: RequestId = RequestId("")
+    traceparent: str = ""
+
+
+class Work(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt of a request, from a gateway to a worker; `request` is the caller's `InferRequest`, untouched.
+
+    `gateway` wants to be told of the completion; None where the answer goes through it anyway.
+    """
+
+    version: int
+    attempt: AttemptId
+    gateway: GatewayId | None
+    deadline_us: int
+    traceparent: str
+    request: memoryview
 
 
 class Timing(msgspec.Struct, frozen=True, array_like=True):

@@ -11,8 +11,7 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
-from fastgshare.shared.messages import INFER_VERSION, Demand, InferReply
-from fastgshare.shared.tracing import TRACEPARENT
+from fastgshare.shared.messages import INFER_VERSION, Demand, InferReply, Work
 
 OUTBOX_LIMIT = 100_000
 
@@ -53,14 +52,15 @@ class Dispatcher:
 
     async def _dispatch(self, action: Dispatch) -> None:
         ticket = action.ticket
-        headers = {
-            subjects.DEADLINE_US: str(ticket.deadline_us),
-            subjects.ATTEMPT: ticket.attempt_id,
-            TRACEPARENT: ticket.traceparent,
-        }
-        if ticket.notice:
-            headers[subjects.GATEWAY] = self._gateway
-        await self._bus.publish(subjects.replica(action.replica), ticket.payload, ticket.reply, headers)
+        work = Work(
+            INFER_VERSION,
+            ticket.attempt_id,
+            self._gateway if ticket.notice else None,
+            ticket.deadline_us,
+            ticket.traceparent,
+            memoryview(ticket.payload),
+        )
+        await self._bus.publish(subjects.replica(action.replica), encode(work), ticket.reply)
 
 
 def refusal(error: ErrorBody) -> bytes:

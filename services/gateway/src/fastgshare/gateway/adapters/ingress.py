@@ -5,8 +5,6 @@ publish; their answers go straight from the worker to the caller. Requests in OI
 of HTTP requests, in a task of their own.
 """
 
-import re
-
 import anyio.abc
 from nats.aio.msg import Msg
 
@@ -24,11 +22,12 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, Reque
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
-from fastgshare.shared.tracing import TRACEPARENT, new_trace, parse_traceparent
+from fastgshare.shared.tracing import TRACEPARENT, TraceContext, new_trace, parse_traceparent
 from fastgshare.shared.units import US_PER_MS
 
 _JSON = b"{"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID_LIMIT = 64
+_NO_HEADERS: dict[str, str] = {}
 
 
 class Ingress:
@@ -57,57 +56,60 @@ class Ingress:
         if not msg.reply:
             return  # nobody could be answered
         now_us = unix_us()
-        headers = msg.headers or {}
         function = FunctionName(msg.subject.rpartition(".")[2])
-        deadline_us = self._deadline_us(headers, now_us)
-        if deadline_us is None:
-            text = f"header {subjects.DEADLINE_US} is {headers[subjects.DEADLINE_US]!r}, expected Unix microseconds"
-            await self._bus.publish(msg.reply, refusal(ErrorBody(ErrorCode.INVALID, text)))
-            return
-        if msg.data[:1] == _JSON:
-            await self._start_json(msg, function, deadline_us, headers.get(TRACEPARENT))
-            return
         try:
+            if msg.data[:1] == _JSON:
+                await self._start_json(msg, function, now_us)
+                return
             request = decode(InferRequest, msg.data)
+            ticket = self._ticket(msg, function, request, now_us)
         except PayloadInvalid as error:
             await self._bus.publish(msg.reply, refusal(ErrorBody(ErrorCode.INVALID, str(error))))
             return
-        ticket = Ticket(
-            request_id=_request_id(headers),
-            function=function,
-            payload=msg.data,
-            reply=msg.reply,
-            deadline_us=deadline_us,
-            traceparent=(parse_traceparent(headers.get(TRACEPARENT)) or new_trace()).header(),
-            arrived_us=now_us,
-            host=_host_of(request),
-        )
         action = self._gatekeeper.admit(ticket, request, now_us)
         if action is not None:
             await self._dispatcher.perform(action)
 
-    def _deadline_us(self, headers: dict[str, str], now_us: int) -> int | None:
-        """The request's deadline, the default where it has none, None where it is no number."""
+    def _ticket(self, msg: Msg, function: FunctionName, request: InferRequest, now_us: int) -> Ticket:
+        """What the payload says of the request counts; what it leaves open may stand in headers."""
+        headers = msg.headers or _NO_HEADERS
+        request_id = request.request_id or RequestId(headers.get(subjects.REQUEST_ID, ""))
+        return Ticket(
+            request_id=request_id if 0 < len(request_id) <= _ID_LIMIT else new_request_id(),
+            function=function,
+            payload=msg.data,
+            reply=msg.reply,
+            deadline_us=self._deadline_us(request.deadline_us, headers, now_us),
+            traceparent=request.traceparent or _trace(headers).header(),
+            arrived_us=now_us,
+            host=_host_of(request),
+        )
+
+    def _deadline_us(self, packed_us: int, headers: dict[str, str], now_us: int) -> int:
+        """The request's deadline, bounded; the default where it has none. Raises PayloadInvalid."""
+        if packed_us:
+            return min(packed_us, now_us + self._max_us)
         text = headers.get(subjects.DEADLINE_US)
         if text is None:
             return now_us + self._default_us
         try:
             return min(int(text), now_us + self._max_us)
         except ValueError:
-            return None
+            raise PayloadInvalid(expected=f"{subjects.DEADLINE_US} in Unix microseconds", reason=repr(text)) from None
 
-    async def _start_json(self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None) -> None:
+    async def _start_json(self, msg: Msg, function: FunctionName, now_us: int) -> None:
+        headers = msg.headers or _NO_HEADERS
+        deadline_us = self._deadline_us(0, headers, now_us)
         if self._json_left == 0:
             error = ErrorBody(ErrorCode.OVERLOADED, "too many JSON requests at once", 100)
             await self._bus.publish(msg.reply, encode_json_reply(InferReply(INFER_VERSION, error=error)))
             return
         self._json_left -= 1
-        self._work.start_soon(self._answer_json, msg, function, deadline_us, traceparent)
+        self._work.start_soon(self._answer_json, msg, function, deadline_us, _trace(headers))
 
-    async def _answer_json(self, msg: Msg, function: FunctionName, deadline_us: int, traceparent: str | None) -> None:
+    async def _answer_json(self, msg: Msg, function: FunctionName, deadline_us: int, trace: TraceContext) -> None:
         try:
             request = decode_json_request(msg.data)
-            trace = parse_traceparent(traceparent) or new_trace()
             reply = await self._invoker.invoke(function, request, deadline_us, trace)
         except RequestRefused as refused:
             reply = InferReply(INFER_VERSION, error=refused.body)
@@ -116,10 +118,8 @@ class Ingress:
         await self._bus.publish(msg.reply, encode_json_reply(reply))
 
 
-def _request_id(headers: dict[str, str]) -> RequestId:
-    """The caller's id when it can ride on in a header, else a new one."""
-    given = headers.get(subjects.REQUEST_ID, "")
-    return RequestId(given) if _REQUEST_ID.fullmatch(given) else new_request_id()
+def _trace(headers: dict[str, str]) -> TraceContext:
+    return parse_traceparent(headers.get(TRACEPARENT)) or new_trace()
 
 
 def _host_of(request: InferRequest) -> HostId | None:

@@ -30,9 +30,9 @@ class Request:
     gateway: GatewayId | None
     deadline_us: int
     arrived_us: int
-    outputs: tuple[str, ...]
-    reply_slot: SlotRef | None
-    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...] = ()
+    reply_slot: SlotRef | None = None
+    inputs: tuple[Tensor, ...] = ()
     arrays: dict[str, Array] | None = None
     handler_us: int = 0
     finished: "asyncio.Future[Any] | None" = None

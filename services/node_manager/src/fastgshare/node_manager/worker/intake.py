@@ -4,34 +4,23 @@ from nats.aio.msg import Msg
 
 from fastgshare.node_manager.core.batching import Job
 from fastgshare.node_manager.worker.assemble import Request
-from fastgshare.shared import subjects
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
-from fastgshare.shared.ids import AttemptId, GatewayId
-from fastgshare.shared.messages import InferRequest, Signature
+from fastgshare.shared.messages import InferRequest, Signature, Work
 from fastgshare.shared.tensors import problem_with_inputs
 
 
-def read_request(msg: Msg, now_us: int) -> Request:
-    """The envelope of a message. Headers come from a gateway; what they lack cannot be answered anyway."""
-    headers = msg.headers or {}
-    return Request(
-        reply=msg.reply,
-        attempt=AttemptId(headers.get(subjects.ATTEMPT, "")),
-        gateway=GatewayId(headers[subjects.GATEWAY]) if subjects.GATEWAY in headers else None,
-        deadline_us=int(headers.get(subjects.DEADLINE_US, "0")),
-        arrived_us=now_us,
-        outputs=(),
-        reply_slot=None,
-        inputs=(),
-    )
+def read_work(msg: Msg, now_us: int) -> tuple[Work, Request]:
+    """The envelope of a message. Raises PayloadInvalid: it is from no gateway of ours."""
+    work = decode(Work, msg.data)
+    return work, Request(msg.reply, work.attempt, work.gateway, work.deadline_us, now_us)
 
 
-def fill_request(request: Request, msg: Msg, signature: Signature, max_batch: int) -> ErrorBody | None:
-    """Decode the payload into `request` and hold it against the signature; what is wrong with it, if anything."""
+def fill_request(request: Request, work: Work, signature: Signature, max_batch: int) -> ErrorBody | None:
+    """Decode the caller's payload and hold it against the signature; what is wrong with it, if anything."""
     try:
-        message = decode(InferRequest, msg.data)
+        message = decode(InferRequest, work.request)
     except PayloadInvalid as error:
         return ErrorBody(ErrorCode.INVALID, str(error))
     problem = problem_with_inputs(message.inputs, signature.inputs, max_batch if signature.batched else 0)

@@ -21,7 +21,7 @@ from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker.assemble import Request, answer, wanted_tensors
 from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
-from fastgshare.node_manager.worker.intake import fill_request, handled_job, plain_job, read_request
+from fastgshare.node_manager.worker.intake import fill_request, handled_job, plain_job, read_work
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.runner import Finished, Runner
@@ -29,7 +29,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing
+from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
 from fastgshare.shared.service import rss_mib
@@ -170,8 +170,12 @@ class Replica:
     async def _on_request(self, msg: Msg) -> None:
         now_us = unix_us()
         self._last_arrival_us = now_us
-        request = read_request(msg, now_us)
-        error = self._refusal(request) or fill_request(request, msg, self._signature, self._max_batch)
+        try:
+            work, request = read_work(msg, now_us)
+        except PayloadInvalid as invalid:
+            logger.warning("replica %s got what is no work: %s", self.replica, invalid)
+            return
+        error = self._refusal(request) or fill_request(request, work, self._signature, self._max_batch)
         self.depth += 1
         if error is not None:
             self._answer(request, error, Timing())
