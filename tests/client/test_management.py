@@ -74,14 +74,20 @@ async def put_replica(bus: Bus, spec: FunctionSpec, state: ReplicaState, reason:
     await Bucket(bus, subjects.REPLICAS, ReplicaStatus).put(key, status)
 
 
-async def node_that_ends_in(bus: Bus, state: ReplicaState, reason: str = "") -> None:
-    """Brings each deployed generation into `state` for ever."""
-    seen: set[int] = set()
+async def node_that_ends_in(bus: Bus, state: ReplicaState, reason: str = "", after: int = 0) -> None:
+    """Brings each deployed generation later than `after` into `state`, for ever."""
+    seen = set(range(after + 1))
     while True:
         for spec in (await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).list()).values():
             if spec.generation not in seen:
                 seen.add(spec.generation)
                 await put_replica(bus, spec, state, reason)
+        await anyio.sleep(0.01)
+
+
+async def until_kept(bus: Bus, kind: str, text: str = "") -> None:
+    """The server keeps what it has received a moment later."""
+    while (newest := await last_event(bus, NAME)) is None or newest.kind != kind or text not in newest.text:
         await anyio.sleep(0.01)
 
 
@@ -102,7 +108,7 @@ async def test_a_broken_generation_fails_the_deploy_and_says_what_goes_on_servin
         first = await client.deploy(tmp_path / "echo.yaml", wait=False)
         await put_replica(bus, first, ReplicaState.READY)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(node_that_ends_in, bus, ReplicaState.FAILED, "no such operator")
+            tasks.start_soon(node_that_ends_in, bus, ReplicaState.FAILED, "no such operator", first.generation)
             with pytest.raises(DeployFailed, match=r"no such operator.*generation 1 keeps serving") as caught:
                 await client.update("echo", max_batch=2)
             tasks.cancel_scope.cancel()
@@ -112,9 +118,9 @@ async def test_a_broken_generation_fails_the_deploy_and_says_what_goes_on_servin
 async def test_a_deploy_that_nobody_takes_up_times_out_with_what_was_said_of_it(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, tmp_path) as (client, bus):
         await client.deploy(tmp_path / "echo.yaml", wait=False)
+        await until_kept(bus, "function_defined")
         await bus.tell("no_room", "echo", "needs 256 MiB, node-a has 12")
-        while (newest := await last_event(bus, NAME)) is None or newest.kind != "no_room":
-            await anyio.sleep(0.01)
+        await until_kept(bus, "no_room")
         with pytest.raises(DeployTimedOut) as caught:
             await client.deploy(tmp_path / "echo.yaml", timeout_s=0.5)
         assert "not ready within 0.5 s: 0 of 1 replicas ready; no node has taken one up yet" in str(caught.value)
@@ -144,8 +150,7 @@ async def test_logs_are_told_in_order_and_followed_over_a_server_restart(nats: N
         for number in range(3):
             await bus.tell("step", "echo", str(number))
             await bus.tell("step", "other", "not shown")
-        while (newest := await last_event(bus, NAME)) is None or newest.text != "2":
-            await anyio.sleep(0.01)  # the server keeps what it has received a moment later
+        await until_kept(bus, "step", "2")
         assert [event.text async for event in client.logs("echo")] == ["0", "1", "2"]
         assert [event.text async for event in client.logs("none")] == []
         followed: list[str] = []
