@@ -54,6 +54,7 @@ async def test_it_is_kept_while_it_is_renewed_and_its_revision_grows(nats: Natsd
         begun = kept.revision
         with anyio.move_on_after(1.5 * LEASE_TTL_S) as held:
             await kept.hold()
+        assert kept.held
         assert held.cancelled_caught, "it was lost"
         assert kept.revision > begun
         assert not await other.acquire()
@@ -85,4 +86,5 @@ async def test_a_write_whose_confirmation_was_lost_counts_as_ours(nats: Natsd) -
         lease = Lease(bus, KEY, "me")
         revision = await Bucket(bus, subjects.LEASES, LeaseHolder).put(KEY, LeaseHolder(holder="me"))
         assert await lease.acquire()
-        assert lease.revision == revision
+        assert lease.revision > revision, "renewed, because the earlier write may be about to expire"
+        assert lease.held

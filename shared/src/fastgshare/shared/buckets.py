@@ -8,7 +8,8 @@ round at most.
 import logging
 import random
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar, cast
 
 import anyio
 import anyio.abc
@@ -160,6 +161,24 @@ class Bucket(Generic[M]):
             raise self._unavailable(keys, error) from error
         return found
 
+    async def sweep(self, older_than: timedelta, now: datetime) -> int:
+        """Forget deletions made that long before `now`; how many. For buckets whose keys are never used again.
+
+        A deletion leaves a marker that every listing reads; those of keys that come and go would pile up for ever.
+        Raises StorageUnavailable.
+        """
+        swept = 0
+        try:
+            store = await self.store()
+            for entry in await _deletions(store, now - older_than):
+                subject = f"$KV.{self._name}.{entry.key}"
+                after = (entry.revision or 0) + 1  # a value written since the marker stays
+                await self._bus.jetstream.purge_stream(f"KV_{self._name}", seq=after, subject=subject)
+                swept += 1
+        except BUS_FAULTS as error:
+            raise self._unavailable(">", error) from error
+        return swept
+
     def read(self, entry: KeyValue.Entry) -> M | None:
         """An entry's value; None where it was deleted or does not decode."""
         if entry.operation in ("DEL", "PURGE") or not entry.value:
@@ -195,6 +214,7 @@ class Mirror(Generic[M]):
         self._on_change = on_change
         self._refresh_s = refresh_s
         self._round = anyio.CancelScope()
+        self._relists: list[anyio.Event] = []
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Follow for ever; reports started once the first listing is complete."""
@@ -213,17 +233,32 @@ class Mirror(Generic[M]):
         finally:
             self._bus.forget_reconnect(self._rewatch)
 
+    async def relist(self) -> None:
+        """Return once a listing begun after this call is complete: all that was written before it is here."""
+        relisted = anyio.Event()
+        self._relists.append(relisted)
+        self._rewatch()
+        await relisted.wait()
+
     def _rewatch(self) -> None:
         self._round.cancel()
 
     async def _one_round(self, listed: Callable[[], None]) -> None:
         watcher: KeyValue.KeyWatcher | None = None
         jitter_s = random.uniform(0, self._refresh_s / 10)
+        awaited = list(self._relists)
+
+        def complete() -> None:
+            listed()
+            for relisted in awaited:
+                relisted.set()
+            self._relists = [relisted for relisted in self._relists if not relisted.is_set()]
+
         try:
             with anyio.move_on_after(self._refresh_s + jitter_s) as self._round:
                 store = await self._bucket.store()
                 watcher = await store.watch(self._keys, inactive_threshold=WATCH_INACTIVE_S)
-                await self._follow(watcher, listed)
+                await self._follow(watcher, complete)
         except BUS_FAULTS as error:
             logger.info("mirror of %s starts over: %s", self._name, str(error) or type(error).__name__)
             await anyio.sleep(RETRY_S + random.uniform(0, RETRY_S))
@@ -251,6 +286,17 @@ class Mirror(Generic[M]):
             self.values[key] = value
         if self._on_change is not None:
             self._on_change(key, value)
+
+
+async def _deletions(store: KeyValue, before: datetime) -> list[KeyValue.Entry]:
+    watcher = await store.watch(">", inactive_threshold=WATCH_INACTIVE_S)
+    found = []
+    while (entry := await watcher.updates()) is not None:
+        made = cast("datetime", entry.created)  # annotated int, a datetime comes
+        if entry.operation in ("DEL", "PURGE") and made < before:
+            found.append(entry)
+    await _stop(watcher)
+    return found
 
 
 async def _stop(watcher: KeyValue.KeyWatcher) -> None:

@@ -28,6 +28,11 @@ class Lease:
         self._holder = LeaseHolder(holder=holder)
         self._until_s = 0.0
 
+    @property
+    def held(self) -> bool:
+        """Whether the lease is certainly ours at this moment, even if this process was stopped for a while."""
+        return self.revision != 0 and anyio.current_time() < self._until_s
+
     async def acquire(self) -> bool:
         """Take the lease if nobody holds it. Raises StorageUnavailable."""
         with anyio.move_on_after(GIVE_UP_S):
@@ -68,6 +73,6 @@ class Lease:
             found = await self._bucket.get(self.key)
             if found is None or found[0] != self._holder:
                 return False
-            self.revision = found[1]
+            return await self._write(found[1])  # when that write was made is not known, so make another
         self._until_s = sent_s + GIVE_UP_S
         return True

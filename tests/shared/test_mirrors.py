@@ -1,0 +1,59 @@
+"""Mirrors that must be complete at a moment, and deletions that must not pile up."""
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, Mirror, ensure_storage
+from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.messages import LeaseHolder
+from tests.natsd import Natsd
+
+NAME = subjects.PLACEMENTS
+
+
+async def test_after_a_relisting_a_mirror_holds_all_that_was_written_before(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus, anyio.create_task_group() as tasks:
+        await ensure_storage(bus)
+        bucket = Bucket(bus, NAME, LeaseHolder)
+        mirror = Mirror(bus, NAME, LeaseHolder)
+        await tasks.start(mirror.run)
+        for number in range(20):
+            await bucket.put(f"key{number}", LeaseHolder(holder="me"))
+            await mirror.relist()
+            assert len(mirror.values) == number + 1
+        async with anyio.create_task_group() as at_once:
+            at_once.start_soon(mirror.relist)
+            at_once.start_soon(mirror.relist)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_relisting_waits_for_the_server(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus, anyio.create_task_group() as tasks:
+        await ensure_storage(bus)
+        mirror = Mirror(bus, NAME, LeaseHolder)
+        await tasks.start(mirror.run)
+        await Bucket(bus, NAME, LeaseHolder).put("key", LeaseHolder(holder="me"))
+        nats.kill()
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(mirror.relist)
+            nats.restart()
+        assert mirror.values == {"key": LeaseHolder(holder="me")}
+        tasks.cancel_scope.cancel()
+
+
+async def test_old_deletions_are_swept_and_what_stands_is_not(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        bucket = Bucket(bus, NAME, LeaseHolder)
+        for key in ("gone", "back", "stays"):
+            await bucket.put(key, LeaseHolder(holder=key))
+        await bucket.delete("gone")
+        await bucket.delete("back")
+        await bucket.put("back", LeaseHolder(holder="again"))
+        now = datetime.now(UTC)
+        assert await bucket.sweep(timedelta(hours=1), now) == 0
+        assert await bucket.sweep(timedelta(), now + timedelta(hours=1)) == 1
+        assert await bucket.deletion("gone") == 0
+        assert sorted(await bucket.list()) == ["back", "stays"]
