@@ -36,12 +36,8 @@ class FileType:
         head = content[:block].lstrip()[: self.config["beg_size"]]
         tail = content[-block:].rstrip()[-self.config["end_size"] :]
         if len(head) < shortest:
-            raise BadInput(
-                f"file: expected at least {shortest} bytes after leading white space, got {len(head)}"
-            )
-        row = np.full(
-            self.config["beg_size"] + self.config["end_size"], self.config["padding_token"], np.int32
-        )
+            raise BadInput(f"file: expected at least {shortest} bytes after leading white space, got {len(head)}")
+        row = np.full(self.config["beg_size"] + self.config["end_size"], self.config["padding_token"], np.int32)
         row[: len(head)] = np.frombuffer(head, np.uint8)
         row[len(row) - len(tail) :] = np.frombuffer(tail, np.uint8)
         return row
