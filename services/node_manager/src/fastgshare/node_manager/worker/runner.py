@@ -50,6 +50,8 @@ class _Table:
 
 
 _STOP = object()
+TINY_BATCH_US = 200
+TOGETHER_LIMIT = 64
 
 
 class Runner:
@@ -75,6 +77,8 @@ class Runner:
         self._on_fault = on_fault
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._probe: Probe | None = None
+        self._outgoing: list[Finished] = []
+        self._last_execute_us = 0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -126,6 +130,7 @@ class Runner:
         """Take what arrived, then run one batch, or one measured run when nothing waits."""
         self._take_in(block=not self._stopping and not self._queue and self._probe is None)
         if not self._queue and self._probe is None:
+            self._deliver_outgoing()  # what came in was no work for the answers to wait for
             return
         asked_us = monotonic_us()
         self._gate.acquire(self._replica, self._mask)
@@ -141,8 +146,19 @@ class Runner:
                 self._probe_once(session, self._probe)
         finally:
             self._gate.release(self._replica)
-        if finished:
-            self._deliver(finished)
+        self._outgoing += finished
+        if not self._next_is_soon():
+            self._deliver_outgoing()
+
+    def _deliver_outgoing(self) -> None:
+        if self._outgoing:
+            self._deliver(self._outgoing)
+            self._outgoing = []
+
+    def _next_is_soon(self) -> bool:
+        """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
+        more = bool(self._queue) or not self._inbox.empty()
+        return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT
 
     def _take_in(self, block: bool) -> None:
         while block or not self._inbox.empty():
@@ -180,6 +196,7 @@ class Runner:
                 return finished + [f for job in jobs for f in self._run(session, [job], token_us, now_us)]
             return [*finished, Finished(jobs[0], _failed(fault), Timing())]
         execute_us = monotonic_us() - started_us
+        self._last_execute_us = execute_us
         self._queue.timetable.learn_run(rows, execute_us)
         for job, part in zip(jobs, parts, strict=True):
             timing = Timing(max(now_us - job.arrived_us - token_us, 0), token_us, execute_us, rows)
