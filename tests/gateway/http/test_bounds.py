@@ -1,12 +1,13 @@
 """Every bound of the HTTP door is met with its status and its number, and leaves the server serving."""
 
 import gzip
+import resource
 
 import anyio
 import pytest
 
 from fastgshare.gateway.http import HttpSettings
-from fastgshare.gateway.http.connection import Connection
+from fastgshare.gateway.http.connection import Connection, most_connections
 from tests.gateway.http.serving import INFER, ROW, FakeInvoker, body_of, knock, serving, until
 
 SMALL = HttpSettings(max_body_bytes=1000, max_json_bytes=500)
@@ -147,6 +148,11 @@ async def test_more_connections_than_allowed_are_turned_away(monkeypatch: pytest
         assert answer.status == 503
         assert answer.headers["retry-after"] == "1"
         assert (await first.request("POST", INFER, ROW)).status == 200
+
+
+@pytest.mark.parametrize(("open_files", "connections"), [(1024, 512), (1 << 20, 4096), (resource.RLIM_INFINITY, 4096)])
+def test_connections_leave_room_for_other_open_files(open_files: int, connections: int) -> None:
+    assert most_connections(open_files) == connections
 
 
 async def test_a_large_body_in_many_pieces_arrives_whole() -> None:

@@ -175,7 +175,8 @@ async def test_what_does_not_finish_within_the_grace_is_told_so(caplog: pytest.L
         port = await tasks.start(server.serve)
         async with knock(port) as busy, knock(port) as slow:
             await busy.send(REQUEST)
-            await slow.send(REQUEST[:-1])
+            await slow.send(REQUEST.replace(b"host:", b"expect: 100-continue\r\nhost:")[:-1])
+            assert b"100 Continue" in await slow.reader.readuntil(b"\r\n\r\n")  # its body is being waited for
             await until(lambda: server.invoker.waiting == 1)
             server.stop.set()
             answer = await busy.answer()

@@ -75,9 +75,7 @@ def test_text_survives_the_way_through_json(texts: list[str]) -> None:
         ("FP31", (1,), [1.0], "datatype is 'FP31', expected one of BOOL, UINT8"),
     ],
 )
-def test_values_that_do_not_fit_are_refused(
-    datatype: str, shape: tuple[int, ...], value: object, said: str
-) -> None:
+def test_values_that_do_not_fit_are_refused(datatype: str, shape: tuple[int, ...], value: object, said: str) -> None:
     with pytest.raises(ValuesInvalid, match=said):
         pack_json(datatype, shape, raw(value))
 

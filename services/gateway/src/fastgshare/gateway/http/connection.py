@@ -27,6 +27,11 @@ _OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _NO_OFFER = b"\r\nx-offer:"
 
 
+def most_connections(open_files: int) -> int:
+    """How many connections fit beside everything else a process has open, given its limit of open files."""
+    return 4096 if open_files == resource.RLIM_INFINITY else min(4096, open_files // 2)
+
+
 class HeadTooLarge(Exception):
     """Raised through the parser, which stops and reports a bad request."""
 
@@ -38,7 +43,7 @@ class Connection(HttpToolsProtocol):
     head_timeout_s = 20.0
     max_discarded_bytes = 256 << 20
     discard_timeout_s = 20.0
-    max_connections = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    max_connections = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def __init__(
         self,

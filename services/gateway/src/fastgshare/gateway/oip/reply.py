@@ -51,9 +51,7 @@ def encode_reply(reply: InferReply, function: str, version: str, asked: DecodedR
     return EncodedReply(chunks, len(head) if len(chunks) > 1 else None)
 
 
-def encode_json_reply(
-    reply: InferReply, function: str = "", version: str = "", request_id: str = ""
-) -> bytes:
+def encode_json_reply(reply: InferReply, function: str = "", version: str = "", request_id: str = "") -> bytes:
     """An answer that is JSON throughout; a refusal has `error`, `code` and `retry_after_ms`."""
     if reply.error is not None:
         return _encode_refusal(reply.error)
@@ -70,9 +68,7 @@ def encode_error(message: str) -> bytes:
 
 
 def _encode_refusal(error: ErrorBody) -> bytes:
-    return _encoder.encode(
-        {"error": error.message, "code": error.code, "retry_after_ms": error.retry_after_ms}
-    )
+    return _encoder.encode({"error": error.message, "code": error.code, "retry_after_ms": error.retry_after_ms})
 
 
 def _values(tensor: Tensor) -> tuple[object, ...] | list[str]:
