@@ -15,9 +15,7 @@ POLL_S = 0.02
 
 def fake_config(data_dir: Path, **behaviours: str) -> UpConfig:
     """Fake services on any free ports; `gateway="broken"` lets one misbehave."""
-    programs: dict[str, tuple[str, ...]] = {
-        name: (str(FAKE), name, behaviours.get(name, "")) for name in PROGRAMS
-    }
+    programs: dict[str, tuple[str, ...]] = {name: (str(FAKE), name, behaviours.get(name, "")) for name in PROGRAMS}
     return UpConfig(data_dir=data_dir, nats_port=0, http_port=0, programs=programs)
 
 
