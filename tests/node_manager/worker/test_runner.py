@@ -1,0 +1,203 @@
+"""A replica's thread: batches under tokens, nobody pays for another's input, everyone is answered before it ends."""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.worker.assemble import Request
+from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.node_manager.worker.runner import Finished, Runner
+from fastgshare.shared.arrays import Array, to_tensor
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import AttemptId, ReplicaId
+from fastgshare.shared.messages import MeasureRequest, Tensor
+
+WAIT_S = 20.0
+INFO = ModelInfo(inputs=(TensorSpec("x", "FP32", (-1, 2)),), outputs=(TensorSpec("y", "FP32", (-1, 2)),), metadata={})
+
+
+class FakeDevice:
+    kind, chunks, memory_mib = "cpu-fake", 2, 100
+
+    def enter(self, chunks: tuple[int, ...]) -> None:
+        assert all(chunk < self.chunks for chunk in chunks)
+
+
+@dataclass
+class FakeSession:
+    """y = x; negative numbers are beyond it; the first run waits for `begin`."""
+
+    info: ModelInfo = INFO
+    begin: threading.Event = field(default_factory=threading.Event)
+    batches: list[int] = field(default_factory=list)
+    inside: Callable[[], None] = lambda: None
+
+    def run(self, feed: dict[str, Array]) -> dict[str, Array]:
+        assert self.begin.wait(WAIT_S)
+        self.batches.append(feed["x"].shape[0])
+        self.inside()
+        if (feed["x"] < 0).any():  # type: ignore[operator]
+            raise ModelFault(reason="cannot be negative")
+        return {"y": feed["x"]}
+
+
+@dataclass
+class Scene:
+    session: FakeSession
+    finished: "queue.Queue[Finished]"
+    faults: list[BaseException]
+    runner: Runner
+
+    def next(self) -> Finished:
+        return self.finished.get(timeout=WAIT_S)
+
+
+def scene(
+    session: FakeSession | None = None, gate: TokenGate | None = None, name: str = "r", chunks: tuple[int, ...] = (0,)
+) -> Scene:
+    finished: queue.Queue[Finished] = queue.Queue()
+    faults: list[BaseException] = []
+
+    def deliver(ends: list[Finished]) -> None:
+        for end in ends:
+            finished.put(end)
+
+    runner = Runner(
+        ReplicaId(name), FakeDevice(), chunks, gate or TokenGate(), WorkQueue(4, 10**9), deliver, faults.append
+    )
+    made = Scene(session or FakeSession(), finished, faults, runner)
+    assert runner.start(lambda: made.session).result(WAIT_S) is made.session.info
+    return made
+
+
+def job(value: float = 1.0, rows: int = 1, left_us: int = 60_000_000, tensor: Tensor | None = None) -> Job:
+    now_us = unix_us()
+    x = tensor or to_tensor("x", np.full((rows, 2), value, np.float32))
+    request = Request("inbox", AttemptId("a.1"), None, now_us + left_us, now_us, inputs=(x,))
+    return Job(request.deadline_us, rows, "key", now_us, request)
+
+
+def test_jobs_that_wait_run_as_one_batch_and_get_their_own_rows_back() -> None:
+    here = scene()
+    here.runner.submit(job(0.0))  # keeps the thread busy until `begin`
+    for value in (1.0, 2.0, 3.0):
+        here.runner.submit(job(value))
+    here.session.begin.set()
+    ends = [here.next() for _ in range(4)]
+    values = {float(end.result["y"][0, 0]) for end in ends if not isinstance(end.result, ErrorBody)}
+    assert values == {0.0, 1.0, 2.0, 3.0}
+    assert sum(here.session.batches) == 4
+    assert len(here.session.batches) <= 2
+    assert ends[-1].timing.batch == here.session.batches[-1]
+
+
+def test_a_failing_input_costs_its_own_request_only() -> None:
+    here = scene()
+    here.runner.submit(job(0.0))
+    for value in (1.0, -1.0, 3.0):
+        here.runner.submit(job(value))
+    here.session.begin.set()
+    ends = [here.next() for _ in range(4)]
+    errors = [end.result for end in ends if isinstance(end.result, ErrorBody)]
+    assert [error.code for error in errors] == [ErrorCode.MODEL_FAILED]
+    assert "cannot be negative" in errors[0].message
+
+
+def test_tensors_that_do_not_fit_their_shape_are_refused_alone() -> None:
+    here = scene()
+    here.session.begin.set()
+    here.runner.submit(job(tensor=Tensor("x", "FP32", (1, 2), memoryview(b"123"))))
+    end = here.next()
+    assert isinstance(end.result, ErrorBody)
+    assert end.result.code is ErrorCode.INVALID
+
+
+def test_a_job_past_its_deadline_is_told_and_never_run() -> None:
+    here = scene()
+    here.session.begin.set()
+    here.runner.submit(job(left_us=-1))
+    end = here.next()
+    assert isinstance(end.result, ErrorBody)
+    assert end.result.code is ErrorCode.DEADLINE_EXCEEDED
+    assert here.session.batches == []
+
+
+def test_everyone_who_waits_is_answered_before_the_thread_ends() -> None:
+    here = scene()
+    for _ in range(9):
+        here.runner.submit(job())
+    here.runner.stop()
+    here.session.begin.set()
+    assert len([here.next() for _ in range(9)]) == 9
+
+
+def test_a_measurement_runs_between_jobs_and_tells_every_time() -> None:
+    here = scene()
+    here.session.begin.set()
+    request = MeasureRequest(batch=2, warmup_runs=1, min_runs=3, max_runs=3)
+    done = here.runner.measure(request, {"x": np.ones((2, 2), np.float32)})
+    here.runner.submit(job())
+    assert len(done.result(WAIT_S)) == 3
+    assert not isinstance(here.next().result, ErrorBody)
+    assert here.session.batches.count(2) == 4
+
+
+def test_a_measurement_that_fails_says_so() -> None:
+    here = scene()
+    here.session.begin.set()
+    done = here.runner.measure(MeasureRequest(batch=1), {"x": np.full((1, 2), -1, np.float32)})
+    with pytest.raises(ModelFault, match="negative"):
+        done.result(WAIT_S)
+
+
+def test_a_model_that_does_not_load_ends_the_thread_with_its_reason() -> None:
+    def load() -> FakeSession:
+        raise ModelFault(reason="no such operator")
+
+    runner = Runner(ReplicaId("r"), FakeDevice(), (0,), TokenGate(), WorkQueue(1, 1), lambda _: None, lambda _: None)
+    with pytest.raises(ModelFault, match="no such operator"):
+        runner.start(load).result(WAIT_S)
+
+
+def test_an_error_nobody_can_be_blamed_for_is_reported_as_a_fault() -> None:
+    def broken() -> None:
+        raise MemoryError
+
+    here = scene(FakeSession(inside=broken))
+    here.session.begin.set()
+    here.runner.submit(job())
+    while not here.faults:
+        threading.Event().wait(0.001)
+    assert isinstance(here.faults[0], MemoryError)
+
+
+def test_replicas_that_share_a_chunk_never_run_at_the_same_time() -> None:
+    gate = TokenGate()
+    running = threading.Semaphore(1)
+    overlaps: list[str] = []
+
+    def inside() -> None:
+        if not running.acquire(blocking=False):
+            overlaps.append("!")
+            return
+        threading.Event().wait(0.0005)
+        running.release()
+
+    scenes = [scene(FakeSession(inside=inside), gate, name, (0,)) for name in ("a", "b", "c")]
+    for here in scenes:
+        here.session.begin.set()
+        for _ in range(30):
+            here.runner.submit(job())
+    for here in scenes:
+        for _ in range(30):
+            here.next()
+    assert overlaps == []
