@@ -1,8 +1,9 @@
 """Small ONNX models, made as they are needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from onnx import TensorProto, helper, save
+from onnx import NodeProto, TensorProto, helper, save
 
 
 def identity(path: Path, datatype: int = TensorProto.FLOAT) -> Path:
@@ -23,11 +24,15 @@ def fixed(path: Path) -> Path:
 
 
 def _save(
-    path: Path, nodes: list[object], datatype: int, shape: list[object], weights: list[object] | None = None
+    path: Path,
+    nodes: list[NodeProto],
+    datatype: int,
+    shape: Sequence[str | int | None],
+    weights: Sequence[TensorProto] = (),
 ) -> Path:
     x = helper.make_tensor_value_info("x", datatype, shape)
     y = helper.make_tensor_value_info("y", datatype, [None] * len(shape) if weights else shape)
-    graph = helper.make_graph(nodes, "test", [x], [y], weights or [])
+    graph = helper.make_graph(nodes, "test", [x], [y], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     model.metadata_props.add(key="made_by", value="tests")
     save(model, str(path))

@@ -3,7 +3,7 @@
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.ports import BatchStats, FunctionStats, FunctionView
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import ReplicaState, Signature
+from fastgshare.shared.messages import FunctionSpec, ReplicaState, Signature
 
 
 class Views:
@@ -12,13 +12,22 @@ class Views:
     def __init__(self, gatekeeper: Gatekeeper) -> None:
         self._gatekeeper = gatekeeper
         self._last_signature: dict[FunctionName, Signature] = {}
+        self._drawn: dict[FunctionName, tuple[int, FunctionView]] = {}
 
     def describe(self, function: FunctionName) -> FunctionView | None:
         """The function, or None when it is not known."""
         spec = self._gatekeeper.functions.get(function)
         if spec is None:
             self._last_signature.pop(function, None)
+            self._drawn.pop(function, None)
             return None
+        version = self._gatekeeper.fleet.version
+        drawn = self._drawn.get(function)
+        if drawn is None or drawn[0] != version or drawn[1].spec is not spec:
+            drawn = self._drawn[function] = (version, self._draw(function, spec))
+        return drawn[1]
+
+    def _draw(self, function: FunctionName, spec: FunctionSpec) -> FunctionView:
         targets = self._gatekeeper.fleet.of(function)
         ready = self._gatekeeper.fleet.ready(function)
         signature = self._gatekeeper.signature(function)

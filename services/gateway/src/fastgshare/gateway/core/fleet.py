@@ -35,10 +35,11 @@ class Target:
 
 
 class Fleet:
-    """All known replicas by function, with node liveness."""
+    """All known replicas by function, with node liveness; `version` grows with each change that callers could see."""
 
     def __init__(self) -> None:
         self.targets: dict[ReplicaId, Target] = {}
+        self.version = 0
         self._ready: dict[FunctionName, list[Target]] = {}
         self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
         self._node_seen_us: dict[NodeId, int] = {}
@@ -122,6 +123,7 @@ class Fleet:
         return best
 
     def _refresh(self, function: FunctionName) -> None:
+        self.version += 1
         self._ready[function] = [
             target
             for target in self._by_function.get(function, {}).values()

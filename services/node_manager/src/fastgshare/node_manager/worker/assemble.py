@@ -1,6 +1,7 @@
 """Requests to one batch of arrays and back, and answers to payloads."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ def split_outputs(outputs: dict[str, Array], jobs: list[Job]) -> list[dict[str, 
     return parts
 
 
-def wanted_tensors(outputs: dict[str, Array], wanted: tuple[str, ...]) -> tuple[Tensor, ...] | ErrorBody:
+def wanted_tensors(outputs: Mapping[str, Array], wanted: tuple[str, ...]) -> tuple[Tensor, ...] | ErrorBody:
     """Outputs as tensors; only the named ones if any are named."""
     unknown = [name for name in wanted if name not in outputs]
     if unknown:
