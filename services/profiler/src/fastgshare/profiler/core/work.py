@@ -30,7 +30,7 @@ class Phase(Enum):
 class Setback(Enum):
     """Why a point could not be measured, with the number in a row that ends the table as failed."""
 
-    REFUSED = ("refused", 2)  # by model, handler or device: once more, then believed
+    REFUSED = ("refused", 3)  # by model, handler or device: asked twice more, then believed
     LOST = ("lost", 3)  # the replica died of it, or of something else
     UNAVAILABLE = ("unavailable", 10)  # not now: draining, busy, the bus was away
 
