@@ -62,7 +62,10 @@ class Ruling:
 
 
 class HandlerCalls:
-    """The calls of one handler. At most `outstanding` are with its process and `waiting` of each stage wait."""
+    """The calls of one handler: of each stage, at most `outstanding` are with its process and `waiting` wait here.
+
+    Each stage has room of its own at the process, so that a postprocess never waits here behind preprocess work.
+    """
 
     def __init__(self, outstanding: int, waiting: int, hang_us: int) -> None:
         self._outstanding_limit = outstanding
@@ -71,6 +74,7 @@ class HandlerCalls:
         self._last_id = 0
         self._queue: list[tuple[Stage, int, int, HandlerCall]] = []
         self._waiting = dict.fromkeys(Stage, 0)
+        self._outstanding = dict.fromkeys(Stage, 0)
         self._sent: dict[int, HandlerCall] = {}
 
     def admit(
@@ -90,22 +94,23 @@ class HandlerCalls:
 
     def take(self) -> HandlerCall | None:
         """The call to hand to the process now, if it may have another."""
-        if len(self._sent) >= self._outstanding_limit:
-            return None
         while self._queue:
-            call = heapq.heappop(self._queue)[-1]
+            call = self._queue[0][-1]
+            if not call.settled and self._outstanding[call.stage] >= self._outstanding_limit:
+                return None
+            heapq.heappop(self._queue)
             if not call.settled:
-                self._waiting[call.stage] -= 1
-                call.waits = False
-                call.sends += 1
-                self._sent[call.id] = call
+                self._hand_over(call)
                 return call
         return None
 
     def finished(self, call_id: int) -> HandlerCall | None:
         """The process is through with a call: the call to settle, unless it is settled already."""
         call = self._sent.pop(call_id, None)
-        return call if call is not None and self._settle(call) else None
+        if call is None:
+            return None
+        self._outstanding[call.stage] -= 1
+        return call if self._settle(call) else None
 
     def give_up(self, call: HandlerCall) -> None:
         """Nobody waits for this call any more."""
@@ -130,6 +135,7 @@ class HandlerCalls:
     def lost(self, how: str, running: Running) -> tuple[tuple[HandlerCall, ErrorBody], ...]:
         """The process is gone: calls that fail with it. The others wait for the next process."""
         sent, self._sent = self._sent, {}
+        self._outstanding = dict.fromkeys(Stage, 0)
         failed = []
         for call in sent.values():
             if call.settled:
@@ -157,6 +163,13 @@ class HandlerCalls:
         call.waits = True
         self._waiting[call.stage] += 1
         heapq.heappush(self._queue, (call.stage, call.deadline_us, call.id, call))
+
+    def _hand_over(self, call: HandlerCall) -> None:
+        self._waiting[call.stage] -= 1
+        self._outstanding[call.stage] += 1
+        self._sent[call.id] = call
+        call.waits = False
+        call.sends += 1
 
     def _settle(self, call: HandlerCall) -> bool:
         if call.settled:

@@ -1,12 +1,12 @@
-"""A child process at the other end of a channel: its life is its parent's to end, its output its parent's
-to log.
+"""A child process at the other end of a channel: its life is its parent's to end, its output its parent's to log.
 
 It dies with its parent and takes along what it started; it sits in a session of its own, so that Ctrl-C in
-a terminal reaches the parent alone; its input is empty, and what it prints comes out line by line without
-ever making it wait.
+a terminal reaches the parent alone; its input is empty, and what it prints comes out line by line, as far as
+the rate allows: a child that floods loses lines, and never waits for long.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
@@ -24,6 +24,8 @@ from fastgshare.shared.clock import monotonic_us
 
 KILL_S = 5.0
 LAST_WORDS_S = 1.0
+GULP_S = 0.005
+PIPE_BYTES = 256 << 10
 
 
 class Child(Generic[Out, In]):
@@ -64,7 +66,7 @@ class Child(Generic[Out, In]):
         with anyio.move_on_after(KILL_S, shield=True):
             await self._watch.exited.wait()
         with anyio.move_on_after(LAST_WORDS_S, shield=True):
-            await self._watch.silent.wait()
+            await self._watch.output.silent.wait()
         self._transport.close()
 
 
@@ -82,30 +84,32 @@ async def open_child(
     gentle end asks for it over the channel and waits. Open it on the thread that lives as long as the child
     should, because the kernel watches that thread's end.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        transport, watch = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Watch(on_log),
-            sys.executable,
-            *("-P", "-m", module, "--fd", str(theirs.fileno()), "--parent", str(os.getpid()), *args),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-            env=None if env is None else dict(env),
-        )
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    async with open_channel(ours, dialect) as channel:
-        child = Child(channel, transport, watch)
+    async with _open_output(on_log) as output:
+        ours, theirs = socket.socketpair()
         try:
-            yield child
+            transport, watch = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _Watch(output),
+                sys.executable,
+                *("-P", "-m", module, "--fd", str(theirs.fileno()), "--parent", str(os.getpid()), *args),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.writing_fd,
+                stderr=output.writing_fd,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env=None if env is None else dict(env),
+            )
+        except BaseException:
+            ours.close()
+            raise
         finally:
-            await child.aclose()
+            theirs.close()
+            output.leave_to_child()
+        async with open_channel(ours, dialect) as channel:
+            child = Child(channel, transport, watch)
+            try:
+                yield child
+            finally:
+                await child.aclose()
 
 
 def ending(returncode: int) -> str:
@@ -124,31 +128,76 @@ def _kill_group(pid: int) -> None:
 
 
 class _Watch(asyncio.SubprocessProtocol):
-    """The event loop's view of a child: its output, and its end."""
+    """The event loop's view of a child's life."""
 
-    def __init__(self, on_log: Callable[[str], None]) -> None:
+    def __init__(self, output: "_Output") -> None:
         self.exited = anyio.Event()
-        self.silent = anyio.Event()
-        self._on_log = on_log
-        self._lines = LineLimiter()
+        self.output = output
         self._pid: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._pid = cast("asyncio.SubprocessTransport", transport).get_pid()  # uvloop's is no subclass
-
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        assert isinstance(data, bytes)
-        for line in self._lines.feed(data, monotonic_us()):
-            self._on_log(line)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        for line in self._lines.finish():
-            self._on_log(line)
 
     def process_exited(self) -> None:
         if self._pid is not None:
             _kill_group(self._pid)  # at once: later the number may be another's
         self.exited.set()
 
+
+class _Output(asyncio.Protocol):
+    """The reading end of a child's output.
+
+    A pipe of our own, because it packs short lines where the socket pair that uvloop would make runs full of a few
+    hundred. A child that floods is read in gulps: a read a line would keep this loop from everybody else's work.
+    """
+
+    def __init__(self, on_log: Callable[[str], None], writing_fd: int) -> None:
+        self.silent = anyio.Event()
+        self.writing_fd = writing_fd
+        self._on_log = on_log
+        self._lines = LineLimiter()
+        self._transport: asyncio.ReadTransport | None = None
+
+    def leave_to_child(self) -> None:
+        """Close the writing end here: the child's are the only ones left."""
+        os.close(self.writing_fd)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.ReadTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for line in self._lines.feed(data, monotonic_us()):
+            self._on_log(line)
+        if self._lines.is_flooded and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(GULP_S, self._read_on)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for line in self._lines.finish():
+            self._on_log(line)
         self.silent.set()
+
+    def _read_on(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+
+@asynccontextmanager
+async def _open_output(on_log: Callable[[str], None]) -> AsyncIterator[_Output]:
+    reading_fd, writing_fd = os.pipe()
+    with suppress(OSError):  # a user's pipes may have reached their limit: then the usual size it is
+        fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    loop = asyncio.get_running_loop()
+    try:
+        reading = os.fdopen(reading_fd, "rb", 0)
+        transport, output = await loop.connect_read_pipe(lambda: _Output(on_log, writing_fd), reading)
+    except BaseException:
+        os.close(writing_fd)
+        raise
+    try:
+        yield output
+    finally:
+        transport.close()
+        with anyio.CancelScope(shield=True):
+            await output.silent.wait()

@@ -29,23 +29,33 @@ class LineLimiter:
         self._partial = b""
         self._cutting = False
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether lines are being dropped."""
+        return self._dropped > 0
+
     def feed(self, data: bytes, now_us: int) -> list[str]:
-        """The lines that `data` completes, as far as the rate allows."""
+        """The lines that `data` completes, as far as the rate allows. What is dropped costs next to nothing."""
         self._earn(now_us)
-        *complete, rest = data.split(b"\n")
         lines: list[str] = []
-        for piece in complete:
-            self._add(piece)
+        start = 0
+        while self._allowance >= 1 and (end := data.find(b"\n", start)) >= 0:
+            self._add(data[start:end])
             lines += self._end_line()
-        self._add(rest)
+            start = end + 1
+        if (last := data.rfind(b"\n", start)) >= 0:
+            self._dropped += data.count(b"\n", start)
+            self._partial, self._cutting = b"", False
+            start = last + 1
+        self._add(data[start:])
         return lines
 
     def finish(self) -> list[str]:
         """The last words: a line without its end, and how many lines were dropped."""
-        lines = self._end_line() if self._partial else []
-        if self._dropped:
-            lines.append(self._dropped_line())
-        return lines
+        if self._partial and self._allowance >= 1:
+            return self._end_line()
+        self._dropped += bool(self._partial)
+        return [self._dropped_line()] if self._dropped else []
 
     def _earn(self, now_us: int) -> None:
         if self._counted_us:
@@ -61,9 +71,6 @@ class LineLimiter:
     def _end_line(self) -> list[str]:
         text = self._partial.decode(errors="replace").rstrip("\r") + (CUT_MARK if self._cutting else "")
         self._partial, self._cutting = b"", False
-        if self._allowance < 1:
-            self._dropped += 1
-            return []
         self._allowance -= 1
         return [self._dropped_line(), text] if self._dropped else [text]
 

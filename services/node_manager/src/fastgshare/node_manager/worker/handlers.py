@@ -48,8 +48,8 @@ class HandlerLimits(msgspec.Struct, frozen=True):
     """Bounds of one handler.
 
     `load_s`: from the process's start until its class is made. `hang_s`: a call counts as hung when its deadline has
-    passed and it has run this long. `outstanding` calls are with the process (it runs one), `waiting` of each stage
-    wait here. A process is replaced after `backoff_s`, doubled up to `backoff_max_s` for each before it that finished
+    passed and it has run this long. Of each stage, `outstanding` calls are with the process (it runs one at a time)
+    and `waiting` wait here. A process is replaced after `backoff_s`, doubled up to `backoff_max_s` for each before it that finished
     no call; `deaths` of those in a row are too many.
     """
 
@@ -223,8 +223,8 @@ class Handler:
 
     async def _live(self) -> str:
         """One process, from start to end; how it ended."""
-        prepare_note(self._note)
         try:
+            prepare_note(self._note)
             async with open_host(self._on_log) as host:
                 made = await make_handler(host, self._load, self._limits.load_s)
                 if isinstance(made, str):
