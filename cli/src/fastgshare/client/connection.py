@@ -37,12 +37,15 @@ from fastgshare.shared.messages import (
     FunctionSpec,
     InferReply,
     InferRequest,
+    Profile,
     ProfileProgress,
+    ReplicaState,
     ReplicaStatus,
+    Signature,
     Slice,
 )
 from fastgshare.shared.objects import Objects
-from fastgshare.shared.registry import Registry
+from fastgshare.shared.registry import FunctionUnknown, Registry
 from fastgshare.shared.tracing import TraceContext
 
 DEFAULT_TIMEOUT_S = 10.0
@@ -162,6 +165,20 @@ class Client:
     async def replicas(self) -> list[ReplicaStatus]:
         """Every replica as its node reports it. Raises StorageUnavailable."""
         found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
+        return [found[key] for key in sorted(found)]
+
+    async def signature(self, function: str) -> Signature | None:
+        """What a function takes and gives, by its newest replica that told; None before any has loaded."""
+        own = [status for status in await self.replicas() if status.function == function]
+        own.sort(key=lambda status: (status.state is ReplicaState.READY, status.generation))
+        return next((status.signature for status in reversed(own) if status.signature is not None), None)
+
+    async def profiles(self, function: str) -> list[Profile]:
+        """The tables of a function's model, one a kind of device. Raises FunctionUnknown, StorageUnavailable."""
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        found = await Bucket(self.bus, subjects.PROFILES, Profile).list(subjects.profile_key(spec.model.digest, "*"))
         return [found[key] for key in sorted(found)]
 
     async def status(self) -> PlatformStatus:

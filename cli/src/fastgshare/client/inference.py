@@ -51,7 +51,7 @@ class Inference:
         self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str
     ) -> InferReply:
         if not self._large.concerns(function, request):
-            reply, _ = await self._exchange(function, request, deadline_us, traceparent)
+            reply = await self._exchange(function, request, deadline_us, traceparent)
             self._large.saw(function, reply)
             return reply
         left_s = us_to_s(deadline_us - monotonic_us())
@@ -60,7 +60,7 @@ class Inference:
             reply = await self._exchange_slot(function, *packed, deadline_us, traceparent)
             if reply.error is None or reply.error.code is not ErrorCode.TENSOR_UNREACHABLE:
                 return reply
-        reply, _ = await self._exchange(function, request, deadline_us, traceparent)
+        reply = await self._exchange(function, request, deadline_us, traceparent)
         self._large.saw(function, reply)
         return reply
 
@@ -68,17 +68,17 @@ class Inference:
         self, function: FunctionName, request: InferRequest, slot: Slot, deadline_us: int, traceparent: str
     ) -> InferReply:
         try:
-            reply, sends = await self._exchange(function, request, deadline_us, traceparent)
+            reply = await self._exchange(function, request, deadline_us, traceparent)
         except BaseException:
             self._large.abandon(slot)
             raise
         self._large.saw(function, reply)
-        return self._large.out_of_slot(function, reply, slot, sends)
+        return self._large.out_of_slot(function, reply, slot)
 
     async def _exchange(
         self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str
-    ) -> tuple[InferReply, int]:
-        """One request under one id: the reply, and how often it was sent."""
+    ) -> InferReply:
+        """One request under one id, however often it has to be sent."""
         start_us = monotonic_us()
         request_id = new_request_id()
         unix_deadline_us = unix_us() + deadline_us - start_us
@@ -92,7 +92,7 @@ class Inference:
         patience = Patience(start_us, deadline_us)
         call = self._inbox.expect(request_id)
         try:
-            return await self._persist(function, payload, request_id, call, patience), patience.sends
+            return await self._persist(function, payload, request_id, call, patience)
         finally:
             self._inbox.forget(request_id)
 

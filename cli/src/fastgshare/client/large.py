@@ -14,7 +14,7 @@ from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import InferReply, InferRequest, ReplicaState, ReplicaStatus
 from fastgshare.shared.slots import INLINE_LIMIT_BYTES, Slot, SlotPool, host_id, sweep_orphans
-from fastgshare.shared.slotted import inline_bytes, into_slot, may_reuse, out_of_slot
+from fastgshare.shared.slotted import inline_bytes, into_slot, out_of_slot
 from fastgshare.shared.units import us_to_s
 
 FIRST_LIST_S = 1.0
@@ -48,15 +48,12 @@ class LargeTensors:
         room_bytes = max(inline_bytes(request), self._reply_bytes.get(function, 0))
         return into_slot(request, self._pool, room_bytes)
 
-    def out_of_slot(self, function: FunctionName, reply: InferReply, slot: Slot, sends: int) -> InferReply:
-        """The reply, its outputs inline; the slot is used again unless somebody may still write into it."""
-        inline = out_of_slot(reply, slot)
+    def out_of_slot(self, function: FunctionName, reply: InferReply, slot: Slot) -> InferReply:
+        """The reply, its outputs inline; the slot may carry another request."""
         if reply.error is not None and reply.error.code is ErrorCode.TENSOR_UNREACHABLE:
             self._unreachable.add(function)
-        if reply.error is None and sends == 1 and may_reuse(reply):
-            self._pool.give_back(slot)
-        else:
-            self._pool.abandon(slot)
+        inline = out_of_slot(reply, slot)
+        self._pool.give_back(slot)
         return inline
 
     def abandon(self, slot: Slot) -> None:

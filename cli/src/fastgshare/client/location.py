@@ -23,12 +23,14 @@ def data_directory(env: Mapping[str, str]) -> Path:
 
 
 def endpoints(env: Mapping[str, str]) -> dict[str, str]:
-    """What `fastgshare up` wrote: `nats_url`, `http_url`, ...; empty when there is no such file."""
+    """What `fastgshare up` wrote: `nats_url`, `http_url` and other texts; empty when there is no such file."""
     try:
         found = json.loads((data_directory(env) / ENDPOINTS_FILE).read_text())
     except (OSError, ValueError):
         return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
 def nats_url(chosen: str | None, env: Mapping[str, str]) -> str:

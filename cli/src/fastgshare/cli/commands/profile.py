@@ -1,0 +1,54 @@
+"""`fastgshare profile`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fastgshare.cli.running import Url, with_client
+from fastgshare.client.connection import Client
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+from fastgshare.shared.messages import Profile, ProfileProgress, ProfileState
+from fastgshare.shared.units import us_to_ms
+
+
+def profile(
+    function: Annotated[str, typer.Argument(help="Its name.")],
+    again: Annotated[bool, typer.Option("--again", help="Measure even what was measured before.")] = False,
+    url: Url = None,
+) -> None:
+    """Measure a function's throughput and latency at each batch size, and show the table."""
+
+    async def act(client: Client) -> None:
+        last = await _follow(client, function, again)
+        if last is None or last.state is not ProfileState.COMPLETE:
+            reason = last.reason if last is not None else "the profiler said nothing"
+            raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, f"no profile of '{function}': {reason}"))
+        for found in await client.profiles(function):
+            _show(found)
+
+    with_client(url, act)
+
+
+async def _follow(client: Client, function: str, again: bool) -> ProfileProgress | None:
+    last: ProfileProgress | None = None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[reason]}"), console=Console(stderr=True)) as progress:
+        task = progress.add_task(function, total=None, reason="")
+        async for last in client.profile(function, again=again):
+            progress.update(task, completed=last.done, total=last.planned or None, reason=last.reason)
+    return last
+
+
+def _show(profile: Profile) -> None:
+    table = Table(title=f"{profile.device_kind}", title_justify="left", box=None)
+    for heading in ("SMs %", "quota", "batch", "inputs/s", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for point in profile.points:
+        times = (f"{us_to_ms(us):.1f}" for us in (point.p50_us, point.p95_us, point.p99_us))
+        table.add_row(
+            str(point.sm_partition), f"{point.quota:g}", str(point.batch), f"{point.throughput_rps:.1f}", *times
+        )
+    Console().print(table)

@@ -1,0 +1,105 @@
+"""`fastgshare status`."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fastgshare.cli.running import Url, with_client
+from fastgshare.client.connection import Client
+from fastgshare.client.status import FunctionState, PlatformStatus
+from fastgshare.shared.messages import NodeStatus, ServiceReady
+
+PIPE_COLUMNS = 160
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    url: Url = None,
+) -> None:
+    """Who answers, which nodes beat, and how every function does."""
+
+    async def act(client: Client) -> None:
+        found = await client.status()
+        if as_json:
+            print(msgspec.json.encode(found).decode())
+        else:
+            _show(found)
+
+    with_client(url, act)
+
+
+def _show(found: PlatformStatus) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS  # nobody's window: a pipe gets whole lines
+    console.print(f"platform at {found.url}", highlight=False)
+    services = _table("service", "instance", "pid", "MiB", "listens")
+    for ready in found.services:
+        services.add_row(*service_row(ready))
+    for name in found.missing:
+        services.add_row(Text(name, "red"), Text("does not answer", "red"))
+    console.print(services)
+    nodes = _table("node", "device", "kind", "cores", "MiB", "waiting", "health")
+    for node in found.nodes:
+        for row in node_rows(node):
+            nodes.add_row(*row)
+    console.print(nodes if found.nodes else "no node beats", highlight=False)
+    functions = _table("function", "gen", "ready", "serving", "objective", "profile", "replicas")
+    for function in found.functions:
+        functions.add_row(*function_row(function))
+    console.print(
+        functions if found.functions else "nothing is deployed: `fastgshare deploy FILE.yaml`", highlight=False
+    )
+    for function in found.functions:
+        for reason in function.reasons:
+            console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def service_row(ready: ServiceReady) -> tuple[str, ...]:
+    """Service, instance, process, memory, and where it listens."""
+    listens = " ".join(ready.endpoints.values())
+    return ready.service, ready.instance, str(ready.pid), f"{ready.rss_mib:.0f}", listens
+
+
+def node_rows(node: NodeStatus) -> list[tuple[str, ...]]:
+    """A row a device: its size, how many requests wait there, and how it is."""
+    return [
+        (
+            node.node,
+            device.device,
+            device.kind,
+            str(device.chunks),
+            str(device.memory_mib),
+            str(sum(device.depth.values())),
+            "healthy" if device.healthy else device.reason or "unhealthy",
+        )
+        for device in node.devices
+    ]
+
+
+def function_row(function: FunctionState) -> tuple[str, ...]:
+    """A function's generation, how many replicas of it are ready, what serves, and its model's profiles."""
+    spec = function.spec
+    scale = f"{spec.autoscale.min} to {spec.autoscale.max}" if spec.autoscale is not None else str(function.wanted)
+    profiles = ", ".join(f"{table.device_kind} {table.state.value}" for table in function.profiles)
+    states = ", ".join(f"{replica.replica} {replica.state.value}" for replica in function.replicas)
+    return (
+        spec.name,
+        str(spec.generation),
+        f"{function.ready} of {scale}",
+        f"gen {function.serving}" if function.serving else "none",
+        f"p{spec.slo_percentile:g} {spec.slo_ms:g} ms",
+        profiles or "none",
+        states or "none",
+    )

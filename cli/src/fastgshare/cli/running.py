@@ -1,0 +1,127 @@
+"""How every command talks to a platform and how it ends.
+
+Exit status 0: done. 1: the platform refused or could not. 2: what was asked for makes no sense. Expected
+conditions are one line on standard error, never a traceback.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import anyio
+import typer
+
+from fastgshare.client.connection import Client, connect
+from fastgshare.client.definition import FunctionDefinition
+from fastgshare.client.errors import PlatformNotFound, SourceUnavailable
+from fastgshare.client.location import URL_VARIABLE, nats_url
+from fastgshare.client.specfile import read_definition
+from fastgshare.shared.buckets import StorageUnavailable
+from fastgshare.shared.errors import FastGShareError, InvalidSpec, RequestRefused
+from fastgshare.shared.registry import FunctionUnknown
+from fastgshare.shared.units import ms_to_us, us_to_s
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+CONNECT_TIMEOUT_S = 3.0
+NATS_PORT = 4222
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar=URL_VARIABLE, help="The platform's NATS server; default: the one on this machine."),
+]
+
+
+class Usage(FastGShareError):
+    """What was asked for makes no sense: field `problem`."""
+
+    def __str__(self) -> str:
+        return str(self.fields["problem"])
+
+
+def with_client(url: str | None, act: Callable[[Client], Awaitable[None]]) -> None:
+    """Connect and `act`; what goes wrong ends the command as `reported` does."""
+    # The connection's own troubles end up in what the command reports.
+    logging.getLogger("fastgshare").addHandler(logging.NullHandler())
+    logging.getLogger("fastgshare").propagate = False
+
+    async def main() -> None:
+        await _probe(nats_url(url, os.environ))
+        async with connect(url, name="cli", connect_timeout_s=CONNECT_TIMEOUT_S) as client:
+            await act(client)
+
+    with reported():
+        anyio.run(main)
+
+
+async def _probe(url: str) -> None:
+    """Fail at once where nothing listens: a person waits here, while a program may outlast a server's restart."""
+    server = urlsplit(url if "://" in url else f"nats://{url}")
+    try:
+        with anyio.fail_after(CONNECT_TIMEOUT_S):
+            stream = await anyio.connect_tcp(server.hostname or "", server.port or NATS_PORT)
+            await stream.aclose()
+    except (OSError, ValueError) as error:
+        raise PlatformNotFound(url=url, reason="nothing listens there") from error
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn expected conditions into a line for a person.
+
+    Raises:
+        typer.Exit: with the status that fits.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read our output has had enough of it; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_FAILED) from None
+    except FastGShareError as error:
+        complain(explain(error))
+        mine = isinstance(error, Usage | InvalidSpec | SourceUnavailable)
+        raise typer.Exit(EXIT_USAGE if mine else EXIT_FAILED) from None
+
+
+def read_checked(file: Path) -> FunctionDefinition:
+    """The definition in a YAML file; what is wrong with it names the file. Raises InvalidSpec."""
+    try:
+        return read_definition(file)
+    except InvalidSpec as error:
+        raise InvalidSpec([f"{file}: {problem}" for problem in error.problems]) from error
+
+
+def say(line: str) -> None:
+    """Tell a person what is going on: standard error, so that output can be piped."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def complain(problem: str) -> None:
+    """Say why it did not work, in one line."""
+    say(f"fastgshare: {problem}")
+
+
+def explain(error: FastGShareError) -> str:
+    """One line for a person: what happened and what to do."""
+    match error:
+        case RequestRefused(body=body):
+            again = f"; try again in {us_to_s(ms_to_us(body.retry_after_ms)):g} s" if body.retry_after_ms else ""
+            return f"refused ({body.code.value}): {body.message}{again}"
+        case FunctionUnknown():
+            return f"no function is called '{error.fields['function']}': see `fastgshare status`"
+        case StorageUnavailable():
+            return (
+                f"the platform's storage did not answer ({error.fields['bucket']}: {error.fields['reason']}): "
+                "is `fastgshare up` ready?"
+            )
+        case _:
+            return str(error)
