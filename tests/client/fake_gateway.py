@@ -64,10 +64,7 @@ def echoed(request: InferRequest) -> tuple[Tensor, ...]:
     outputs = []
     room = request.reply_slot
     for tensor in request.inputs:
-        data = tensor.data
-        if tensor.slot is not None:
-            data = memoryview(bytearray(tensor.slot.size_bytes))
-            read_slot(tensor.slot, data)
+        data = tensor.data if tensor.slot is None else read_slot(tensor.slot)
         if room is None or room.size_bytes < data.nbytes:
             outputs.append(Tensor(tensor.name, tensor.datatype, tensor.shape, data))
             continue

@@ -57,10 +57,7 @@ def to_array(tensor: Tensor) -> Array:
         ValueError: the bytes do not fit datatype and shape, or numpy has no such type.
         SlotInvalid: the tensor's slot cannot be read.
     """
-    data = tensor.data
-    if tensor.slot is not None:
-        data = memoryview(bytearray(tensor.slot.size_bytes))
-        read_slot(tensor.slot, data)
+    data = tensor.data if tensor.slot is None else read_slot(tensor.slot)
     if tensor.datatype == BYTES:
         return _bytes_array(tensor, data)
     if tensor.datatype not in DTYPES:

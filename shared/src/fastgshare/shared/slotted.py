@@ -40,11 +40,6 @@ def out_of_slot(reply: InferReply, slot: Slot) -> InferReply:
     return replace(reply, outputs=tuple(_inline(tensor, slot) for tensor in reply.outputs))
 
 
-def may_reuse(reply: InferReply) -> bool:
-    """Whether an answered request's slot may carry another: only if no second attempt may still write."""
-    return reply.attempt is not None and reply.attempt.endswith(".1")
-
-
 def _written(request: InferRequest, slot: Slot, pool: SlotPool) -> InferRequest:
     offset = 0
     inputs: list[Tensor] = []

@@ -26,7 +26,7 @@ from fastgshare.shared.messages import (
 )
 from fastgshare.shared.minting import new_incarnation, new_request_id
 from fastgshare.shared.slots import SlotPool
-from fastgshare.shared.slotted import inline_bytes, into_slot, may_reuse, out_of_slot, wants_slot
+from fastgshare.shared.slotted import inline_bytes, into_slot, out_of_slot, wants_slot
 from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
@@ -107,13 +107,14 @@ class BusInvoker(Views):
         if placed is None:
             return _refused(ErrorCode.OVERLOADED, "the gateway's shared memory is full", 100)
         slotted, slot = placed
-        reusable = False
+        answered = False
         try:
-            reply = await self._send(function, request, slotted, deadline_us, trace, self._slots.host)
-            reusable = may_reuse(reply)
-            reply = out_of_slot(reply, slot)
+            reply = out_of_slot(
+                await self._send(function, request, slotted, deadline_us, trace, self._slots.host), slot
+            )
+            answered = True
         finally:
-            (self._slots.give_back if reusable else self._slots.abandon)(slot)
+            (self._slots.give_back if answered else self._slots.abandon)(slot)
         reply_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
         self._reply_room[function] = max(reply_bytes, self._reply_room.get(function, 0))
         return reply

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +87,13 @@ def answer(
 
 
 def _place(request: Request, tensors: tuple[Tensor, ...], limit: int) -> tuple[Tensor, ...] | ErrorBody:
-    """Large outputs into the caller's slot where there is one with room."""
+    """Large outputs into the caller's slot where there is one with room that can be written, else inline."""
     size = sum(tensor.data.nbytes for tensor in tensors)
     room = request.reply_slot
     if size > INLINE_LIMIT_BYTES and room is not None and size <= room.size_bytes:
-        try:
+        with suppress(SlotInvalid):
             write_slot(room, [tensor.data for tensor in tensors])
-        except SlotInvalid as error:
-            return ErrorBody(ErrorCode.INVALID, f"reply slot: {error}")
-        return _references(room, tensors)
+            return _references(room, tensors)
     if size > limit - HEADER_ROOM_BYTES:
         return ErrorBody(ErrorCode.TOO_LARGE, f"the outputs have {size} bytes, the limit of one message is {limit}")
     return tensors

@@ -182,8 +182,10 @@ class Runner:
             try:
                 feeds.append(_feed(job))
                 jobs.append(job)
-            except (ValueError, SlotInvalid) as error:
+            except ValueError as error:
                 finished.append(Finished(job, ErrorBody(ErrorCode.INVALID, str(error)), Timing()))
+            except SlotInvalid as error:
+                finished.append(Finished(job, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, str(error)), Timing()))
         if not jobs:
             return finished
         rows = sum(job.rows for job in jobs)
