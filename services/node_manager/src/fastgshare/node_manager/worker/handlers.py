@@ -49,8 +49,8 @@ class HandlerLimits(msgspec.Struct, frozen=True):
 
     `load_s`: from the process's start until its class is made. `hang_s`: a call counts as hung when its deadline has
     passed and it has run this long. Of each stage, `outstanding` calls are with the process (it runs one at a time)
-    and `waiting` wait here. A process is replaced after `backoff_s`, doubled up to `backoff_max_s` for each before it that finished
-    no call; `deaths` of those in a row are too many.
+    and `waiting` wait here. A process is replaced after `backoff_s`, doubled up to `backoff_max_s` for each before it
+    that finished no call, at once if it finished one; `deaths` of those in a row are too many.
     """
 
     load_s: float = 30.0
