@@ -123,6 +123,11 @@ def profile_key(model_digest: Digest, device_kind: str) -> str:
     return f"{model_digest}.{_NOT_IN_KEYS.sub('_', device_kind)}"
 
 
+def profile_keys(model_digest: Digest) -> str:
+    """Every table of one model."""
+    return f"{model_digest}.*"
+
+
 def profile_lease(profile_key: str) -> str:
     """Lease on measuring for a table."""
     return f"profile.{profile_key}"
