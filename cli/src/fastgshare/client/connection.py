@@ -178,7 +178,7 @@ class Client:
         spec = await self._registry.get(FunctionName(function))
         if spec is None:
             raise FunctionUnknown(function=function)
-        found = await Bucket(self.bus, subjects.PROFILES, Profile).list(subjects.profile_key(spec.model.digest, "*"))
+        found = await Bucket(self.bus, subjects.PROFILES, Profile).list(subjects.profile_keys(spec.model.digest))
         return [found[key] for key in sorted(found)]
 
     async def status(self) -> PlatformStatus:

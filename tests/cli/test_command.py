@@ -1,0 +1,263 @@
+"""The `fastgshare` command as people meet it: what it prints where, and its exit status."""
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from nats.aio.msg import Msg
+from typer.testing import CliRunner, Result
+
+from fastgshare.cli.app import COMMANDS, app
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.codec import encode
+from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
+from fastgshare.shared.messages import (
+    FunctionSpec,
+    Profile,
+    ProfilePoint,
+    ProfileProgress,
+    ProfileState,
+    ReplicaState,
+    ReplicaStatus,
+    Signature,
+)
+from tests.client.fake_gateway import run_gateway
+from tests.natsd import Natsd
+
+NODE = NodeId("node-a")
+REPLICA = ReplicaId("echo-g1-abc123")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs on this machine is none of these tests' business."""
+    monkeypatch.setenv("FASTGSHARE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("FASTGSHARE_NATS_URL", "nats://127.0.0.1:1")
+
+
+@pytest.fixture
+def definition(tmp_path: Path) -> Path:
+    (tmp_path / "echo.onnx").write_bytes(b"not looked into here")
+    path = tmp_path / "echo.yaml"
+    path.write_text("name: echo\nmodel: {file: echo.onnx}\n")
+    return path
+
+
+def run(*words: str | Path, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], input=given)
+
+
+async def fastgshare(url: str, *words: str | Path, given: str = "") -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "fastgshare.cli", *map(str, words), "--url", url]
+    return await anyio.run_process(command, input=given.encode(), check=False)
+
+
+def test_every_command_is_listed_and_explains_itself() -> None:
+    listed = run("--help")
+    assert listed.exit_code == 0
+    for name in COMMANDS:
+        assert f" {name} " in listed.stdout
+        assert run(name, "--help").exit_code == 0
+
+
+def test_starting_the_command_imports_none_of_the_commands() -> None:
+    heavy = ["nats", "numpy", "rich.table", "yaml", "fastgshare.client.connection", "fastgshare.cli.up.command"]
+    script = f"import sys, fastgshare.cli.__main__; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout.strip() == importlib.metadata.version("fastgshare-cli")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["logs", "echo"], ["invoke", "echo", "-i", "x=[1]"], ["delete", "echo"], ["scale", "echo", "1"]],
+)
+def test_where_nothing_runs_every_command_says_what_to_do(words: list[str]) -> None:
+    done = run(*words)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "fastgshare: no platform at nats://127.0.0.1:1 (nothing listens there): start one with `fastgshare up`, "
+        "or name another with --url or FASTGSHARE_NATS_URL\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: echo\nmodel: {file: echo.onnx}\nslo: 5\n", "slo is not known; did you mean slo_ms?"),
+        ("name: echo\nmodel: {file: echo.onnx}\nslo_ms: 0\n", "slo_ms is 0.0, expected above 0"),
+        ("name: [\n", "line 2, column 1: not YAML"),
+    ],
+)
+def test_a_bad_definition_is_one_line_that_names_file_and_place(definition: Path, text: str, problem: str) -> None:
+    definition.write_text(text)
+    done = run("deploy", definition)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"fastgshare: {definition}: {problem}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["deploy", "/no/such.yaml"], "/no/such.yaml: cannot read it: No such file or directory"),
+        (["invoke", "echo"], "give exactly one of --input (repeatable), --file and --json"),
+        (["invoke", "echo", "--json", "{}", "-i", "x=1"], "give exactly one of"),
+        (["update", "echo"], "give either -f FILE or what to change, such as --slo-ms 100"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(words: list[str], problem: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"fastgshare: {problem}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_update_from_another_functions_file_is_refused(definition: Path) -> None:
+    done = run("update", "other", "-f", definition)
+    assert done.exit_code == 2
+    assert done.stderr == f"fastgshare: {definition} defines 'echo', not 'other'\n"
+
+
+@asynccontextmanager
+async def node(nats: Natsd, state: ReplicaState, reason: str = "") -> AsyncGenerator[Bus]:
+    """A platform whose one node brings whatever is deployed into `state`."""
+
+    x = TensorSpec("x", "FP32", (-1,))
+
+    def status(spec: FunctionSpec) -> ReplicaStatus:
+        return ReplicaStatus(
+            replica=REPLICA,
+            function=spec.name,
+            generation=spec.generation,
+            node=NODE,
+            device=DeviceId("node-a-cpu0"),
+            host=HostId("elsewhere"),
+            incarnation="1",
+            state=state,
+            device_kind="cpu",
+            model_digest=spec.model.digest,
+            reason=reason,
+            signature=Signature(inputs=(x,), outputs=(x,)),
+        )
+
+    async def follow(bus: Bus) -> None:
+        functions = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
+        replicas = Bucket(bus, subjects.REPLICAS, ReplicaStatus)
+        while True:
+            for spec in (await functions.list()).values():
+                await replicas.put(subjects.fleet_key(NODE, REPLICA), status(spec))
+            await anyio.sleep(0.02)
+
+    async with open_bus(BusConfig(url=nats.url, name="test")) as bus:
+        await ensure_storage(bus)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow, bus)
+            yield bus
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_function_is_deployed_called_looked_at_and_deleted(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.READY), run_gateway(nats.url):
+        deployed = await fastgshare(nats.url, "deploy", definition)
+        assert (deployed.returncode, deployed.stdout) == (0, b"echo generation 1: 1 ready\n")
+        called = await fastgshare(nats.url, "invoke", "echo", "-i", "x=[1, 2.5]")
+        assert (called.returncode, called.stdout) == (0, b"x  FP32 [2]  1 2.5\n")
+        assert called.stderr.startswith(b"echo-g1-abc123 in ")
+        body = '{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [7]}]}'
+        answered = await fastgshare(nats.url, "invoke", "echo", "--json", "-", "--output-json", given=body)
+        assert json.loads(answered.stdout)["outputs"] == [{"name": "x", "datatype": "FP32", "shape": [1], "data": [7]}]
+        looked = await fastgshare(nats.url, "status", "--json")
+        assert json.loads(looked.stdout)["functions"][0]["serving"] == 1
+        shown = (await fastgshare(nats.url, "status")).stdout.decode()
+        assert "gateway" in shown
+        assert "does not answer" in shown
+        assert "echo-g1-abc123 ready" in shown
+        deleted = await fastgshare(nats.url, "delete", "echo")
+        assert (deleted.returncode, deleted.stdout) == (0, b"echo deleted\n")
+        again = await fastgshare(nats.url, "delete", "echo")
+        assert (again.returncode, again.stderr) == (
+            1,
+            b"fastgshare: no function is called 'echo': see `fastgshare status`\n",
+        )
+
+
+async def test_a_broken_deploy_ends_with_the_reason_and_status_one(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.FAILED, "no such operator"):
+        done = await fastgshare(nats.url, "deploy", definition)
+        assert done.returncode == 1
+        assert done.stdout == b""
+        last = done.stderr.decode().splitlines()[-1]
+        assert last == "fastgshare: generation 1 of 'echo' failed: no such operator"
+
+
+async def test_a_refused_call_ends_with_what_the_platform_said(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.READY):
+        done = await fastgshare(nats.url, "invoke", "echo", "-i", "x=[1]", "--timeout", "0.3")
+        assert done.returncode == 1
+        assert done.stderr == b"fastgshare: refused (unavailable): no gateway is listening; try again in 1 s\n"
+
+
+async def test_logs_are_one_line_an_event(nats: Natsd) -> None:
+    async with open_bus(BusConfig(url=nats.url)) as bus:
+        await ensure_storage(bus)
+        await bus.tell("replica_failed", "echo", "no such operator", generation=3)
+        while True:
+            done = await fastgshare(nats.url, "logs", "echo")
+            if done.stdout:  # the server keeps what it has received a moment later
+                break
+        assert done.stdout.decode().endswith("  replica_failed  no such operator  generation=3\n")
+
+
+async def test_a_bus_without_a_platform_is_told_from_none(nats: Natsd) -> None:
+    done = await fastgshare(nats.url, "status")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"fastgshare: the platform's storage did not answer (functions: ")
+    assert done.stderr.endswith(b"): is `fastgshare up` ready?\n")
+
+
+async def test_a_profile_shows_its_table(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.READY) as bus:
+        await fastgshare(nats.url, "deploy", definition, "--no-wait")
+        (spec,) = (await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).list()).values()
+
+        async def on_request(msg: Msg) -> None:
+            await put_profile(bus, spec.model.digest)
+            done = ProfileProgress(function="echo", done=1, planned=1, state=ProfileState.COMPLETE)
+            await bus.publish(msg.reply, encode(done))
+
+        await bus.subscribe(subjects.profile(FunctionName("echo")), on_request)
+        done = await fastgshare(nats.url, "profile", "echo")
+        assert done.returncode == 0
+        assert done.stdout.decode().split()[-7:] == ["50", "1", "8", "123.4", "9.0", "9.5", "9.9"]
+
+
+async def put_profile(bus: Bus, digest: Digest) -> None:
+    """What the profiler would store."""
+    point = ProfilePoint(
+        sm_partition=50,
+        quota=1.0,
+        batch=8,
+        throughput_rps=123.4,
+        p50_us=9000,
+        p95_us=9500,
+        p99_us=9900,
+        device_us=9000,
+        runs=10,
+    )
+    table = Profile(model_digest=digest, device_kind="cpu", state=ProfileState.COMPLETE, points=(point,))
+    await Bucket(bus, subjects.PROFILES, Profile).put(subjects.profile_key(digest, "cpu"), table)
