@@ -53,9 +53,7 @@ class Natsd:
         for stale in self._directory.glob("*.ports"):
             stale.unlink()
         config = self._directory / "nats.conf"
-        config.write_text(
-            CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory)
-        )
+        config.write_text(CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory))
         with (self._directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [BINARY, "-c", config],

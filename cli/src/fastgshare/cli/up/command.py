@@ -28,12 +28,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(
     nats: Annotated[str | None, typer.Option(help="Use this NATS server instead of starting one.")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help=f"Where state and logs live; default ${DATA_DIR_VARIABLE}.")
+        Path | None, typer.Option(help=f"State and logs; default ${DATA_DIR_VARIABLE}, else in the XDG data home.")
     ] = None,
     http_port: Annotated[int, typer.Option(help="Of the first gateway; when taken, a free one.")] = 8080,
-    nats_port: Annotated[
-        int, typer.Option(help="Of the server started here; when taken, a free one.")
-    ] = 4222,
+    nats_port: Annotated[int, typer.Option(help="Of the server started here; when taken, a free one.")] = 4222,
     gateways: Annotated[int, typer.Option(min=1, help="How many gateways.")] = 1,
     schedulers: Annotated[int, typer.Option(min=1, help="How many schedulers; one leads.")] = 1,
     node_name: Annotated[str | None, typer.Option(help="This machine's name on the bus.")] = None,
@@ -83,9 +81,7 @@ async def _until_asked_to_stop(config: UpConfig) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def _obey_signals(
-    serving: anyio.CancelScope, hurry: anyio.Event, *, task_status: TaskStatus[None]
-) -> None:
+async def _obey_signals(serving: anyio.CancelScope, hurry: anyio.Event, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
         task_status.started()
         async for _ in signals:

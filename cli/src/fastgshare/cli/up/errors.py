@@ -24,9 +24,7 @@ class ChildHopeless(FastGShareError):
     """A child cannot start: fields `child`, `exits`, `ending`, `last_lines`, `log`."""
 
     def __str__(self) -> str:
-        headline = (
-            f"{self.fields['child']} cannot start: {self.fields['ending']}, {self.fields['exits']} times"
-        )
+        headline = f"{self.fields['child']} cannot start: {self.fields['ending']}, {self.fields['exits']} times"
         return f"{headline} (log: {self.fields['log']})\n{self.fields['last_lines']}".rstrip()
 
 

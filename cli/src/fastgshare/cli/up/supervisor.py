@@ -65,9 +65,7 @@ class Supervisor:
         except TimeoutError:
             late = self.not_ready()
             lines = [f"  {name}: {line}" for name in late for line in self._logs.last_lines(name, 5)]
-            raise NotReadyInTime(
-                children=", ".join(late), after_s=timeout_s, last_lines="\n".join(lines)
-            ) from None
+            raise NotReadyInTime(children=", ".join(late), after_s=timeout_s, last_lines="\n".join(lines)) from None
 
     def names(self) -> list[str]:
         """Every child that was ever started."""
