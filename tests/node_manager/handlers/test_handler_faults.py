@@ -1,5 +1,6 @@
 """What user code may do to its own process, and what its neighbours and its worker notice of it."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -52,6 +53,10 @@ class Room:
 
 async def ask(handler: Handler, text: str, answers: Answers, name: str = "", seconds: float = 30) -> None:
     answers[name or text] = await handler.preprocess(act(text), in_s(seconds))
+
+
+def _is_replaced(handler: Handler, pid: int) -> bool:
+    return handler.pid not in {pid, None}
 
 
 async def finish(handler: Handler, answers: Answers, name: str) -> None:
@@ -222,6 +227,18 @@ async def test_a_handler_that_only_dies_is_called_broken(author: Author) -> None
         assert reason == ("the handler's process ended 3 times without finishing a call, last: exit status 3")
         refused = refusal(await handler.preprocess(act("nothing"), in_s(30)))
         assert (refused.code, refused.message) == (ErrorCode.HANDLER_FAILED, reason)
+
+
+@on_uvloop
+async def test_an_idle_process_that_lived_long_is_replaced_as_often_as_it_is_killed(author: Author) -> None:
+    author.write(MISCHIEF)
+    async with author.open(limits=HandlerLimits(deaths=2, steady_s=0)) as handler:
+        for _ in range(3):
+            first = handler.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(functools.partial(_is_replaced, handler, first))
+        assert (handler.restarts, author.broken) == (3, [])
 
 
 @on_uvloop

@@ -23,7 +23,7 @@ from fastgshare.node_manager.handler_host.note import prepare_note, read_note
 from fastgshare.node_manager.ipc.frames import ChannelClosed, FrameTooLarge
 from fastgshare.node_manager.worker.bundle import BundleInvalid, unpack_bundle
 from fastgshare.node_manager.worker.handler_process import STACK_DUMP_S, HostChild, end_of, make_handler, open_host
-from fastgshare.shared.clock import unix_us
+from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, FastGShareError, PayloadInvalid
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import FunctionName
@@ -49,8 +49,9 @@ class HandlerLimits(msgspec.Struct, frozen=True):
 
     `load_s`: from the process's start until its class is made. `hang_s`: a call counts as hung when its deadline has
     passed and it has run this long. Of each stage, `outstanding` calls are with the process (it runs one at a time)
-    and `waiting` wait here. A process is replaced after `backoff_s`, doubled up to `backoff_max_s` for each before it
-    that finished no call, at once if it finished one; `deaths` of those in a row are too many.
+    and `waiting` wait here. A process that finished a call or lived for `steady_s` is replaced at once; after one that
+    did neither comes a pause, `backoff_s` doubled for each in a row up to `backoff_max_s`, and `deaths` of those in a
+    row are too many.
     """
 
     load_s: float = 30.0
@@ -60,6 +61,7 @@ class HandlerLimits(msgspec.Struct, frozen=True):
     backoff_s: float = 0.1
     backoff_max_s: float = 5.0
     deaths: int = 3
+    steady_s: float = 60.0
 
 
 DEFAULT_LIMITS = HandlerLimits()
@@ -188,12 +190,13 @@ class Handler:
         """Keep a process serving until cancelled, or until it is broken."""
         fruitless = 0
         while True:
-            completed_before = self.completed
+            completed_before, began_us = self.completed, monotonic_us()
             how = await self._live()
             if not self._loaded.done():
                 self._loaded.set_result(how)
                 return
-            fruitless = 0 if self.completed > completed_before else fruitless + 1
+            was_steady = monotonic_us() - began_us >= s_to_us(self._limits.steady_s)
+            fruitless = 0 if was_steady or self.completed > completed_before else fruitless + 1
             if fruitless >= self._limits.deaths:
                 self._break(f"the handler's process ended {fruitless} times without finishing a call, last: {how}")
                 return
