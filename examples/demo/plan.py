@@ -7,7 +7,7 @@ and fast ones. Arrivals are a Poisson process, because callers do not wait for e
 
 import itertools
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -81,7 +81,7 @@ def full_rates(costs: Mapping[str, Cost], mix: Mapping[str, float], cores: int) 
     """Requests a second of each function at level 1, when `mix` divides the time among them."""
     whole = sum(mix.values())
     rates = {function: share / whole * US_PER_S / costs[function].total_us for function, share in mix.items()}
-    busy: Counter[str] = Counter()
+    busy: defaultdict[str, float] = defaultdict(float)
     for function, rate in rates.items():
         cost = costs[function]
         for place in cost.places:

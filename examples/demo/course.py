@@ -1,0 +1,252 @@
+"""The demo's course: start everything, deploy, measure, send, and tell what happened."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from examples.demo.books import Ledger, open_ledger
+from examples.demo.doors import HttpDoor, NatsDoor, NoWord, open_http
+from examples.demo.figures import Stage, Summary, Target
+from examples.demo.first import Taste, cost_line, places_of, taste
+from examples.demo.inputs import Example, all_examples
+from examples.demo.loading import Load, run_load
+from examples.demo.machine import cores, facts
+from examples.demo.plan import PHASES, arrivals
+from examples.demo.screen import OnProfile, Screen
+from examples.demo.summary import door_figures, function_figures, phase_figures, problems_of, spread, timeline
+from fastgshare.cli.up.config import UpConfig
+from fastgshare.cli.up.platform import lone_exceptions, open_platform
+from fastgshare.client import Client, PlatformStatus, connect
+from fastgshare.client.location import DATA_DIR_VARIABLE
+from fastgshare.client.wheels import CACHE_VARIABLE
+from fastgshare.shared.messages import FunctionSpec, Profile, ProfileState
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = ("filetype", "ocr", "textdir")
+LEAST_ACCURACY = {"filetype": 0.95, "ocr": 0.98, "textdir": 0.99}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person can choose. `data_dir` None: one that goes away with the demo."""
+
+    seconds: float
+    seed: int
+    data_dir: Path | None
+    reports: Path
+
+
+class Stopwatch:
+    """Tells and times the parts of the run."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.stages: list[Stage] = []
+        self._screen = screen
+
+    @contextmanager
+    def stage(self, name: str, what: str = "") -> Iterator[None]:
+        """One part; `what` is shown while it lasts."""
+        begun_s = time.monotonic()
+        if what:
+            with self._screen.working(what):
+                yield
+        else:
+            yield
+        self.stages.append(Stage(name, time.monotonic() - begun_s))
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What runs, and the ways into it."""
+
+    client: Client
+    nats: NatsDoor
+    http: HttpDoor
+    ledger: Ledger
+    examples: Mapping[str, Sequence[Example]]
+
+
+async def run_demo(options: Options, screen: Screen, hurry: anyio.Event) -> Summary:
+    """The whole of it. Raises FastGShareError where it cannot go on; `hurry` kills what still runs while stopping."""
+    began_at = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+    watch = Stopwatch(screen)
+    async with AsyncExitStack() as stack:
+        data_dir = stack.enter_context(_data_directory(options.data_dir, screen))
+        with watch.stage("start", "starting NATS, gateway, scheduler, profiler and node manager"):
+            scene = await _open_scene(stack, options, data_dir, screen, hurry)
+        screen.say(f"platform ready in {watch.stages[-1].seconds:.1f} s")
+        summary = await _perform(scene, options, screen, watch)
+        with watch.stage("stop", "stopping"):
+            await stack.aclose()
+    return msgspec.structs.replace(summary, stages=watch.stages, began_at=began_at)
+
+
+@contextmanager
+def _data_directory(chosen: Path | None, screen: Screen) -> Iterator[Path]:
+    """The chosen directory, or one that goes away unless something went wrong."""
+    if chosen is not None:
+        yield chosen
+        return
+    directory = Path(tempfile.mkdtemp(prefix="fastgshare-demo-"))
+    try:
+        yield directory
+    except Exception:
+        screen.say(f"the platform's logs are in {directory / 'logs'}")
+        raise
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _open_scene(
+    stack: AsyncExitStack, options: Options, data_dir: Path, screen: Screen, hurry: anyio.Event
+) -> Scene:
+    examples = all_examples(ROOT, options.seed)
+    config = UpConfig(data_dir=data_dir, nats_port=0, http_port=0)
+    platform = await stack.enter_async_context(open_platform(config, screen.say, hurry))
+    env = {
+        **os.environ,
+        DATA_DIR_VARIABLE: str(data_dir),
+        CACHE_VARIABLE: os.environ.get(CACHE_VARIABLE) or str(ROOT / ".cache" / "wheels"),
+    }
+    client = await stack.enter_async_context(connect(platform.endpoints.nats_url, name="demo", env=env))
+    ledger = await stack.enter_async_context(open_ledger(client.bus))
+    http = await stack.enter_async_context(open_http(platform.endpoints.http_url))
+    return Scene(client, NatsDoor(client), http, ledger, examples)
+
+
+async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwatch) -> Summary:
+    with watch.stage("deploy", f"deploying {', '.join(FUNCTIONS)}"):
+        specs = await _deploy(scene.client, screen)
+    with watch.stage("profile"):
+        problems = await _profile(scene.client, screen)
+    status = await scene.client.status()
+    profiles = profiles_of(status)
+    with watch.stage("first answers"):
+        tastes = await _first_answers(scene, status, profiles, screen)
+    targets = [Target(name, specs[name].slo_ms, specs[name].slo_percentile, LEAST_ACCURACY[name]) for name in FUNCTIONS]
+    costs = {name: tastes[name].cost for name in FUNCTIONS}
+    counts = {name: len(scene.examples[name]) for name in FUNCTIONS}
+    timetable = arrivals(PHASES, costs, counts, cores(), options.seconds, options.seed)
+    screen.say(f"sending {len(timetable):,} requests in {options.seconds:.0f} s, one in five of them by HTTP")
+    with watch.stage("load"):
+        load = await run_load(
+            scene.client,
+            scene.nats,
+            scene.http,
+            scene.examples,
+            scene.ledger,
+            targets,
+            timetable,
+            options.seconds,
+            screen,
+        )
+    with watch.stage("settle", "waiting for the gateway's last word"):
+        await scene.ledger.settle()
+        status = await scene.client.status()
+    return _summary(options, targets, load, scene.ledger, status, profiles, tastes, problems)
+
+
+async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:
+    specs: dict[str, FunctionSpec] = {}
+
+    async def deploy(function: str) -> None:
+        begun_s = time.monotonic()
+        specs[function] = await client.deploy(ROOT / "examples" / "functions" / function / "function.yaml")
+        model = specs[function].model
+        screen.say(
+            f"deployed {function} in {time.monotonic() - begun_s:.1f} s: {model.source} ({model.size_bytes / 1e6:.1f} MB)"
+        )
+
+    with lone_exceptions():
+        async with anyio.create_task_group() as tasks:
+            for function in FUNCTIONS:
+                tasks.start_soon(deploy, function)
+    return specs
+
+
+async def _profile(client: Client, screen: Screen) -> list[str]:
+    """Have every function measured; what went wrong with it."""
+    problems: list[str] = []
+
+    async def follow(function: str, show: OnProfile) -> None:
+        async for progress in client.profile(function):
+            show(progress)
+            if progress.state is ProfileState.FAILED:
+                problems.append(f"{function} could not be profiled: {progress.reason}")
+
+    with lone_exceptions(), screen.profiling(FUNCTIONS) as show:
+        async with anyio.create_task_group() as tasks:
+            for function in FUNCTIONS:
+                tasks.start_soon(follow, function, show)
+    return problems
+
+
+async def _first_answers(
+    scene: Scene, status: PlatformStatus, profiles: Mapping[str, Profile], screen: Screen
+) -> dict[str, Taste]:
+    replicas = [replica for function in status.functions for replica in function.replicas]
+    tastes: dict[str, Taste] = {}
+    for function in FUNCTIONS:
+        places = places_of(function, replicas)
+        if not places:
+            raise NoWord(reason=f"{function} has no ready replica")
+        tasted = await taste(scene.nats, scene.http, scene.examples[function], places, scene.ledger)
+        line = cost_line(function, tasted.cost, profiles.get(function))
+        tastes[function] = Taste(tasted.cost, [*tasted.lines, line])
+        for told in tastes[function].lines:
+            screen.say(f"  {told}")
+    return tastes
+
+
+def profiles_of(status: PlatformStatus) -> dict[str, Profile]:
+    """Each function's table for the kind of device that its replicas run on."""
+    found = {}
+    for function in status.functions:
+        kinds = {replica.device_kind for replica in function.replicas}
+        tables = [profile for profile in function.profiles if profile.device_kind in kinds]
+        if tables:
+            found[str(function.spec.name)] = tables[0]
+    return found
+
+
+def _summary(
+    options: Options,
+    targets: Sequence[Target],
+    load: Load,
+    ledger: Ledger,
+    status: PlatformStatus,
+    profiles: Mapping[str, Profile],
+    tastes: Mapping[str, Taste],
+    problems: Sequence[str],
+) -> Summary:
+    by_function = {t.function: [o for o in load.outcomes if o.function == t.function] for t in targets}
+    functions = [function_figures(target, by_function[target.function], options.seconds) for target in targets]
+    books = ledger.books()
+    memory_mib = {ready.instance: ready.rss_mib for ready in status.services}
+    memory_mib |= {device.device: device.rss_mib for node in status.nodes for device in node.devices}
+    return Summary(
+        began_at="",
+        seed=options.seed,
+        load_seconds=options.seconds,
+        problems=[*problems, *problems_of(functions, books)],
+        functions=functions,
+        phases=phase_figures(PHASES, targets, load.outcomes, options.seconds, load.core_time.cores_busy),
+        doors=door_figures(targets, load.outcomes),
+        timeline={t.function: timeline(t, by_function[t.function], options.seconds) for t in targets},
+        lag_ms=spread(outcome.lag_us for outcome in load.outcomes),
+        books=books,
+        replicas=[replica for function in status.functions for replica in function.replicas],
+        profiles=dict(profiles),
+        first_answers=[line for tasted in tastes.values() for line in tasted.lines],
+        stages=[],
+        machine=facts(),
+        memory_mib=memory_mib,
+    )

@@ -1,0 +1,162 @@
+"""The figures of the report, which are also the JSON beside it. Times in milliseconds.
+
+Shares are honest: attainment divides what was answered in time by everything that was sent.
+"""
+
+import msgspec
+
+from fastgshare.shared.messages import Profile, ReplicaStatus
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is asked of a function: answers within `objective_ms` for `percentile` of 100, and right ones."""
+
+    function: str
+    objective_ms: float
+    percentile: float
+    least_accuracy: float
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles of the answers; None where there were none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """Requests that got the same code and, but for numbers, the same reason; `example` is one of them."""
+
+    code: str
+    count: int
+    example: str
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    """An answer that was not the right one, and how often it came."""
+
+    example: str
+    expected: str
+    got: str
+    count: int
+
+
+class Means(msgspec.Struct, frozen=True):
+    """Where an answer's time went: in the replica's queue, at its token, in the model, in user code, elsewhere."""
+
+    queue: float | None
+    token: float | None
+    execute: float | None
+    handler: float | None
+    elsewhere: float | None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How requests ended; they add up to `sent`."""
+
+    sent: int
+    in_time: int
+    late: int
+    expired: int
+    refused: int
+    lost: int
+
+    @property
+    def attainment(self) -> float | None:
+        """The share of all that was sent."""
+        return self.in_time / self.sent if self.sent else None
+
+    @property
+    def attainment_admitted(self) -> float | None:
+        """The share of what was not refused at the door."""
+        admitted = self.sent - self.refused
+        return self.in_time / admitted if admitted else None
+
+
+class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One function over the whole load."""
+
+    target: Target
+    counts: Counts
+    attainment: float | None
+    attainment_admitted: float | None
+    sent_rps: float
+    answered_rps: float
+    latency_ms: Latency
+    right: int
+    wrong: int
+    accuracy: float | None
+    wrong_examples: list[Wrong]
+    refusals: list[Refusals]
+    means_ms: Means
+    batches: dict[int, int]
+    replicas: dict[str, int]
+
+
+class PhaseFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase: what was planned, and by function how its requests ended; `cores_busy` counts every process here."""
+
+    name: str
+    seconds: float
+    begin: float
+    end: float
+    cores_busy: float | None
+    functions: dict[str, Counts]
+
+
+class DoorFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One door, by function."""
+
+    door: str
+    functions: dict[str, Counts]
+    latency_ms: dict[str, Latency]
+
+
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """One second of one function, by when its requests were due."""
+
+    sent: int
+    in_time: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """One function in the gateways' own counters, warm-up included: `arrived` should be `sent`, `open` nothing."""
+
+    sent: int
+    arrived: int
+    answered: int
+    refused: int
+    failed: int
+    open: int
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A part of the run and how long it took."""
+
+    name: str
+    seconds: float
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything there is to tell of one run. `problems` are why it failed; none: it did what it should."""
+
+    began_at: str
+    seed: int
+    load_seconds: float
+    problems: list[str]
+    functions: list[FunctionFigures]
+    phases: list[PhaseFigures]
+    doors: list[DoorFigures]
+    timeline: dict[str, list[Second]]
+    lag_ms: Latency
+    books: dict[str, Books]
+    replicas: list[ReplicaStatus]
+    profiles: dict[str, Profile]
+    first_answers: list[str]
+    stages: list[Stage]
+    machine: dict[str, str | int]
+    memory_mib: dict[str, float]

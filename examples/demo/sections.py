@@ -1,0 +1,280 @@
+"""What the report says, section by section, for whoever renders it. Pure.
+
+A section is told in full in the file; those that are `brief` also end the demo on the terminal.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from examples.demo.figures import Counts, FunctionFigures, Latency, Summary
+from examples.demo.plot import LEGEND, over_time
+from examples.demo.wording import ms, share
+
+WRONG_TOLD = 5
+REASONS_TOLD = 4
+DOOR_NAMES = {"nats": "NATS (Python client)", "http": "HTTP (Open Inference Protocol v2)"}
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """A table: a heading and an alignment (`l` or `r`) for each column, and rows of text."""
+
+    headings: tuple[str, ...]
+    align: str
+    rows: Sequence[tuple[str, ...]]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the report: text, then a table, then lines whose characters stand below each other."""
+
+    title: str
+    text: str = ""
+    grid: Grid | None = None
+    plot: tuple[str, ...] = ()
+    after: str = ""
+    brief: bool = False
+
+
+def sections(summary: Summary) -> list[Section]:
+    """The whole report, in order."""
+    return [
+        _functions(summary),
+        _answers(summary),
+        _refusals(summary),
+        _over_time(summary),
+        _phases(summary),
+        _doors(summary),
+        _time_spent(summary),
+        _replicas(summary),
+        _profiles(summary),
+        _first(summary),
+        _books(summary),
+        _stages(summary),
+        _machine(summary),
+    ]
+
+
+def verdict(summary: Summary) -> str:
+    """The run in a sentence or two."""
+    sent = sum(figures.counts.sent for figures in summary.functions)
+    if summary.problems:
+        return f"FAILED, {sent:,} requests sent: {'; '.join(summary.problems)}."
+    answered = sum(figures.counts.in_time + figures.counts.late for figures in summary.functions)
+    right = sum(figures.right for figures in summary.functions)
+    unanswered = sent - answered
+    ended = f"{answered:,} answered, {unanswered:,} refused with a reason" if unanswered else "all of them answered"
+    whole = f"{sent:,} requests in {summary.load_seconds:.0f} s"
+    return f"OK: {whole}, {ended}; {share(right / answered)} of the answers are right."
+
+
+def _functions(summary: Summary) -> Section:
+    rows = [
+        (
+            figures.target.function,
+            f"{figures.counts.sent:,}",
+            f"{figures.answered_rps:.1f}",
+            f"{figures.counts.in_time:,}",
+            f"{figures.counts.late:,}",
+            f"{figures.counts.expired:,}",
+            f"{figures.counts.refused:,}",
+            *_percentiles(figures.latency_ms),
+            f"p{figures.target.percentile:g} {figures.target.objective_ms:g}",
+            share(figures.attainment),
+            share(figures.attainment_admitted),
+        )
+        for figures in summary.functions
+    ]
+    headings = ("function", "sent", "answered/s", "in time", "late", "expired", "refused", "p50", "p95", "p99")
+    return Section(
+        title="Requests",
+        text="Every request carries its function's objective as its deadline.",
+        grid=Grid((*headings, "objective", "attainment", "of admitted"), "lrrrrrrrrrrrr", rows),
+        after="Latencies in ms, from when a request was due to its answer. Late: answered after the objective. "
+        "Expired: no answer by the deadline. Refused: told why before it ran. Attainment: answered in time, of all "
+        "that was sent; of admitted: of what was not refused.",
+        brief=True,
+    )
+
+
+def _answers(summary: Summary) -> Section:
+    rows = [
+        (
+            figures.target.function,
+            f"{figures.right:,}",
+            f"{figures.wrong:,}",
+            share(figures.accuracy),
+            f"{figures.target.least_accuracy:.0%}",
+            _wrong(figures),
+        )
+        for figures in summary.functions
+    ]
+    return Section(
+        title="Right answers",
+        grid=Grid(("function", "right", "wrong", "accuracy", "at least", "wrong ones"), "lrrrrl", rows),
+        brief=True,
+    )
+
+
+def _wrong(figures: FunctionFigures) -> str:
+    told = [
+        f"{wrong.example}: {wrong.got!r}" + (f" ({wrong.count} times)" if wrong.count > 1 else "")
+        for wrong in figures.wrong_examples[:WRONG_TOLD]
+    ]
+    more = len(figures.wrong_examples) - len(told)
+    return "; ".join([*told, f"{more} more"] if more > 0 else told)
+
+
+def _refusals(summary: Summary) -> Section:
+    rows = [
+        (figures.target.function, f"{refusals.count:,}", refusals.code, refusals.example)
+        for figures in summary.functions
+        for refusals in figures.refusals[:REASONS_TOLD]
+    ]
+    return Section(
+        title="Why requests were not answered",
+        text="" if rows else "All were.",
+        grid=Grid(("function", "requests", "code", "for example"), "lrll", rows) if rows else None,
+        brief=bool(rows),
+    )
+
+
+def _over_time(summary: Summary) -> Section:
+    return Section(title="Second by second", plot=over_time(summary), after=LEGEND, brief=True)
+
+
+def _phases(summary: Summary) -> Section:
+    functions = [figures.target.function for figures in summary.functions]
+    rows = [
+        (
+            phase.name,
+            f"{phase.seconds:.0f}",
+            f"{phase.begin:.0%}" if phase.begin == phase.end else f"{phase.begin:.0%} to {phase.end:.0%}",
+            "-" if phase.cores_busy is None else f"{phase.cores_busy:.2f}",
+            *(_phase_cell(phase.functions[function]) for function in functions),
+        )
+        for phase in summary.phases
+    ]
+    headings = ("phase", "seconds", "load", "cores busy", *functions)
+    return Section(
+        title="Phase by phase",
+        text="Load as a share of what the machine can do, reckoned from what one request costs; cores busy counts "
+        "everything that ran on this machine. For each function: requests sent, and the share answered in time.",
+        grid=Grid(headings, "lrrr" + "r" * len(functions), rows),
+    )
+
+
+def _phase_cell(counts: Counts) -> str:
+    refused = f", {counts.refused + counts.expired:,} not" if counts.refused + counts.expired else ""
+    return f"{counts.sent:,}: {share(counts.attainment)}{refused}"
+
+
+def _doors(summary: Summary) -> Section:
+    rows = []
+    for door in summary.doors:
+        for function, counts in door.functions.items():
+            cells = _percentiles(door.latency_ms[function])
+            name = DOOR_NAMES.get(door.door, door.door)
+            rows.append((name, function, f"{counts.sent:,}", share(counts.attainment), *cells))
+    return Section(
+        title="Both doors",
+        grid=Grid(("door", "function", "sent", "attainment", "p50", "p95", "p99"), "llrrrrr", rows),
+    )
+
+
+def _time_spent(summary: Summary) -> Section:
+    rows = []
+    for figures in summary.functions:
+        means = figures.means_ms
+        cells = (means.queue, means.token, means.execute, means.handler, means.elsewhere)
+        batches = ", ".join(f"{count:,} in {size}s" for size, count in figures.batches.items())
+        rows.append((figures.target.function, *(ms(cell) for cell in cells), batches))
+    headings = ("function", "queue", "token", "execute", "handler", "elsewhere", "answers in batches of")
+    return Section(
+        title="Where the time of an answer went",
+        text="Means in ms, as the worker tells them: in its queue, waiting for the token of its chunks, in the model, "
+        "in user code (waiting for that process included). Elsewhere: bus, gateway, client, and waiting for a core.",
+        grid=Grid(headings, "lrrrrrl", rows),
+    )
+
+
+def _replicas(summary: Summary) -> Section:
+    answered = {replica: count for figures in summary.functions for replica, count in figures.replicas.items()}
+    rows = [
+        (
+            status.function,
+            status.replica,
+            status.node,
+            status.device,
+            ", ".join(map(str, status.chunks)),
+            status.state.value,
+            f"{status.memory_mib:.0f}",
+            f"{status.load_ms:.0f}",
+            f"{answered.get(status.replica, 0):,}",
+        )
+        for status in summary.replicas
+    ]
+    headings = ("function", "replica", "node", "device", "chunks", "state", "MiB", "load ms", "answers by NATS")
+    return Section(title="Who ran where", grid=Grid(headings, "llllllrrr", rows), brief=True)
+
+
+def _profiles(summary: Summary) -> Section:
+    rows = [
+        (
+            function,
+            f"{point.batch}",
+            f"{point.throughput_rps:.1f}",
+            *(f"{time_us / 1000:.2f}" for time_us in (point.p50_us, point.p95_us, point.p99_us)),
+            f"{point.runs}",
+            "yes" if point.settled else "no",
+        )
+        for function, profile in summary.profiles.items()
+        for point in profile.points
+    ]
+    headings = ("function", "batch", "inputs/s", "p50", "p95", "p99", "runs", "settled")
+    return Section(
+        title="Profiles",
+        text="Measured by the profiler on each replica's slice, before the load: the model alone, ms per batch.",
+        grid=Grid(headings, "lrrrrrrl", rows),
+    )
+
+
+def _first(summary: Summary) -> Section:
+    return Section(
+        title="First answers",
+        text="One request at a time, before the load; what it took tells how much load this machine can bear.\n\n"
+        + "\n".join(f"- {line}" for line in summary.first_answers),
+    )
+
+
+def _books(summary: Summary) -> Section:
+    rows = [
+        (function, *(f"{count:,}" for count in (b.sent, b.arrived, b.answered, b.refused, b.failed, b.open)))
+        for function, b in summary.books.items()
+    ]
+    return Section(
+        title="The gateways' books",
+        text="What the gateways counted, first requests included; what arrived and is neither answered, refused nor "
+        "failed is open. Failed: ended by the worker or the deadline.",
+        grid=Grid(("function", "sent", "arrived", "answered", "refused", "failed", "open"), "lrrrrrr", rows),
+    )
+
+
+def _stages(summary: Summary) -> Section:
+    rows = [(stage.name, f"{stage.seconds:.1f}") for stage in summary.stages]
+    total = sum(stage.seconds for stage in summary.stages)
+    return Section(title="Stages", grid=Grid(("stage", "seconds"), "lr", [*rows, ("all", f"{total:.1f}")]), brief=True)
+
+
+def _machine(summary: Summary) -> Section:
+    facts = ", ".join(f"{name} {value}" for name, value in summary.machine.items())
+    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in summary.memory_mib.items())
+    return Section(
+        title="The machine",
+        text=f"{facts}.\n\nResident memory in MiB at the end: {memory}.\n\nThe sender ran {ms(summary.lag_ms.p50)} ms "
+        f"behind its timetable at the median and {ms(summary.lag_ms.p99)} ms at p99; latencies include that. Seed "
+        f"{summary.seed}; the run began at {summary.began_at}.",
+    )
+
+
+def _percentiles(latency: Latency) -> tuple[str, str, str]:
+    return ms(latency.p50), ms(latency.p95), ms(latency.p99)
