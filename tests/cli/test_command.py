@@ -197,7 +197,7 @@ async def test_a_function_is_deployed_called_looked_at_and_deleted(nats: Natsd, 
 
 
 async def test_a_broken_deploy_ends_with_the_reason_and_status_one(nats: Natsd, definition: Path) -> None:
-    async with node(nats, ReplicaState.FAILED, "no such operator"):
+    async with node(nats, ReplicaState.FAILED, "no such\noperator"):
         done = await fastgshare(nats.url, "deploy", definition)
         assert done.returncode == 1
         assert done.stdout == b""
@@ -215,6 +215,8 @@ async def test_a_refused_call_ends_with_what_the_platform_said(nats: Natsd, defi
 async def test_logs_are_one_line_an_event(nats: Natsd) -> None:
     async with open_bus(BusConfig(url=nats.url)) as bus:
         await ensure_storage(bus)
+        nothing = await fastgshare(nats.url, "logs", "echo")
+        assert nothing.stderr == b"fastgshare: no function is called 'echo': see `fastgshare status`\n"
         await bus.tell("replica_failed", "echo", "no such operator", generation=3)
         while True:
             done = await fastgshare(nats.url, "logs", "echo")

@@ -124,4 +124,4 @@ def explain(error: FastGShareError) -> str:
                 "is `fastgshare up` ready?"
             )
         case _:
-            return str(error)
+            return " ".join(str(error).split())  # reasons from libraries have line breaks

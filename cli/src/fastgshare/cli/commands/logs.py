@@ -8,6 +8,7 @@ import typer
 from fastgshare.cli.running import Url, with_client
 from fastgshare.client.connection import Client
 from fastgshare.shared.messages import Event
+from fastgshare.shared.registry import FunctionUnknown
 from fastgshare.shared.units import us_to_s
 
 
@@ -19,8 +20,12 @@ def logs(
     """What happened to a function: deployments, replicas, failures, and what its handlers print."""
 
     async def act(client: Client) -> None:
+        is_known = False
         async for event in client.logs(function, follow=follow):
+            is_known = True
             print(line(event), flush=True)
+        if not is_known and function not in {spec.name for spec in await client.functions()}:
+            raise FunctionUnknown(function=function)
 
     with_client(url, act)
 
