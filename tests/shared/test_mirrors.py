@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import anyio
+from nats.js.kv import KeyValue
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, Mirror, ensure_storage
+from fastgshare.shared.buckets import Bucket, Mirror, Watch, ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.messages import LeaseHolder
 from tests.natsd import Natsd
@@ -57,3 +58,36 @@ async def test_old_deletions_are_swept_and_what_stands_is_not(nats: Natsd) -> No
         assert await bucket.sweep(timedelta(), now + timedelta(hours=1)) == 1
         assert await bucket.deletion("gone") == 0
         assert sorted(await bucket.list()) == ["back", "stays"]
+
+
+class HastyWatcher(KeyValue.KeyWatcher):
+    """Says that there is nothing before it tells what there is, as nats-py does once in several hundred times."""
+
+    def __init__(self, *entries: KeyValue.Entry | None) -> None:
+        super().__init__(None)  # type: ignore[no-untyped-call]
+        for entry in (None, *entries):
+            self._updates.put_nowait(entry)
+
+
+def entry(key: str, delta: int) -> KeyValue.Entry:
+    return KeyValue.Entry("b", key, b"x", revision=1, delta=delta, created=None, operation=None)
+
+
+async def heard(watch: Watch, count: int) -> list[str]:
+    found = [await watch.next() for _ in range(count)]
+    return [one.key if one else "complete" for one in found]
+
+
+async def test_a_listing_is_not_complete_because_the_client_says_so_too_early() -> None:
+    async def is_empty() -> bool:
+        return False
+
+    watcher = HastyWatcher(entry("a", 1), entry("b", 0), None, entry("c", 0))
+    assert await heard(Watch(watcher, is_empty), 4) == ["a", "b", "complete", "c"]
+
+
+async def test_a_listing_of_nothing_is_complete() -> None:
+    async def is_empty() -> bool:
+        return True
+
+    assert await heard(Watch(HastyWatcher(entry("a", 0)), is_empty), 2) == ["complete", "a"]
