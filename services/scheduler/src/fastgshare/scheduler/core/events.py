@@ -6,7 +6,7 @@ messages, so that a journal of them can be stored and read back.
 
 import msgspec
 
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionLoad, FunctionSpec, Placement, Profile, ReplicaStatus
 
 
@@ -98,10 +98,9 @@ class ProfileKnown(msgspec.Struct, frozen=True, tag=True):
 
 
 class ProfileGone(msgspec.Struct, frozen=True, tag=True):
-    """A throughput table was removed."""
+    """The throughput table of this key was removed."""
 
-    model_digest: Digest
-    device_kind: str
+    key: str
 
 
 class LeadershipWon(msgspec.Struct, frozen=True, tag=True):

@@ -200,7 +200,7 @@ def _(event: events.ProfileKnown, state: State, now_us: int, settings: Settings)
 
 @apply.register
 def _(event: events.ProfileGone, state: State, now_us: int, settings: Settings) -> None:
-    state.profiles.pop(subjects.profile_key(event.model_digest, event.device_kind), None)
+    state.profiles.pop(event.key, None)
 
 
 @apply.register

@@ -21,7 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     missed_heartbeats: int = 3
     silent_us: int = 2 * US_PER_S
     expect_us: int = 10 * US_PER_S
-    device_us: int = 5 * US_PER_S
+    device_us: int = 10 * US_PER_S
     late_us: int = US_PER_S
     forget_us: int = 600 * US_PER_S
     transient_us: int = 10 * US_PER_S

@@ -1,0 +1,1 @@
+"""The scheduler's senses and hands: what arrives on the bus, the lease, what is written."""

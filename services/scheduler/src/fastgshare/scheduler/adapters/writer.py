@@ -1,0 +1,104 @@
+"""Carries out commands, one at a time and in order, each only while the term it was decided in lasts.
+
+Writing is tried until it is known to have happened or the term is over. What did not happen by then is dropped: the
+next leader finds the bucket as it is and decides again.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import anyio
+
+from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.events import PlacementRefused
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.messages import Placement
+
+RETRY_S = 0.1
+LOGGED_AT_MOST = 400
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """The only writer of `placements`. What waits is bounded by the core: one command per replica and change."""
+
+    def __init__(self, bus: Bus, leads: Callable[[int], bool], refused: Callable[[PlacementRefused], None]) -> None:
+        self._bus = bus
+        self._leads = leads
+        self._refused = refused
+        self._bucket = Bucket(bus, subjects.PLACEMENTS, Placement)
+        self._commands: deque[Command] = deque()
+        self._added = anyio.Event()
+
+    def submit(self, commands: Iterable[Command]) -> None:
+        """Have these carried out, after all that was submitted before."""
+        self._commands.extend(commands)
+        self._added.set()
+
+    async def run(self) -> None:
+        """Carry out what is submitted, until cancelled."""
+        while True:
+            await self._added.wait()
+            self._added = anyio.Event()
+            while self._commands:
+                await self._carry_out(self._commands.popleft())
+
+    async def _carry_out(self, command: Command) -> None:
+        match command:
+            case PlaceReplica(placement, reason):
+                if await self._insist(placement.epoch, partial(self._place, placement)):
+                    await self._tell_placed(placement, reason)
+            case RemoveReplica(node, replica, function, epoch, reason):
+                key = subjects.fleet_key(node, replica)
+                if await self._insist(epoch, partial(self._remove, key)):
+                    await self._tell("replica_removed", function, reason, replica=replica, node=node)
+            case Report(kind, function, text):
+                await self._tell(kind, function, text)
+
+    async def _insist(self, epoch: int, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Write until there is an answer; False too when the term ended before. Nothing waits in a send buffer."""
+        while self._leads(epoch):
+            if self._bus.is_connected:
+                try:
+                    return await write()
+                except StorageUnavailable as error:
+                    logger.info("not written yet: %s", error)
+            await anyio.sleep(RETRY_S)
+        return False
+
+    async def _remove(self, key: str) -> bool:
+        await self._bucket.delete(key)
+        return True
+
+    async def _place(self, placement: Placement) -> bool:
+        key = subjects.fleet_key(placement.node, placement.replica)
+        try:
+            await self._bucket.replace(key, placement, 0)
+        except RevisionConflict:
+            found = await self._bucket.get(key)
+            if found is None or found[0] != placement:
+                self._refused(PlacementRefused(placement.node, placement.replica, "another one stands there"))
+                return False
+        return True
+
+    async def _tell_placed(self, placement: Placement, reason: str) -> None:
+        await self._tell(
+            "replica_placed",
+            placement.function.name,
+            reason,
+            replica=placement.replica,
+            node=placement.node,
+            device=placement.device,
+            chunks=" ".join(str(chunk) for chunk in placement.chunks),
+            generation=placement.function.generation,
+        )
+
+    async def _tell(self, kind: str, function: str, text: str, **fields: str | int) -> None:
+        logger.info("%s %s %s", kind, fields.get("replica", function), text[:LOGGED_AT_MOST])
+        if self._bus.is_connected:
+            await self._bus.tell(kind, function, text, **fields)

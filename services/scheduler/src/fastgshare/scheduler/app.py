@@ -1,0 +1,96 @@
+"""Wires one scheduler: the bus feeds the inbox, the inbox the core, the core's commands the writer."""
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import anyio.abc
+import msgspec
+
+from fastgshare.scheduler.adapters.inbox import Inbox
+from fastgshare.scheduler.adapters.leadership import Leadership
+from fastgshare.scheduler.adapters.observer import Observer
+from fastgshare.scheduler.adapters.writer import Writer
+from fastgshare.scheduler.config import SchedulerConfig
+from fastgshare.scheduler.core.events import Event, Ticked
+from fastgshare.scheduler.core.scheduler import Scheduler
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.minting import new_incarnation
+from fastgshare.shared.service import answer_pings, stop_signal
+from fastgshare.shared.units import us_to_s
+
+SERVICE = "scheduler"
+SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
+"""Buckets whose keys come and go, and never come again."""
+
+
+async def serve(config: SchedulerConfig) -> None:
+    """Run one scheduler until it is told to stop; if it leads, another can take over at once."""
+    async with open_bus(BusConfig(config.nats_url, config.instance)) as bus, anyio.create_task_group() as work:
+        await work.start(run_scheduler, bus, config)
+        await stop_signal()
+        work.cancel_scope.cancel()
+
+
+async def run_scheduler(
+    bus: Bus, config: SchedulerConfig, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Schedule on `bus` until cancelled; started once everything there is to know has been read."""
+    await ensure_storage(bus)
+    inbox = Inbox()
+    observer = Observer(bus, inbox)
+    leadership = Leadership(bus, f"{config.instance}-{new_incarnation()}", observer, inbox)
+    writer = Writer(bus, leadership.leads, inbox.append)
+    engine = Engine(config.settings(), inbox, writer)
+    async with anyio.create_task_group() as work:
+        await observer.start(work)
+        work.start_soon(engine.run)
+        work.start_soon(writer.run)
+        work.start_soon(leadership.run)
+        work.start_soon(sweep, bus, config.sweep_s)
+        await work.start(answer_pings, bus, SERVICE, config.instance, {})
+        task_status.started()
+
+
+class Engine:
+    """The core on real time: fed from the inbox, ticked when it asks, its commands handed to the writer."""
+
+    def __init__(self, settings: Settings, inbox: Inbox, writer: Writer) -> None:
+        self._core = Scheduler(settings)
+        self._inbox = inbox
+        self._writer = writer
+        self._wake_at_us: int | None = None
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        while True:
+            with anyio.move_on_after(self._patience_s()):
+                await self._inbox.wait()
+            for event in self._inbox.take():
+                self._step(event)
+            if self._wake_at_us is not None and monotonic_us() >= self._wake_at_us:
+                self._step(Ticked())
+
+    def _step(self, event: Event) -> None:
+        decision = self._core.step(monotonic_us(), event)
+        self._wake_at_us = decision.wake_at_us
+        self._writer.submit(decision.commands)
+
+    def _patience_s(self) -> float | None:
+        if self._wake_at_us is None:
+            return None
+        return max(0.0, us_to_s(self._wake_at_us - monotonic_us()))
+
+
+async def sweep(bus: Bus, every_s: float) -> None:
+    """Forget old deletions now and then. Every scheduler may do this: it changes nothing that anybody reads."""
+    while True:
+        await anyio.sleep(every_s)
+        for name in SWEPT:
+            try:
+                await Bucket(bus, name, msgspec.Struct).sweep(timedelta(seconds=every_s), datetime.now(UTC))
+            except StorageUnavailable:
+                continue  # next time
