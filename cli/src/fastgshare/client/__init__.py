@@ -7,21 +7,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgshare.client.connection import Client as Client
-    from fastgshare.client.connection import connect as connect
-    from fastgshare.client.definition import FunctionDefinition as FunctionDefinition
-    from fastgshare.client.definition import HandlerSource as HandlerSource
-    from fastgshare.client.definition import ModelSource as ModelSource
-    from fastgshare.client.definition import WheelFile as WheelFile
-    from fastgshare.client.errors import DeployFailed as DeployFailed
-    from fastgshare.client.errors import DeployTimedOut as DeployTimedOut
-    from fastgshare.client.errors import PlatformNotFound as PlatformNotFound
-    from fastgshare.client.errors import SourceUnavailable as SourceUnavailable
-    from fastgshare.client.status import PlatformStatus as PlatformStatus
-    from fastgshare.client.values import Result as Result
-    from fastgshare.shared.errors import InvalidSpec as InvalidSpec
-    from fastgshare.shared.errors import RequestRefused as RequestRefused
-    from fastgshare.shared.registry import FunctionUnknown as FunctionUnknown
+    from fastgshare.client.connection import Client, connect
+    from fastgshare.client.definition import FunctionDefinition, HandlerSource, ModelSource, WheelFile
+    from fastgshare.client.errors import DeployFailed, DeployTimedOut, PlatformNotFound, SourceUnavailable
+    from fastgshare.client.status import PlatformStatus
+    from fastgshare.client.values import Result
+    from fastgshare.shared.errors import InvalidSpec, RequestRefused
+    from fastgshare.shared.registry import FunctionUnknown
+
+__all__ = [
+    "Client",
+    "DeployFailed",
+    "DeployTimedOut",
+    "FunctionDefinition",
+    "FunctionUnknown",
+    "HandlerSource",
+    "InvalidSpec",
+    "ModelSource",
+    "PlatformNotFound",
+    "PlatformStatus",
+    "RequestRefused",
+    "Result",
+    "SourceUnavailable",
+    "WheelFile",
+    "connect",
+]
 
 _HOME = {
     "Client": "fastgshare.client.connection",
@@ -42,7 +52,9 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOME[name]), name)
