@@ -54,7 +54,7 @@ class Dispatcher:
         ticket = action.ticket
         work = Work(
             INFER_VERSION,
-            ticket.attempt_id,
+            action.attempt,
             self._gateway if ticket.notice else None,
             ticket.deadline_us,
             ticket.traceparent,

@@ -81,7 +81,9 @@ class Feed:
         self._dispatcher.enqueue(actions)
 
     async def _on_node(self, msg: Msg) -> None:
-        self._gatekeeper.node_seen(decode(NodeStatus, msg.data).node, unix_us())
+        status = decode(NodeStatus, msg.data)
+        depth = {replica: waiting for device in status.devices for replica, waiting in device.depth.items()}
+        self._gatekeeper.node_seen(status.node, unix_us(), depth)
 
     async def _on_hello(self, msg: Msg) -> None:
         hello = decode(WorkerHello, msg.data)

@@ -3,7 +3,7 @@
     finish = (execute(1) + waiting_rows / throughput) * correction
 
 The correction is an exponential average of observed over predicted time, so contention that no profile knows shows
-within a few tens of requests.
+within a few tens of requests; a single outlier counts as twice what was expected at most.
 """
 
 from fastgshare.shared.messages import Profile
@@ -12,6 +12,7 @@ from fastgshare.shared.units import US_PER_S
 CORRECTION_WEIGHT = 0.05
 CORRECTION_MIN = 0.5
 CORRECTION_MAX = 8.0
+OUTLIER = 2.0
 EXECUTE_WEIGHT = 0.1
 
 
@@ -54,9 +55,15 @@ class Estimate:
         """A request predicted to take `predicted_us` on the replica took `observed_us`."""
         if predicted_us <= 0:
             return
-        ratio = self._correction * observed_us / predicted_us
-        self._correction += CORRECTION_WEIGHT * (ratio - self._correction)
+        surprise = min(observed_us / predicted_us, OUTLIER)
+        self._correction += CORRECTION_WEIGHT * self._correction * (surprise - 1)
         self._correction = min(max(self._correction, CORRECTION_MIN), CORRECTION_MAX)
+
+    def forget_contention(self) -> None:
+        """Go back to the profile; without one, to knowing nothing."""
+        self._correction = 1.0
+        if not self._profiled:
+            self._first_us = self._per_row_us = 0.0
 
     def finish_us(self, waiting_rows: int, rows: int) -> int:
         """Microseconds until `rows` more rows behind `waiting_rows` would be done; 0 while nothing is known."""

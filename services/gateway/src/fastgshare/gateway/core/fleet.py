@@ -1,17 +1,20 @@
 """The replicas a gateway may send to, and the choice among them: the one expected to finish first."""
 
+from collections.abc import Mapping
+
 from fastgshare.gateway.core.estimate import Estimate
 from fastgshare.gateway.core.tickets import Ticket
-from fastgshare.shared.ids import FunctionName, HostId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.ids import DeviceId, FunctionName, HostId, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
 
 NODE_SILENT_US = 2_500_000
+IDLE_US = 500_000
 
 
 class Target:
     """One replica as this gateway knows it: its status and what this gateway has outstanding there."""
 
-    __slots__ = ("depth", "estimate", "outstanding", "outstanding_rows", "status")
+    __slots__ = ("depth", "estimate", "outstanding", "outstanding_rows", "sent_us", "status")
 
     def __init__(self, status: ReplicaStatus) -> None:
         self.status = status
@@ -19,6 +22,7 @@ class Target:
         self.outstanding: dict[RequestId, Ticket] = {}
         self.outstanding_rows = 0
         self.depth = 0
+        self.sent_us = 0
 
     @property
     def waiting_rows(self) -> int:
@@ -28,10 +32,31 @@ class Target:
     def add(self, ticket: Ticket) -> None:
         self.outstanding[ticket.request_id] = ticket
         self.outstanding_rows += ticket.rows
+        self.sent_us = ticket.dispatched_us
 
     def remove(self, ticket: Ticket) -> None:
         if self.outstanding.pop(ticket.request_id, None) is not None:
             self.outstanding_rows -= ticket.rows
+
+    def take_outstanding(self) -> list[Ticket]:
+        """Remove and return everything outstanding."""
+        tickets = list(self.outstanding.values())
+        self.outstanding.clear()
+        self.outstanding_rows = 0
+        return tickets
+
+    def finish_us(self, ticket: Ticket, now_us: int) -> int:
+        """How long this replica would take for `ticket`.
+
+        What it took last time says little about a replica that has been idle since: before that keeps anyone
+        out, for ever perhaps, because nothing would be learned any more, only the profile counts.
+        """
+        finish_us = self.estimate.finish_us(self.waiting_rows, ticket.rows)
+        idle = not self.waiting_rows and now_us - self.sent_us >= IDLE_US
+        if idle and now_us + finish_us > ticket.deadline_us:
+            self.estimate.forget_contention()
+            return self.estimate.finish_us(0, ticket.rows)
+        return finish_us
 
 
 class Fleet:
@@ -44,8 +69,12 @@ class Fleet:
         self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
         self._node_seen_us: dict[NodeId, int] = {}
 
-    def update(self, status: ReplicaStatus) -> Target | None:
-        """Take a replica's new status. Returns its former self when what was outstanding there is lost."""
+    def update(self, status: ReplicaStatus, now_us: int) -> Target | None:
+        """Take a replica's new status. Returns its former self when what was outstanding there is lost.
+
+        The status may be all that is left of a node: one never heard of has as long as any to speak up.
+        """
+        self._node_seen_us.setdefault(status.node, now_us)
         old = self.targets.get(status.replica)
         same_life = old is not None and old.status.incarnation == status.incarnation
         if old is not None and same_life and status.state is not ReplicaState.FAILED:
@@ -82,27 +111,35 @@ class Fleet:
             if (status.model_digest, status.device_kind) == (profile.model_digest, profile.device_kind):
                 target.estimate.learn_profile(profile, status.max_batch)
 
-    def node_seen(self, node: NodeId, now_us: int) -> None:
-        """A heartbeat arrived."""
+    def node_seen(self, node: NodeId, depth: Mapping[ReplicaId, int], now_us: int) -> None:
+        """A heartbeat arrived. Depths in it are older than those in notices, but they end where notices do not."""
+        for replica, waiting in depth.items():
+            target = self.targets.get(replica)
+            if target is not None:
+                target.depth = min(target.depth, waiting)
         silent = now_us - self._node_seen_us.get(node, 0) > NODE_SILENT_US
         self._node_seen_us[node] = now_us
         if silent:
             self._refresh_all()
 
     def all_seen(self, now_us: int) -> None:
-        """Start the patience anew for every node: after a reconnect silence says nothing."""
-        for node in self._node_seen_us:
-            self._node_seen_us[node] = now_us
+        """Start the patience anew for every node not given up yet: the silence was on our side."""
+        for node, seen_us in self._node_seen_us.items():
+            self._node_seen_us[node] = now_us if seen_us else 0
 
     def silent_targets(self, now_us: int) -> list[Target]:
-        """Replicas with something outstanding whose node has not been heard for too long."""
-        silent = {node for node, seen in self._node_seen_us.items() if now_us - seen > NODE_SILENT_US}
+        """Replicas whose node has not been heard for too long, once."""
+        silent = {node for node, seen in self._node_seen_us.items() if seen and now_us - seen > NODE_SILENT_US}
         if not silent:
             return []
         for node in silent:
             self._node_seen_us[node] = 0
         self._refresh_all()
-        return [t for t in self.targets.values() if t.status.node in silent and t.outstanding]
+        return [target for target in self.targets.values() if target.status.node in silent]
+
+    def on_device(self, device: DeviceId) -> list[Target]:
+        """Every replica of a device."""
+        return [target for target in self.targets.values() if target.status.device == device]
 
     def choose(self, function: FunctionName, host: HostId | None, rows: int) -> Target | None:
         """The ready replica expected to finish `rows` more rows first, on `host` if given."""
@@ -127,7 +164,7 @@ class Fleet:
         self._ready[function] = [
             target
             for target in self._by_function.get(function, {}).values()
-            if target.status.state is ReplicaState.READY and self._node_seen_us.get(target.status.node, 1) > 0
+            if target.status.state is ReplicaState.READY and self._node_seen_us[target.status.node] > 0
         ]
 
     def _refresh_all(self) -> None:

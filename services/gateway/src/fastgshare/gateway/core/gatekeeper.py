@@ -5,7 +5,9 @@ deadline passed → the caller is told. Every queue is bounded. Time is an argum
 """
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, RaiseDemand, Refuse, Ticket
@@ -26,9 +28,11 @@ from fastgshare.shared.messages import (
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.units import US_PER_MS
 
-MAX_ATTEMPTS = 4
+MAX_LOSSES = 4
 FORGET_AFTER_US = 1_000_000
 DEMAND_INTERVAL_US = 250_000
+TICK_LATE_US = 1_000_000
+NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Gatekeeper:
         self._tickets: dict[RequestId, Ticket] = {}
         self._held: dict[FunctionName, deque[Ticket]] = {}
         self._demanded_us: dict[FunctionName, int] = {}
+        self._ticked_us = 0
 
     # What the world tells
 
@@ -68,28 +73,28 @@ class Gatekeeper:
 
     def replica_reported(self, status: ReplicaStatus, now_us: int) -> list[Action]:
         """A replica changed: what was lost with it goes elsewhere, what was held may go to it."""
-        lost = self.fleet.update(status)
+        lost = self.fleet.update(status, now_us)
         profile = self._profiles.get((status.model_digest, status.device_kind))
         self.fleet.targets[status.replica].estimate.learn_profile(profile, status.max_batch)
-        actions = self._again(lost, now_us) if lost is not None else []
+        actions = self._after_loss([lost], now_us) if lost is not None else []
         return actions + self._release_held(status.function, now_us)
 
     def replica_removed(self, replica: ReplicaId, now_us: int) -> list[Action]:
         lost = self.fleet.remove(replica)
-        return self._again(lost, now_us) if lost is not None else []
+        return self._after_loss([lost], now_us) if lost is not None else []
 
-    def node_seen(self, node: NodeId, now_us: int) -> None:
-        self.fleet.node_seen(node, now_us)
+    def node_seen(self, node: NodeId, now_us: int, depth: Mapping[ReplicaId, int] = NO_DEPTHS) -> None:
+        """A node's heartbeat, with how many requests its replicas hold."""
+        self.fleet.node_seen(node, depth, now_us)
 
     def reconnected(self, now_us: int) -> list[Action]:
         """The bus was away: anything in flight may be lost in either direction."""
         self.fleet.all_seen(now_us)
-        return [action for target in self.fleet.targets.values() for action in self._again(target, now_us)]
+        return self._again(self.fleet.targets.values(), now_us)
 
     def worker_reconnected(self, device: DeviceId, now_us: int) -> list[Action]:
         """A device's worker is back on the bus; what was sent to it while it was away never arrived."""
-        targets = [t for t in self.fleet.targets.values() if t.status.device == device]
-        return [action for target in targets for action in self._again(target, now_us)]
+        return self._again(self.fleet.on_device(device), now_us)
 
     # A request's life
 
@@ -98,8 +103,9 @@ class Gatekeeper:
         function = ticket.function
         if function not in self.functions:
             return Refuse(ticket, _unknown(function))
-        if ticket.request_id in self._tickets:
-            return None
+        known = self._tickets.get(ticket.request_id)
+        if known is not None:
+            return None if known.reply == ticket.reply else Refuse(ticket, _taken(ticket.request_id))
         counters = self._count_arrival(function, now_us)
         if ticket.deadline_us <= now_us:
             counters.refused += 1
@@ -134,10 +140,12 @@ class Gatekeeper:
 
     def tick(self, now_us: int, connected: bool) -> list[Action]:
         """Periodic: silent nodes, passed deadlines, demand that still stands."""
+        if now_us - self._ticked_us > TICK_LATE_US:  # who was deaf cannot tell that others were silent
+            self.fleet.all_seen(now_us)
+        self._ticked_us = now_us
         actions: list[Action] = []
         if connected:
-            for target in self.fleet.silent_targets(now_us):
-                actions += self._again(target, now_us)
+            actions += self._after_loss(self.fleet.silent_targets(now_us), now_us)
         for function, held in list(self._held.items()):
             for ticket in [ticket for ticket in held if ticket.deadline_us <= now_us]:
                 held.remove(ticket)
@@ -204,7 +212,7 @@ class Gatekeeper:
         target = self.fleet.choose(ticket.function, ticket.host, ticket.rows)
         if target is None:
             return self._no_target(ticket, now_us)
-        finish_us = target.estimate.finish_us(target.waiting_rows, ticket.rows)
+        finish_us = target.finish_us(ticket, now_us)
         late_us = now_us + finish_us - ticket.deadline_us
         if late_us > 0:
             message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
@@ -221,7 +229,7 @@ class Gatekeeper:
         ticket.predicted_us = finish_us
         self._tickets[ticket.request_id] = ticket
         target.add(ticket)
-        return Dispatch(ticket, target.status.replica)
+        return Dispatch(ticket, target.status.replica, ticket.attempt_id)
 
     def _no_target(self, ticket: Ticket, now_us: int) -> Action | None:
         function = ticket.function
@@ -252,29 +260,31 @@ class Gatekeeper:
             return None
         return f"function '{function}' failed to start: {newest.reason}"
 
-    def _again(self, lost: Target, now_us: int) -> list[Action]:
-        """What was outstanding on `lost` tries elsewhere, or the same place in its next life."""
-        tickets = list(lost.outstanding.values())
-        lost.outstanding.clear()
-        lost.outstanding_rows = 0
-        actions: list[Action] = []
-        for ticket in tickets:
-            self._tickets.pop(ticket.request_id, None)
-            counters = self.counters[ticket.function]
-            counters.retried += 1
-            action: Action | None
-            if ticket.attempts >= MAX_ATTEMPTS:
-                message = f"lost {ticket.attempts} times with its replica"
-                action = self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
-            elif ticket.deadline_us <= now_us:
-                action = self._refuse(ticket, _too_late(now_us - ticket.deadline_us))
-            elif ticket.function not in self.functions:
-                action = self._refuse(ticket, _unknown(ticket.function))
-            else:
-                action = self._place(ticket, now_us)
-            if action is not None:
-                actions.append(action)
-        return actions
+    def _after_loss(self, lost: Iterable[Target], now_us: int) -> list[Action]:
+        """Replicas are gone, and what was outstanding there with them."""
+        lost = list(lost)
+        for target in lost:
+            for ticket in target.outstanding.values():
+                ticket.losses += 1
+        return self._again(lost, now_us)
+
+    def _again(self, targets: Iterable[Target], now_us: int) -> list[Action]:
+        """What is outstanding there tries elsewhere, or the same place in its next life; each request once."""
+        tickets = [ticket for target in targets for ticket in target.take_outstanding()]
+        actions = [self._try_again(ticket, now_us) for ticket in tickets]
+        return [action for action in actions if action is not None]
+
+    def _try_again(self, ticket: Ticket, now_us: int) -> Action | None:
+        self._tickets.pop(ticket.request_id, None)
+        self.counters[ticket.function].retried += 1
+        if ticket.losses >= MAX_LOSSES:
+            message = f"lost {ticket.losses} times with its replica"
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
+        if ticket.deadline_us <= now_us:
+            return self._refuse(ticket, _too_late(now_us - ticket.deadline_us))
+        if ticket.function not in self.functions:
+            return self._refuse(ticket, _unknown(ticket.function))
+        return self._place(ticket, now_us)
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
         held = self._held.get(function)
@@ -362,6 +372,10 @@ def _rows(request: InferRequest, signature: Signature) -> int:
 
 def _unknown(function: FunctionName) -> ErrorBody:
     return ErrorBody(ErrorCode.NOT_FOUND, f"no function '{function}'")
+
+
+def _taken(request_id: RequestId) -> ErrorBody:
+    return ErrorBody(ErrorCode.CONFLICT, f"request id '{request_id}' is in use by another caller")
 
 
 def _too_late(by_us: int) -> ErrorBody:

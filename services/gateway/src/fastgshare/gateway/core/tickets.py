@@ -12,6 +12,7 @@ class Ticket:
 
     `reply` is the subject its answer goes to; `notice` tells that the answer bypasses this gateway, so that the
     worker must report the completion. `host` binds a request whose tensors lie in that host's shared memory.
+    `losses` counts the attempts that ended with their replica.
     """
 
     request_id: RequestId
@@ -25,6 +26,7 @@ class Ticket:
     notice: bool = True
     host: HostId | None = None
     attempts: int = 0
+    losses: int = 0
     replica: ReplicaId | None = None
     dispatched_us: int = 0
     predicted_us: int = 0
@@ -37,10 +39,11 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send the ticket's payload to this replica."""
+    """Send the ticket's payload to this replica as this attempt; the ticket itself may be further by then."""
 
     ticket: Ticket
     replica: ReplicaId
+    attempt: AttemptId
 
 
 @dataclass(frozen=True, slots=True)
