@@ -63,7 +63,7 @@ class FakeFleet:
                 await self.bus.publish(msg.reply, encode(reply))
 
         self._workers[status.replica] = await self.bus.subscribe(subjects.measure(status.replica), on_measure)
-        await self.bus.connection.flush()
+        await self.bus.flush()
         await self.report(status)
 
     async def report(self, status: ReplicaStatus) -> None:

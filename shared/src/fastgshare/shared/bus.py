@@ -84,6 +84,21 @@ class Bus:
         """Send without waiting for anyone; buffered while disconnected."""
         await self.connection.publish(subject, payload, reply, headers)
 
+    def publish_now(self, subject: str, payload: bytes, reply: str = "") -> bool:
+        """Send from where nothing can be awaited; False when the outgoing buffer has no room.
+
+        nats-py's `publish` suspends only to wait for that room, so with room it ends at the first step.
+        """
+        if self.connection.pending_data_size + len(payload) > PENDING_BYTES // 2:
+            return False
+        sending = self.connection.publish(subject, payload, reply)
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        sending.close()
+        return False
+
     async def request(
         self, subject: str, payload: bytes, timeout_s: float, headers: dict[str, str] | None = None
     ) -> Msg:
@@ -111,6 +126,27 @@ class Bus:
             pending_msgs_limit=SUBSCRIPTION_MESSAGES,
             pending_bytes_limit=SUBSCRIPTION_BYTES,
         )
+
+    async def flush(self, timeout_s: float = CONTROL_TIMEOUT_S) -> None:
+        """Return once the server has taken in everything published and subscribed to before.
+
+        nats-py's `flush` does not tell: its ping overtakes commands that wait to be written. A message to
+        ourselves waits its turn.
+
+        Raises:
+            NoAnswer: it did not come back within `timeout_s`.
+        """
+        inbox = self.connection.new_inbox()
+        try:
+            own = await self.connection.subscribe(inbox)
+            try:
+                await self.connection.publish(inbox)
+                await own.next_msg(timeout_s)
+            finally:
+                await own.unsubscribe()
+        except (TimeoutError, nats_errors.Error) as error:
+            reason = str(error) or type(error).__name__
+            raise NoAnswer(subject=inbox, timeout_s=timeout_s, reason=reason) from error
 
     async def tell(self, kind: str, function: str = "", text: str = "", **fields: str | int | float) -> None:
         """Publish an event; a lost one costs nothing but a line in somebody's log."""

@@ -51,7 +51,7 @@ async def run_profiler(
         await bus.subscribe(subjects.NODE_STATUS_ALL, handlers.on_node)
         await bus.subscribe(subjects.LOAD_ALL, handlers.on_load)
         await bus.subscribe(subjects.PROFILE_ALL, handlers.on_request, queue=subjects.PROFILE_QUEUE)
-        await bus.connection.flush()  # who is told that this profiler is ready may ask it at once
+        await bus.flush()  # who is told that this profiler is ready may ask it at once
         work.start_soon(_tick, engine, config.tick_ms)
         await work.start(answer_pings, bus, SERVICE, config.instance, {})
         task_status.started()
