@@ -13,7 +13,7 @@ from fastgshare.scheduler.core.packing import choose, rooms
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.ids import NodeId
-from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaState
+from fastgshare.shared.messages import Autoscale, FunctionSpec, Placement, ReplicaState
 from tests.scheduler.core.world import S, World, spec
 
 NAMES = st.sampled_from(["f", "g", "h"])
@@ -54,10 +54,23 @@ class Fleet(RuleBasedStateMachine):
         self.specs[name] = wanted
         self.world.define(wanted)
 
+    @rule(name=NAMES, low=st.integers(0, 2), more=st.integers(1, 2), broken=st.booleans())
+    def deploy_scaling(self, name: str, low: int, more: int, broken: bool) -> None:
+        self.generation += 1
+        bounds = Autoscale(min=low, max=low + more)
+        if broken:
+            self.world.broken[name, self.generation] = False
+        self.specs[name] = spec(name, self.generation, autoscale=bounds, sm=25, quota=0.3)
+        self.world.define(self.specs[name])
+
+    @rule(name=NAMES, arrived=st.sampled_from([0, 5, 500]), held=st.sampled_from([0, 0, 50]))
+    def load(self, name: str, arrived: int, held: int) -> None:
+        self.world.load(name, arrived, held=held, answered=arrived, execute_us=arrived * 10_000)
+
     @precondition(lambda self: self.specs)
     @rule(name=NAMES, replicas=st.integers(0, 4))
     def scale(self, name: str, replicas: int) -> None:
-        if name in self.specs:
+        if name in self.specs and self.specs[name].autoscale is None:
             self.specs[name] = msgspec.structs.replace(self.specs[name], replicas=replicas)
             self.world.define(self.specs[name])
 
@@ -100,8 +113,9 @@ class Fleet(RuleBasedStateMachine):
         statuses = [self._status(placement) for placement in placed]
         if (name, wanted.generation) not in self.world.broken:
             good = [p for p in placed if p.function.generation == wanted.generation]
-            assert len(good) <= (wanted.replicas or 0)
-            if len(good) < (wanted.replicas or 0):
+            least, most = bounds(wanted)
+            assert len(good) <= most
+            if len(good) < least:
                 assert choose(rooms(self.world.scheduler.state), wanted) is None
             elif all(self.world.nodes[p.node].up for p in good):
                 assert len(placed) == len(good)
@@ -157,6 +171,13 @@ class Fleet(RuleBasedStateMachine):
         last_good_ones_stay(self.world)
 
 
+def bounds(wanted: FunctionSpec) -> tuple[int, int]:
+    """How many replicas there may be."""
+    if wanted.autoscale is not None:
+        return wanted.autoscale.min, wanted.autoscale.max
+    return wanted.replicas or 0, wanted.replicas or 0
+
+
 def replay(world: World) -> None:
     """The same events at the same times through another core: the same decisions."""
     again = Scheduler(world.settings)
@@ -188,7 +209,7 @@ class GoodWatch:
         """Take in a fact."""
         match msgspec.to_builtins(event):
             case {"type": "FunctionDefined", "spec": {"name": name, "replicas": replicas}}:
-                self.wanted[name] = replicas
+                self.wanted[name] = replicas or 0
             case {"type": "FunctionRemoved", "function": name}:
                 self.wanted[name] = 0
             case {"type": "ReplicaReported", "status": {"replica": replica, "function": name, "state": state}}:
@@ -209,7 +230,7 @@ class GoodWatch:
         assert left >= self.wanted[command.function], command
 
 
-Fleet.TestCase.settings = hypothesis_settings(max_examples=60, stateful_step_count=25, deadline=None)
+Fleet.TestCase.settings = hypothesis_settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestFleet = Fleet.TestCase
 
 

@@ -219,7 +219,7 @@ class TestNodes:
         node.devices = [well]
         assert world.run_for(10) == []
         node.devices = []
-        world.run_for(7)
+        world.run_for(12)
         assert world.of("f")[0].node != node.node
         assert world.ready("f") == 1
 

@@ -1,6 +1,7 @@
 """How many replicas: following demand up, down, to zero and back, from profiles or from what was seen."""
 
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.scheduler.core.capacity import profiled_rps
 from fastgshare.scheduler.core.events import DemandRaised, LoadReported, ProfileKnown
@@ -119,6 +120,14 @@ def test_without_a_profile_what_replicas_were_seen_to_do_counts() -> None:
         world.tell(LoadReported(GatewayId("gateway-0"), "g1", {F: counts}))
         world.tick()
     assert len(world.of("f")) == 3, "100/s of execution at 20% of the time is 20/s, for 40/s and head-room"
+
+
+def test_a_profile_that_still_grows_does_not_count() -> None:
+    world = scaled(1, 8)
+    growing = replace(profile(point(1, 1, 50)), state=ProfileState.MEASURING)
+    world.tell(ProfileKnown(growing))
+    serve(world, 20, rps=60)
+    assert len(world.of("f")) == 1
 
 
 def test_with_nothing_known_it_grows_one_by_one_while_requests_wait() -> None:

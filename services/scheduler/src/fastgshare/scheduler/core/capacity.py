@@ -1,14 +1,14 @@
 """What one replica can be counted on for: requests a second on its guaranteed slice, within its objective.
 
-From the profile where there is one: the best point that keeps the objective at a batch the function allows, taken
-from the nearest measured slice and scaled to the one it holds. Else from what its replicas were seen to do. The
-guarantee is `quota_request`: time beyond it counts for nothing here.
+From the profile where a complete one is: the best point that keeps the objective at a batch the function allows,
+taken from the nearest measured slice and scaled to the one it holds. Else from what its replicas were seen to do.
+The guarantee is `quota_request`: time beyond it counts for nothing here.
 """
 
 from fastgshare.scheduler.core import traffic
 from fastgshare.scheduler.core.state import FunctionState, State
 from fastgshare.shared import subjects
-from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint
+from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint, ProfileState
 from fastgshare.shared.units import ms_to_us
 
 P50, P95 = 50.0, 95.0
@@ -20,6 +20,7 @@ def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> fl
         rps
         for kind in _device_kinds(state)
         if (profile := state.profiles.get(subjects.profile_key(spec.model.digest, kind))) is not None
+        and profile.state is ProfileState.COMPLETE
         and (rps := profiled_rps(profile, spec)) is not None
     ]
     if estimates:

@@ -99,7 +99,7 @@ def backlog(function: FunctionState, spec: FunctionSpec, ready: int, now_us: int
 def explain(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> str:
     """The numbers behind the current count, for people."""
     if spec.autoscale is None:
-        return f"{spec.replicas} replicas are asked for"
+        return f"its definition asks for {spec.replicas}"
     rate_rps = traffic.rate_rps(function.traffic, now_us, settings)
     waiting = backlog(function, spec, supply.ready, now_us, settings)
     each = "unknown" if supply.replica_rps is None else f"{supply.replica_rps:.1f}/s"
