@@ -1,6 +1,7 @@
 """Tensors as numpy arrays and back, for the places that compute; the only module of `shared` that needs numpy."""
 
 import math
+import sys
 
 import numpy as np
 
@@ -22,6 +23,7 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
 }
+COPY_BYTES = 4096  # below this a copy is cheaper than making a view
 DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
@@ -29,6 +31,9 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 def datatype_of(array: Array) -> str:
     """The OIP datatype of an array. Raises ValueError where OIP has none."""
+    datatype = DATATYPES.get(array.dtype)
+    if datatype is not None:
+        return datatype
     if array.dtype.kind in "OSU":
         return BYTES
     try:
@@ -39,7 +44,10 @@ def datatype_of(array: Array) -> str:
 
 def array_bytes(array: Array) -> memoryview:
     """An array's bytes as they travel; BYTES elements get their lengths."""
-    if datatype_of(array) == BYTES:
+    if array.dtype in DATATYPES and sys.byteorder == "little":
+        if array.nbytes <= COPY_BYTES:
+            return memoryview(array.tobytes())
+    elif datatype_of(array) == BYTES:
         return memoryview(pack_bytes(_element(element) for element in array.reshape(-1)))
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data

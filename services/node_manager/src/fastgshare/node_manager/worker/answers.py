@@ -1,9 +1,11 @@
 """Answers on their way out: straight to the callers, and batched notices of them to the gateways that sent them."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
 import anyio
+import nats.errors
 
 from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.shared import subjects
@@ -14,11 +16,16 @@ from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId, ReplicaId
 from fastgshare.shared.messages import INFER_VERSION, Completion, DoneNotice, Timing
 
+logger = logging.getLogger(__name__)
+
 Key = tuple[GatewayId, ReplicaId]
 
 
 class Answers:
-    """Publishes answers in order of completion; `put` never waits, the tasks `send` and `notify` do."""
+    """Publishes answers in order of completion; `put` never waits, the tasks `send` and `notify` do.
+
+    An answer that the connection refuses is lost like one on the wire: its caller and gateway try again.
+    """
 
     def __init__(
         self,
@@ -42,7 +49,7 @@ class Answers:
         self, request: Request, replica: ReplicaId, payload: bytes, error: ErrorBody | None, timing: Timing
     ) -> None:
         """Answer a request."""
-        self._outbox.append((request.reply, payload))
+        self._publish(request.reply, payload)
         if request.gateway is not None:
             code = error.code.value if error is not None else ""
             completion = Completion(request.attempt, error is None, timing, unix_us(), code)
@@ -51,7 +58,6 @@ class Answers:
             self._done_added.set()
             if len(done) >= self._batch:
                 self._push_notice((request.gateway, replica))
-        self._outbox_filled.set()
 
     async def send(self) -> None:
         """Publish what is put, until cancelled."""
@@ -60,7 +66,10 @@ class Answers:
             self._outbox_filled = anyio.Event()
             while self._outbox:
                 subject, payload = self._outbox.popleft()
-                await self._bus.publish(subject, payload)
+                try:
+                    await self._bus.publish(subject, payload)
+                except nats.errors.Error as error:
+                    logger.warning("answer not sent: %s", error)
 
     async def notify(self) -> None:
         """Send out notices that did not fill up within the interval, until cancelled."""
@@ -82,5 +91,15 @@ class Answers:
         if not completions:
             return
         notice = DoneNotice(INFER_VERSION, replica, self._incarnation, self._depth_of(replica), tuple(completions))
-        self._outbox.append((subjects.done(gateway), encode(notice)))
+        self._publish(subjects.done(gateway), encode(notice))
+
+    def _publish(self, subject: str, payload: bytes) -> None:
+        """At once where there is room: the way through `send` costs two turns of the event loop."""
+        try:
+            if not self._outbox and self._bus.publish_now(subject, payload):
+                return
+        except nats.errors.Error as error:
+            logger.warning("answer not sent: %s", error)
+            return
+        self._outbox.append((subject, payload))
         self._outbox_filled.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import socket
 import sys
 from contextlib import AsyncExitStack
@@ -84,6 +85,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until the manager says shutdown or is gone."""
+        shutil.rmtree(self._parts.workdir, ignore_errors=True)  # what a killed life left behind
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._profiles.run)
             tasks.start_soon(self._answers.send)

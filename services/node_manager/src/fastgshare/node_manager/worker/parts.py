@@ -38,4 +38,4 @@ class Parts:
     @property
     def workdir(self) -> Path:
         """Where user code is unpacked."""
-        return Path(self.config.data_dir) / "handlers"
+        return Path(self.config.data_dir) / "handlers" / self.config.device_id
