@@ -1,0 +1,262 @@
+"""One example of every message, and its payload as it was first committed: what was once sent must decode for ever.
+
+`python -m tests.shared.golden_payloads` writes the payloads that are missing, and never touches one that is there. A
+message that gained a field keeps its old example and payload, and gets a further example that sets the field.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import (
+    AttemptId,
+    DeviceId,
+    Digest,
+    FunctionName,
+    GatewayId,
+    HostId,
+    NodeId,
+    ReplicaId,
+    RequestId,
+)
+from fastgshare.shared.messages import (
+    Autoscale,
+    Completion,
+    Demand,
+    DeviceStatus,
+    DoneNotice,
+    Event,
+    FunctionLoad,
+    FunctionSpec,
+    GatewayLoad,
+    HandlerRef,
+    InferReply,
+    InferRequest,
+    LeaseHolder,
+    MeasureReply,
+    MeasureRequest,
+    ModelRef,
+    NodeStatus,
+    Placement,
+    Profile,
+    ProfilePoint,
+    ProfileProgress,
+    ProfileRequest,
+    ProfileState,
+    ReplicaState,
+    ReplicaStatus,
+    ServiceReady,
+    Signature,
+    Slice,
+    SlotRef,
+    Tensor,
+    Timing,
+    Work,
+    WorkerHello,
+)
+
+DIRECTORY = Path(__file__).with_name("golden")
+AT_US = 1_700_000_000_000_000
+
+ECHO = FunctionName("echo")
+REPLICA = ReplicaId("echo-g3-0a1b2c")
+NODE = NodeId("node-0")
+DEVICE = DeviceId("node-0-cpu0")
+HOST = HostId("0a1b2c3d-23")
+GATEWAY = GatewayId("node-0-gateway-0")
+ATTEMPT = AttemptId("0123456789abcdef.2")
+MODEL_DIGEST = Digest("ab" * 32)
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+SLOT = SlotRef(HOST, "fastgshare-4242-0123456789ab", 64, 4_096)
+INLINE = Tensor("text", "BYTES", (2,), memoryview(b"\x02\x00\x00\x00hi\x00\x00\x00\x00"))
+IN_SLOT = Tensor("image", "FP32", (1, 1_024), slot=SLOT)
+ERROR = ErrorBody(ErrorCode.OVERLOADED, "the queue is full", 250)
+TIMING = Timing(queue_us=11, token_us=12, execute_us=13, batch=4, handler_us=15)
+COMPLETION = Completion(ATTEMPT, False, TIMING, AT_US, "deadline_exceeded")
+MODEL = ModelRef(digest=MODEL_DIGEST, size_bytes=1_024, format="torch", source="magika==1.0.3 model.onnx")
+HANDLER = HandlerRef(digest=Digest("cd" * 32), module="handler.py", class_name="FileType", memory_limit_mib=512)
+SLICE = Slice(sm_partition=25, quota_request=0.25, quota_limit=0.75, gpu_mem_mib=512)
+SIGNATURE = Signature(
+    inputs=(TensorSpec("text", "BYTES", (-1,)),), outputs=(TensorSpec("label", "BYTES", (-1,)),), batched=True
+)
+FUNCTION = FunctionSpec(
+    name=ECHO,
+    model=MODEL,
+    version=2,
+    generation=3,
+    handler=HANDLER,
+    slo_ms=150.0,
+    slo_percentile=95.0,
+    max_batch=16,
+    replicas=None,
+    autoscale=Autoscale(min=1, max=4),
+    slice=SLICE,
+    sample=Digest("ef" * 32),
+    labels={"team": "vision"},
+)
+DEVICE_STATUS = DeviceStatus(
+    device=DEVICE,
+    kind="cpu",
+    chunks=2,
+    memory_mib=4_096,
+    healthy=False,
+    reason="a core went away",
+    depth={REPLICA: 7},
+    worker_pid=4_243,
+    rss_mib=80.5,
+)
+POINT = ProfilePoint(
+    sm_partition=50,
+    quota=0.5,
+    batch=8,
+    throughput_rps=123.5,
+    p50_us=64_000,
+    p95_us=65_000,
+    p99_us=70_000,
+    device_us=64_777,
+    runs=15,
+    settled=False,
+)
+FUNCTION_LOAD = FunctionLoad(
+    arrived=100,
+    answered=90,
+    refused=1,
+    failed=2,
+    late=3,
+    retried=4,
+    outstanding=5,
+    held=6,
+    execute_us=7_000,
+    executions=8.5,
+    queue_us=9_000,
+)
+
+EXAMPLES: dict[str, msgspec.Struct] = {
+    "Autoscale.1": Autoscale(min=1, max=4),
+    "Completion.1": COMPLETION,
+    "Demand.1": Demand(function=ECHO, gateway=GATEWAY, held=3, version=2),
+    "DeviceStatus.1": DEVICE_STATUS,
+    "DoneNotice.1": DoneNotice(1, REPLICA, "0a1b2c3d", 5, (COMPLETION,)),
+    "ErrorBody.1": ERROR,
+    "Event.1": Event(
+        kind="replica_ready",
+        source="node-0",
+        at_us=AT_US,
+        function="echo",
+        text="ready after 2 s",
+        fields={"load_ms": 2_000.5, "replica": "echo-g3-0a1b2c", "restarts": 1},
+        version=2,
+    ),
+    "FunctionLoad.1": FUNCTION_LOAD,
+    "FunctionSpec.1": FUNCTION,
+    "GatewayLoad.1": GatewayLoad(
+        gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_LOAD}, version=2, pid=4_242
+    ),
+    "HandlerRef.1": HANDLER,
+    "InferReply.1": InferReply(1, (INLINE, IN_SLOT), ERROR, REPLICA, ATTEMPT, TIMING),
+    "InferRequest.1": InferRequest(
+        1, (INLINE, IN_SLOT), ("label",), SLOT, AT_US, RequestId("0123456789abcdef"), TRACEPARENT
+    ),
+    "LeaseHolder.1": LeaseHolder(holder="profiler-0a1b2c3d", version=2),
+    "MeasureReply.1": MeasureReply(execute_us=(1_000, 1_001), chunks=2, total_chunks=4, error=ERROR, version=2),
+    "MeasureRequest.1": MeasureRequest(batch=8, warmup_runs=3, min_runs=6, max_runs=100, budget_ms=500, version=2),
+    "ModelRef.1": MODEL,
+    "NodeStatus.1": NodeStatus(
+        node=NODE,
+        host=HOST,
+        incarnation="0a1b2c3d",
+        at_us=AT_US,
+        devices=(DEVICE_STATUS,),
+        version=2,
+        interval_ms=250,
+        pid=4_242,
+    ),
+    "Placement.1": Placement(
+        replica=REPLICA,
+        node=NODE,
+        device=DEVICE,
+        chunks=(0, 1),
+        epoch=9,
+        function=FUNCTION,
+        version=2,
+        reason="replaces echo-g3-ffffff",
+    ),
+    "Profile.1": Profile(
+        model_digest=MODEL_DIGEST,
+        device_kind="cpu",
+        state=ProfileState.FAILED,
+        points=(POINT,),
+        version=2,
+        table_version=7,
+        reason="batch 16 could not be measured",
+        measured_at_us=AT_US,
+        wall_ms=1_234.5,
+    ),
+    "ProfilePoint.1": POINT,
+    "ProfileProgress.1": ProfileProgress(
+        function="echo", done=2, planned=5, state=ProfileState.MEASURING, reason="waiting", left_ms=3_000, version=2
+    ),
+    "ProfileRequest.1": ProfileRequest(function="echo", again=True, version=2),
+    "ReplicaStatus.1": ReplicaStatus(
+        replica=REPLICA,
+        function=ECHO,
+        generation=3,
+        node=NODE,
+        device=DEVICE,
+        host=HOST,
+        incarnation="0a1b2c3d",
+        state=ReplicaState.FAILED,
+        device_kind="cpu",
+        model_digest=MODEL_DIGEST,
+        chunks=(0, 1),
+        version=2,
+        reason="the model is broken",
+        transient=True,
+        signature=SIGNATURE,
+        max_batch=16,
+        memory_mib=100.5,
+        load_ms=2_000.5,
+        epoch=9,
+        since_us=AT_US,
+        restarts=2,
+    ),
+    "ServiceReady.1": ServiceReady(
+        service="gateway",
+        instance="node-0-gateway-0",
+        pid=4_242,
+        endpoints={"http": "http://127.0.0.1:8080"},
+        rss_mib=60.5,
+        version=2,
+    ),
+    "Signature.1": SIGNATURE,
+    "Slice.1": SLICE,
+    "SlotRef.1": SLOT,
+    "Tensor.1": INLINE,
+    "Tensor.2": IN_SLOT,
+    "TensorSpec.1": TensorSpec("text", "BYTES", (-1, 4)),
+    "Timing.1": TIMING,
+    "Work.1": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90")),
+    "WorkerHello.1": WorkerHello(device=DEVICE, incarnation="0a1b2c3d", version=2),
+}
+
+
+def path_of(name: str) -> Path:
+    """Where an example's payload lies."""
+    return DIRECTORY / f"{name}.bin"
+
+
+def write_missing() -> list[str]:
+    """Write the payloads that are not there yet; their names."""
+    missing = [name for name in EXAMPLES if not path_of(name).exists()]
+    for name in missing:
+        with path_of(name).open("xb") as file:
+            file.write(encode(EXAMPLES[name]))
+    return missing
+
+
+if __name__ == "__main__":
+    print("written:", *(write_missing() or ["nothing, every example has its payload"]))
