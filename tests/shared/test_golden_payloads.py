@@ -13,11 +13,8 @@ from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.handler import TensorSpec
 from tests.shared.golden_payloads import DIRECTORY, EXAMPLES, path_of
 
-MESSAGES = {
-    name: kind
-    for name in messages.__all__
-    if inspect.isclass(kind := getattr(messages, name)) and kind is not ErrorBody
-}
+PACKAGE = f"{messages.__name__}."
+MESSAGES = {name: kind for name in messages.__all__ if inspect.isclass(kind := getattr(messages, name))}
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     name: kind for name, kind in MESSAGES.items() if issubclass(kind, msgspec.Struct)
 } | {"ErrorBody": ErrorBody, "TensorSpec": TensorSpec}
