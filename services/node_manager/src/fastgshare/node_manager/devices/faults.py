@@ -12,5 +12,9 @@ class ModelFault(FastGShareError):
         return " ".join(str(self.fields["reason"]).split())
 
 
+class InputUnusable(ModelFault):
+    """An input that fits the signature cannot be put to this model: its caller is to blame, not the model."""
+
+
 class DeviceUnavailable(FastGShareError):
     """The device asked for is not on this host: fields `device`, `reason`."""

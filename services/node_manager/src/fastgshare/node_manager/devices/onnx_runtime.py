@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.faults import InputUnusable, ModelFault
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.tensors import BYTES
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -63,14 +64,27 @@ class OnnxSession:
             outputs=tuple(_spec(value) for value in session.get_outputs()),
             metadata=dict(session.get_modelmeta().custom_metadata_map),
         )
+        self._has_text = any(spec.datatype == BYTES for spec in self.info.inputs)
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
-        """One batch. Raises ModelFault with ONNX Runtime's words."""
+        """One batch. Raises ModelFault with ONNX Runtime's words, InputUnusable for text that is none."""
+        if self._has_text:
+            feed = {name: _text(name, array) if array.dtype == object else array for name, array in feed.items()}
         try:
             outputs = self._session.run(self._output_names, feed)
         except Exception as error:  # as in `load`
             raise ModelFault(reason=error) from error
         return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
+
+
+def _text(name: str, array: Array) -> Array:
+    """BYTES elements as ONNX strings, which are text: of `bytes` ONNX Runtime would take Python's notation for them."""
+    text = np.empty(array.size, dtype=object)
+    try:
+        text[:] = [element.decode() if isinstance(element, bytes) else element for element in array.reshape(-1)]
+    except UnicodeDecodeError as error:
+        raise InputUnusable(reason=f"input '{name}' is for text, expected UTF-8: {error}") from error
+    return text.reshape(array.shape)
 
 
 def _spec(value: Any) -> TensorSpec:

@@ -44,7 +44,7 @@ class Session(Protocol):
     info: ModelInfo
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
-        """One batch: inputs by name to outputs by name. Raises ModelFault."""
+        """One batch: inputs by name to outputs by name. Raises ModelFault, InputUnusable among them."""
         ...
 
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
 from fastgshare.node_manager.core.tokens import mask_of
-from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.faults import InputUnusable, ModelFault
 from fastgshare.node_manager.devices.ports import Device, ModelInfo, Session
 from fastgshare.node_manager.worker.assemble import Request, batch_feed, split_outputs
 from fastgshare.node_manager.worker.gate import TokenGate
@@ -248,4 +248,6 @@ def _late(job: Job, now_us: int) -> ErrorBody:
 
 
 def _failed(fault: ModelFault) -> ErrorBody:
+    if isinstance(fault, InputUnusable):
+        return ErrorBody(ErrorCode.INVALID, fault.reason)
     return ErrorBody(ErrorCode.MODEL_FAILED, f"the model failed on this input: {fault.reason}")
