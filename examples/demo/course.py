@@ -160,10 +160,8 @@ async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:
     async def deploy(function: str) -> None:
         begun_s = time.monotonic()
         specs[function] = await client.deploy(ROOT / "examples" / "functions" / function / "function.yaml")
-        model = specs[function].model
-        screen.say(
-            f"deployed {function} in {time.monotonic() - begun_s:.1f} s: {model.source} ({model.size_bytes / 1e6:.1f} MB)"
-        )
+        model, took_s = specs[function].model, time.monotonic() - begun_s
+        screen.say(f"deployed {function} in {took_s:.1f} s: {model.source} ({model.size_bytes / 1e6:.1f} MB)")
 
     with lone_exceptions():
         async with anyio.create_task_group() as tasks:

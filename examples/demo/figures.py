@@ -95,14 +95,21 @@ class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
     replicas: dict[str, int]
 
 
+class CoresBusy(msgspec.Struct, frozen=True):
+    """Cores at work on average: for anybody on this machine, and for the demo with all that it started."""
+
+    by_all: float
+    by_us: float
+
+
 class PhaseFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase: what was planned, and by function how its requests ended; `cores_busy` counts every process here."""
+    """One phase: what was planned, and by function how its requests ended."""
 
     name: str
     seconds: float
     begin: float
     end: float
-    cores_busy: float | None
+    cores_busy: CoresBusy | None
     functions: dict[str, Counts]
 
 

@@ -3,19 +3,25 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
+from examples.demo.figures import CoresBusy
 from fastgshare.cli.up.embedded import find_server
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.units import US_PER_S
 
 PACKAGES = ("fastgshare-shared", "nats-py", "onnxruntime", "numpy", "msgspec", "uvloop", "uvicorn", "pillow", "httpx")
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 # Fields of a `cpu` line of /proc/stat, see proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
 _ALL, _IDLE = slice(0, 8), slice(3, 5)
+# Fields of /proc/PID/stat behind the name: user and system time.
+_OWN = slice(11, 13)
 
 
 def facts() -> dict[str, str | int]:
@@ -38,32 +44,39 @@ def cores() -> int:
 
 
 class CoreTime:
-    """How much of the cores' time was spent, by anybody, sampled since `origin_us`."""
+    """How much of the cores' time was spent, by anybody and by this process and its descendants, since `origin_us`."""
 
     def __init__(self, origin_us: int) -> None:
         self._origin_us = origin_us
-        self._samples: list[tuple[int, float]] = []
+        self._samples: list[tuple[int, float, float]] = []
 
     async def sample(self) -> None:
         """Until cancelled."""
         while True:
-            self.add(monotonic_us() - self._origin_us, _busy_core_seconds())
+            by_all, by_us = await anyio.to_thread.run_sync(_core_seconds)
+            self.add(monotonic_us() - self._origin_us, by_all, by_us)
             await anyio.sleep(SAMPLE_S)
 
-    def add(self, at_us: int, busy_core_s: float) -> None:
-        """A reading of the ever-growing counter."""
-        self._samples.append((at_us, busy_core_s))
+    def add(self, at_us: int, by_all_s: float, by_us_s: float) -> None:
+        """A reading of both ever-growing counters."""
+        self._samples.append((at_us, by_all_s, by_us_s))
 
-    def cores_busy(self, begin_us: int, end_us: int) -> float | None:
-        """Cores at work on average between two moments; None where nothing was sampled."""
+    def cores_busy(self, begin_us: int, end_us: int) -> CoresBusy | None:
+        """Cores at work on average between two moments; None where too little was sampled."""
         inside = [sample for sample in self._samples if begin_us <= sample[0] <= end_us]
         if len(inside) < 2:
             return None
-        (first_us, before_s), (last_us, after_s) = inside[0], inside[-1]
-        return (after_s - before_s) / ((last_us - first_us) / US_PER_S)
+        (first_us, *before_s), (last_us, *after_s) = inside[0], inside[-1]
+        seconds = (last_us - first_us) / US_PER_S
+        by_all, by_us = ((after - before) / seconds for before, after in zip(before_s, after_s, strict=True))
+        return CoresBusy(by_all, by_us)
 
 
-def _busy_core_seconds() -> float:
+def _core_seconds() -> tuple[float, float]:
+    return _all_core_seconds(), sum(_core_seconds_of(pid) for pid in _family(os.getpid()))
+
+
+def _all_core_seconds() -> float:
     allowed = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     ticks = 0
     for line in Path("/proc/stat").read_text().splitlines():
@@ -71,6 +84,22 @@ def _busy_core_seconds() -> float:
         if name in allowed:
             ticks += sum(map(int, fields[_ALL])) - sum(map(int, fields[_IDLE]))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and all that came from it and live."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it ended between two looks, here and below
+            for child in task.read_text().split():
+                yield from _family(int(child))
+
+
+def _core_seconds_of(pid: int) -> float:
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[_OWN])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from examples.demo.figures import Counts, FunctionFigures, Latency, Summary
+from examples.demo.figures import CoresBusy, Counts, FunctionFigures, Latency, Summary
 from examples.demo.plot import LEGEND, over_time
 from examples.demo.wording import ms, share
 
@@ -149,18 +149,23 @@ def _phases(summary: Summary) -> Section:
             phase.name,
             f"{phase.seconds:.0f}",
             f"{phase.begin:.0%}" if phase.begin == phase.end else f"{phase.begin:.0%} to {phase.end:.0%}",
-            "-" if phase.cores_busy is None else f"{phase.cores_busy:.2f}",
+            *_cores(phase.cores_busy),
             *(_phase_cell(phase.functions[function]) for function in functions),
         )
         for phase in summary.phases
     ]
-    headings = ("phase", "seconds", "load", "cores busy", *functions)
+    headings = ("phase", "seconds", "load", "cores busy", "with us", *functions)
     return Section(
         title="Phase by phase",
-        text="Load as a share of what the machine can do, reckoned from what one request costs; cores busy counts "
-        "everything that ran on this machine. For each function: requests sent, and the share answered in time.",
-        grid=Grid(headings, "lrrr" + "r" * len(functions), rows),
+        text="Load is a share of what the machine can do, reckoned from what one request costs. Cores busy is for "
+        "anybody on this machine, with us for the demo and all that it started. For each function: requests sent, and "
+        "the share answered in time.",
+        grid=Grid(headings, "lrrrr" + "r" * len(functions), rows),
     )
+
+
+def _cores(busy: CoresBusy | None) -> tuple[str, str]:
+    return ("-", "-") if busy is None else (f"{busy.by_all:.2f}", f"{busy.by_us:.2f}")
 
 
 def _phase_cell(counts: Counts) -> str:

@@ -21,7 +21,7 @@ from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
-LEAST_TIMEOUT_US = US_PER_MS  # a request whose time is over before it leaves is still sent: it counts
+LEAST_TIMEOUT_US = 5 * US_PER_MS  # a request whose time is over before it leaves is still sent: it counts
 
 
 class Sender:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from examples.demo.figures import (
     Books,
+    CoresBusy,
     Counts,
     DoorFigures,
     FunctionFigures,
@@ -56,7 +57,7 @@ def phase_figures(
     targets: Sequence[Target],
     outcomes: Sequence[Outcome],
     seconds: float,
-    cores_busy: Callable[[int, int], float | None],
+    cores_busy: Callable[[int, int], CoresBusy | None],
 ) -> list[PhaseFigures]:
     """Each phase; `cores_busy(begin_us, end_us)` tells how many cores were at work between two moments."""
     return [
