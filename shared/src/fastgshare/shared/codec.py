@@ -33,6 +33,6 @@ def decode(kind: type[M], payload: Any) -> M:
     """
     try:
         message: M = _decoder(kind).decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadInvalid(expected=kind.__name__, reason=str(error)) from error
     return message

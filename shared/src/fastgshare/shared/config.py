@@ -24,15 +24,18 @@ def load_config(kind: type[C], env: Mapping[str, str]) -> C:
     """Build `kind` from `env`.
 
     Raises:
-        InvalidConfig: a variable's value does not fit its field's type.
+        InvalidConfig: a variable's value does not fit its field's type, or one without default is missing.
     """
     values = {
         field.name: env[variable_for(field.name)]
         for field in msgspec.structs.fields(kind)
         if variable_for(field.name) in env
     }
-    for name, value in values.items():
-        _check_one(kind, name, value)
+    for field in msgspec.structs.fields(kind):
+        if field.name in values:
+            _check_one(field, values[field.name])
+        elif field.required:
+            raise InvalidConfig(setting=variable_for(field.name), value=None, expected="to be set")
     return msgspec.convert(values, kind, strict=False)
 
 
@@ -45,9 +48,8 @@ def to_env(config: msgspec.Struct) -> dict[str, str]:
     }
 
 
-def _check_one(kind: type[msgspec.Struct], name: str, value: str) -> None:
-    field_type = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+def _check_one(field: msgspec.structs.FieldInfo, value: str) -> None:
     try:
-        msgspec.convert(value, field_type, strict=False)
+        msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidConfig(setting=variable_for(name), value=value, expected=str(error)) from error
+        raise InvalidConfig(setting=variable_for(field.name), value=value, expected=str(error)) from error
