@@ -6,8 +6,11 @@ A cached file is complete by construction: it is written beside, checked against
 import hashlib
 import os
 import tempfile
+from io import BufferedIOBase
 from pathlib import Path
+from typing import BinaryIO, cast
 
+import anyio
 import anyio.to_thread
 from nats.js import errors as js_errors
 from nats.js.object_store import ObjectStore
@@ -17,6 +20,8 @@ from fastgshare.shared.buckets import BUS_FAULTS, StorageUnavailable
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.errors import ObjectMissing
 from fastgshare.shared.ids import Digest
+
+STALLED_S = 10.0
 
 
 def digest_of(path: Path) -> Digest:
@@ -55,7 +60,7 @@ class Objects:
 
         Raises:
             ObjectMissing: the store does not hold it, or its bytes have another digest.
-            StorageUnavailable: the store did not answer.
+            StorageUnavailable: the store did not answer, or the bus was away meanwhile.
         """
         target = cache / digest
         if target.exists():
@@ -64,22 +69,70 @@ class Objects:
         handle, partial = tempfile.mkstemp(dir=cache, prefix=".partial-")
         try:
             with os.fdopen(handle, "w+b") as file:
-                # Into a file: collecting chunks in memory is quadratic in nats-py.
-                await (await self._store()).get(digest, writeinto=file)
+                await self._download(digest, file)
             found = await anyio.to_thread.run_sync(digest_of, Path(partial))
             if found != digest:
                 raise ObjectMissing(digest=digest, reason=f"stored bytes have digest {found}")
             os.replace(partial, target)
         except (js_errors.ObjectNotFoundError, js_errors.ObjectDeletedError) as error:
             raise ObjectMissing(digest=digest, reason="not in the object store") from error
+        except (js_errors.DigestMismatchError, js_errors.BadObjectMetaError) as error:
+            raise ObjectMissing(digest=digest, reason="its stored bytes are damaged") from error
         except BUS_FAULTS as error:
             raise StorageUnavailable(bucket=subjects.MODELS, key=digest, reason=str(error)) from error
         finally:
             Path(partial).unlink(missing_ok=True)
         return target
 
+    async def _download(self, digest: Digest, file: BinaryIO) -> None:
+        """Write an object into `file`. nats-py waits for lost chunks without end, and 20 s after a reconnect."""
+        sink = _Sink(file)
+        with anyio.CancelScope() as downloading:
+            self._bus.on_reconnect(downloading.cancel)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(sink.cancel_when_stalled, downloading)
+                    await self._get(digest, sink)
+                    tasks.cancel_scope.cancel()
+            finally:
+                self._bus.forget_reconnect(downloading.cancel)
+        if downloading.cancelled_caught:
+            reason = f"the download was cut off after {sink.size_bytes} bytes"
+            raise StorageUnavailable(bucket=subjects.MODELS, key=digest, reason=reason)
+        if sink.failure is not None:
+            raise sink.failure
+
+    async def _get(self, digest: Digest, sink: "_Sink") -> None:
+        try:
+            # Into a file: collecting chunks in memory is quadratic in nats-py.
+            await (await self._store()).get(digest, writeinto=cast("BufferedIOBase", sink))
+        except BUS_FAULTS as error:
+            sink.failure = error  # raised outside the task group, which would wrap it
+
     async def _store(self) -> ObjectStore:
         return await self._bus.jetstream.object_store(subjects.MODELS)
+
+
+class _Sink:
+    """A file that knows how much was written, for whoever waits for more."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.size_bytes = 0
+        self.failure: Exception | None = None
+        self._file = file
+
+    def write(self, chunk: bytes) -> int:
+        """Called from a worker thread."""
+        self.size_bytes += len(chunk)
+        return self._file.write(chunk)
+
+    async def cancel_when_stalled(self, downloading: anyio.CancelScope) -> None:
+        """Give up when nothing was written for `STALLED_S`."""
+        before_bytes = -1
+        while self.size_bytes > before_bytes:
+            before_bytes = self.size_bytes
+            await anyio.sleep(STALLED_S)
+        downloading.cancel()
 
 
 async def _holds(store: ObjectStore, digest: Digest) -> bool:
