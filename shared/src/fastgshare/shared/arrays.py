@@ -88,4 +88,6 @@ def _bytes_array(tensor: Tensor, data: memoryview) -> Array:
 def _element(element: object) -> bytes:
     if isinstance(element, bytes):
         return element
+    if isinstance(element, bytearray | memoryview):
+        return bytes(element)
     return str(element).encode()

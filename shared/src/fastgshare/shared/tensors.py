@@ -73,11 +73,15 @@ def problem_with_inputs(
     unknown = [name for name in by_name if name not in names]
     if missing or unknown:
         return f"expected {what}s {names}, missing {missing}, unknown {unknown}"
-    rows = {by_name[spec.name].shape[:1] for spec in expected if spec.shape[:1] == (-1,)}
-    if max_batch and len(rows) > 1:
-        return f"{what}s disagree about the batch size: {sorted(rows)}"
-    problems = (_problem_with_one(by_name[spec.name], spec, max_batch, what) for spec in expected)
-    return next((problem for problem in problems if problem is not None), None)
+    for spec in expected:
+        problem = _problem_with_one(by_name[spec.name], spec, max_batch, what)
+        if problem is not None:
+            return problem
+    rows = {spec.name: by_name[spec.name].shape[0] for spec in expected if spec.shape[:1] == (-1,)}
+    if max_batch and len(set(rows.values())) > 1:
+        each = ", ".join(f"{name} {count}" for name, count in rows.items())
+        return f"{what}s disagree about the batch size: {each}"
+    return None
 
 
 def _problem_with_one(tensor: Tensor, spec: TensorSpec, max_batch: int, what: str) -> str | None:
