@@ -1,0 +1,142 @@
+"""A function changes while it serves: no request pays for it, and what cannot run leaves what serves alone."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import numpy as np
+import pytest
+
+from fastgshare.client import Client, DeployFailed, FunctionDefinition
+from tests.integration import functions, models
+from tests.integration.doors import deployed, json_body, post, refusal, rows, until
+from tests.integration.load import Load, under_load
+from tests.integration.world import World
+
+CLIENTS = 6
+
+
+@asynccontextmanager
+async def busy(client: Client, function: str, factors: set[float]) -> AsyncIterator[Load]:
+    """Requests all the while, every one of them answered by one of the right versions."""
+    async with under_load(client, function, CLIENTS, timeout_s=30.0, factors=factors) as load:
+        await load.more(20)
+        yield load
+        await load.more(20)
+    assert load.failures() == []
+
+
+async def test_an_update_replaces_the_old_generation_and_no_request_fails(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        async with busy(client, name, {2.0, 3.0, 4.0}) as load:
+            await client.deploy(functions.times(name, tmp_path, 3.0))
+            await load.until_answered_by(3.0)
+            newest = await client.deploy(functions.times(name, tmp_path, 4.0))
+            await load.until_answered_by(4.0)
+        assert load.last_factor == 4.0
+
+        async def only_the_new_is_left() -> bool:
+            left = [status.generation for status in await client.replicas() if status.function == name]
+            return left == [newest.generation]
+
+        await until(only_the_new_is_left)
+
+
+async def test_settings_change_under_load_and_no_request_fails(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        async with busy(client, name, {2.0}):
+            await client.update(name, max_batch=2)
+            await client.update(name, labels={"kept": "in place"})
+            await client.scale(name, 2)
+            await client.scale(name, 1)
+        error = await refusal(client.invoke(name, {"x": rows(1, 2, 3)}))
+        assert "expected 1 to 2" in error.message
+
+
+async def test_a_deleted_function_is_gone_and_can_come_back(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        first = await client.deploy(functions.times(name, tmp_path, 2.0))
+        await client.delete(name)
+
+        async def gone() -> bool:
+            response = await post(world, name, json_body({"x": rows(1)}))
+            return response.status_code == 404
+
+        await until(gone)
+        assert (await refusal(client.invoke(name, {"x": rows(1)}))).http_status == 404
+        again = await client.deploy(functions.times(name, tmp_path, 5.0))
+        assert again.generation > first.generation
+        assert (await client.invoke(name, {"x": rows(1)})).outputs["y"][0, 0] == 5.0
+
+
+async def test_requests_that_wait_for_a_function_are_told_when_it_is_deleted(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=0)) as client:
+        errors = []
+
+        async def ask() -> None:
+            errors.append(await refusal(client.invoke(name, {"x": rows(1)}, timeout_s=40.0)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+            await anyio.sleep(0.2)
+            await client.delete(name)
+        assert [error.http_status for error in errors] == [404] * 3
+
+
+def broken_model(name: str, directory: Path) -> FunctionDefinition:
+    return functions.function(name, models.broken(directory / "broken.onnx"))
+
+
+def broken_import(name: str, directory: Path) -> FunctionDefinition:
+    return functions.handled(name, directory, "needs_what_is_missing.py", "Handler")
+
+
+def missing_class(name: str, directory: Path) -> FunctionDefinition:
+    return functions.handled(name, directory, "moody.py", "Happy")
+
+
+BROKEN = [
+    (broken_model, "Protobuf parsing failed"),
+    (broken_import, "No module named 'a_package_that_nobody_has'"),
+    (missing_class, "Happy"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), BROKEN)
+async def test_what_cannot_run_fails_with_its_reason_while_the_last_good_version_serves(
+    world: World, tmp_path: Path, name: str, make: Callable[[str, Path], FunctionDefinition], reason: str
+) -> None:
+    async with deployed(world) as client:
+        good = await client.deploy(functions.times(name, tmp_path, 2.0))
+        async with busy(client, name, {2.0, 3.0}) as load:
+            with pytest.raises(DeployFailed, match="keeps serving") as failed:
+                await client.deploy(make(name, tmp_path))
+            assert reason in str(failed.value)
+            await load.more(20)
+            status = next(f for f in (await client.status()).functions if f.spec.name == name)
+            assert status.serving == good.generation
+            assert any(reason in text for text in status.reasons)
+            await client.deploy(functions.times(name, tmp_path, 3.0))  # mended
+            await load.until_answered_by(3.0)
+        await client.delete(name)
+
+
+async def test_what_never_ran_is_refused_with_its_reason(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world) as client:
+        try:
+            with pytest.raises(DeployFailed, match="Protobuf parsing failed"):
+                await client.deploy(broken_model(name, tmp_path))
+
+            async def refused_with_reason() -> bool:
+                error = await refusal(client.invoke(name, {"x": np.ones((1, 1), np.float32)}, timeout_s=1.0))
+                return error.http_status == 503 and "Protobuf parsing failed" in error.message
+
+            await until(refused_with_reason)
+        finally:
+            await client.delete(name)
