@@ -55,7 +55,7 @@ class HandlerLimits(msgspec.Struct, frozen=True):
     """
 
     load_s: float = 30.0
-    hang_s: float = 10.0
+    hang_s: float = 2.0
     outstanding: int = 4
     waiting: int = 1024
     backoff_s: float = 0.1
