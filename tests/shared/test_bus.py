@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+import anyio.to_thread
 import pytest
 import uvloop
 from nats.aio.msg import Msg
@@ -91,6 +92,49 @@ async def test_reconnect_callbacks_run_each_time_until_forgotten(nats: Natsd) ->
         assert calls == ["once", "kept", "kept"]
         assert bus.is_connected
         assert bus.max_payload_bytes == MAX_PAYLOAD_BYTES
+
+
+async def test_an_answer_that_went_down_with_the_connection_is_not_waited_for(nats: Natsd) -> None:
+    async with open_bus(BusConfig(nats.url)) as bus:
+        waiting = anyio.Event()
+
+        async def ask() -> None:
+            with bus.until_reconnected() as answering:
+                waiting.set()
+                await anyio.sleep_forever()
+            assert answering.cancelled_caught
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await waiting.wait()
+                nats.restart()
+
+
+async def test_what_is_asked_while_the_server_is_away_is_answered_once_it_is_back(nats: Natsd) -> None:
+    async def answer(msg: Msg) -> None:
+        await msg.respond(b"here")
+
+    async with open_bus(BusConfig(nats.url)) as bus:
+        await bus.subscribe("fast.self", answer)
+        nats.kill()
+        with anyio.fail_after(10):
+            while bus.is_connected:
+                await anyio.sleep(0.01)
+        with bus.until_reconnected() as answering:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.to_thread.run_sync, nats.restart)
+                assert (await bus.request("fast.self", b"", timeout_s=10)).data == b"here"
+        assert not answering.cancelled_caught
+
+
+async def test_a_bus_without_its_server_closes_in_order(nats: Natsd) -> None:
+    async with open_bus(BusConfig(nats.url)) as bus:
+        nats.kill()
+        for _ in range(100):
+            await bus.publish("fast.lost", b"x" * 1000)
+            await anyio.sleep(0.002)
+    assert bus.connection.is_closed
 
 
 async def test_events_carry_who_says_them_and_their_fields(nats: Natsd) -> None:

@@ -33,6 +33,7 @@ RETRY_S = 0.2
 WATCH_INACTIVE_S = 30.0
 
 M = TypeVar("M", bound=msgspec.Struct)
+T = TypeVar("T")
 
 Entries = list[KeyValue.Entry]
 
@@ -89,10 +90,16 @@ class Bucket(Generic[M]):
             self._store = await self._bus.jetstream.key_value(self._name)
         return self._store
 
+    async def _call(self, operation: Callable[[KeyValue], Awaitable[T]]) -> T:
+        """The answer to one operation, unless it went down with the connection."""
+        with self._bus.until_reconnected():
+            return await operation(await self.store())
+        raise TimeoutError("the bus was away meanwhile")
+
     async def get(self, key: str) -> tuple[M, int] | None:
         """The value and its revision, or None. Raises StorageUnavailable or PayloadInvalid."""
         try:
-            entry = await (await self.store()).get(key)
+            entry = await self._call(lambda store: store.get(key))
         except js_errors.KeyNotFoundError:
             return None
         except BUS_FAULTS as error:
@@ -102,7 +109,7 @@ class Bucket(Generic[M]):
     async def deletion(self, key: str) -> int:
         """The revision that deleted the key; 0 if it stands or never was. Raises StorageUnavailable."""
         try:
-            await (await self.store()).get(key)
+            await self._call(lambda store: store.get(key))
         except js_errors.KeyNotFoundError as error:
             return (error.entry.revision or 0) if error.entry else 0
         except BUS_FAULTS as error:
@@ -112,7 +119,7 @@ class Bucket(Generic[M]):
     async def put(self, key: str, value: M) -> int:
         """Write, whatever was there; the new revision. Raises StorageUnavailable."""
         try:
-            return await (await self.store()).put(key, encode(value))
+            return await self._call(lambda store: store.put(key, encode(value)))
         except BUS_FAULTS as error:
             raise self._unavailable(key, error) from error
 
@@ -124,10 +131,9 @@ class Bucket(Generic[M]):
             StorageUnavailable: JetStream did not answer.
         """
         try:
-            store = await self.store()
             if revision == 0:
-                return await store.create(key, encode(value))
-            return await store.update(key, encode(value), last=revision)
+                return await self._call(lambda store: store.create(key, encode(value)))
+            return await self._call(lambda store: store.update(key, encode(value), last=revision))
         except js_errors.KeyWrongLastSequenceError as error:
             raise RevisionConflict(bucket=self._name, key=key) from error
         except BUS_FAULTS as error:
@@ -141,7 +147,7 @@ class Bucket(Generic[M]):
             StorageUnavailable: JetStream did not answer.
         """
         try:
-            await (await self.store()).delete(key, last=revision)
+            await self._call(lambda store: store.delete(key, last=revision))
         except js_errors.KeyNotFoundError:
             return
         except js_errors.APIError as error:
@@ -163,14 +169,15 @@ class Bucket(Generic[M]):
     async def _entries(self, keys: str = ">") -> "Entries":
         """The latest entry of each key, deletions included."""
         found = []
-        with anyio.fail_after(CONTROL_TIMEOUT_S):
+        with self._bus.until_reconnected(), anyio.fail_after(CONTROL_TIMEOUT_S):
             watch = await self.watch(keys)
             try:
                 while (entry := await watch.next()) is not None:
                     found.append(entry)
             finally:
                 await watch.stop()
-        return found
+            return found
+        raise TimeoutError("the bus was away meanwhile")
 
     async def watch(self, keys: str = ">") -> "Watch":
         """Everything under `keys` now, then every change. Raises what nats-py raises."""

@@ -6,8 +6,8 @@ blind after a server restart (callers hang `on_reconnect` callbacks); `drain()` 
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import msgspec
@@ -72,6 +72,22 @@ class Bus:
     def forget_reconnect(self, callback: Callable[[], None]) -> None:
         """Undo `on_reconnect`."""
         self._reconnect_callbacks.remove(callback)
+
+    @contextmanager
+    def until_reconnected(self) -> Iterator[anyio.CancelScope]:
+        """Await an answer in here: given up when the connection is made anew, for then it never comes.
+
+        Begun while the server is away it is not: what was asked is sent, and answered, once it is back.
+        """
+        with anyio.CancelScope() as answering:
+            in_vain = self.is_connected
+            if in_vain:
+                self.on_reconnect(answering.cancel)
+            try:
+                yield answering
+            finally:
+                if in_vain:
+                    self.forget_reconnect(answering.cancel)
 
     def reconnected(self) -> None:
         """Run the reconnect callbacks; called by the connection."""
@@ -199,9 +215,20 @@ async def _connect(connection: Client, bus: Bus, config: BusConfig) -> None:
 
 
 async def _close(connection: Client) -> None:
-    if connection.is_connected:
-        try:
+    if not await _flushed(connection):
+        # nats-py writes what is pending even into a connection that is gone, and then leaves its tasks behind.
+        connection._pending, connection._pending_data_size = [], 0  # noqa: SLF001
+    try:
+        await connection.close()
+    except OSError as error:
+        logger.warning("bus not closed in order: %s", error)
+
+
+async def _flushed(connection: Client) -> bool:
+    try:
+        if connection.is_connected:
             await connection.flush(1)
-        except (TimeoutError, nats.errors.Error) as error:
-            logger.warning("bus closed with messages unsent: %s", error)
-    await connection.close()
+            return True
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        logger.warning("bus closed with messages unsent: %s", error)
+    return False

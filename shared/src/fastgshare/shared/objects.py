@@ -87,15 +87,11 @@ class Objects:
     async def _download(self, digest: Digest, file: BinaryIO) -> None:
         """Write an object into `file`. nats-py waits for lost chunks without end, and 20 s after a reconnect."""
         sink = _Sink(file)
-        with anyio.CancelScope() as downloading:
-            self._bus.on_reconnect(downloading.cancel)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(sink.cancel_when_stalled, downloading)
-                    await self._get(digest, sink)
-                    tasks.cancel_scope.cancel()
-            finally:
-                self._bus.forget_reconnect(downloading.cancel)
+        with self._bus.until_reconnected() as downloading:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sink.cancel_when_stalled, downloading)
+                await self._get(digest, sink)
+                tasks.cancel_scope.cancel()
         if downloading.cancelled_caught:
             reason = f"the download was cut off after {sink.size_bytes} bytes"
             raise StorageUnavailable(bucket=subjects.MODELS, key=digest, reason=reason)

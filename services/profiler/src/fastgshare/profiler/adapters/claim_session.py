@@ -127,13 +127,8 @@ class ClaimSession:
 
     async def _measure(self, command: Measure) -> None:
         fact: Fact = MeasureUnanswered(self._key, command.ticket, "the bus was away meanwhile", hung=False)
-        with anyio.CancelScope() as self._measuring:
-            # Connected again means that the answer may have been sent into the void.
-            self._bus.on_reconnect(self._measuring.cancel)
-            try:
-                fact = await self._ask_worker(command)
-            finally:
-                self._bus.forget_reconnect(self._measuring.cancel)
+        with self._bus.until_reconnected() as self._measuring:
+            fact = await self._ask_worker(command)
         if not self._released:
             self._learn(fact)
 
