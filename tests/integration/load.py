@@ -1,17 +1,20 @@
 """Callers that send one request after the other, and what became of each: right, wrong, or refused, and when."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
 import anyio
+import httpx
 import numpy as np
 
 from fastgshare.client import Client, RequestRefused
 
 PATIENCE_S = 50.0
 SLACK_S = 3.0
+PAUSE_S = 0.05
+WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -75,39 +78,70 @@ def is_late(call: Call) -> bool:
     return call.took_s > call.timeout_s + SLACK_S
 
 
+Ask = Callable[[int, float], Awaitable[Call]]
+
+
 @asynccontextmanager
 async def under_load(
-    client: Client, function: str, callers: int, timeout_s: float, factors: Iterable[float] = (1.0,)
+    ask: Ask, callers: int, timeout_s: float, factors: Iterable[float] = (1.0,)
 ) -> AsyncIterator[Load]:
     """So many callers of a function that answers `x` times a factor; at the end their last calls are awaited."""
     load = Load(set(factors))
     numbers = count(1)
+
+    async def again_and_again() -> None:
+        while not load.stopping:
+            load.note(await ask(next(numbers), timeout_s))
+
     async with anyio.create_task_group() as tasks:
         for _ in range(callers):
-            tasks.start_soon(_call_again_and_again, client, function, timeout_s, load, numbers)
+            tasks.start_soon(again_and_again)
         try:
             yield load
         finally:
             load.stopping = True
 
 
-async def _call_again_and_again(
-    client: Client, function: str, timeout_s: float, load: Load, numbers: "count[int]"
-) -> None:
-    while not load.stopping:
-        number = next(numbers)
-        load.note(await _call(client, function, timeout_s, number))
+def by_nats(client: Client, function: str) -> Ask:
+    """Calls through the Python client."""
+
+    async def ask(number: int, timeout_s: float) -> Call:
+        x = np.full((1, WIDTH), number, np.float32)
+        begun_s = anyio.current_time()
+        try:
+            result = await client.invoke(function, {"x": x}, timeout_s=timeout_s)
+        except RequestRefused as refused:
+            call = Call(anyio.current_time() - begun_s, timeout_s, refused=str(refused))
+            await anyio.sleep(PAUSE_S)
+            return call
+        answered = result.outputs["y"]
+        factor = float(answered[0, 0]) / number
+        return Call(anyio.current_time() - begun_s, timeout_s, factor if bool((answered == factor * x).all()) else -1.0)
+
+    return ask
 
 
-async def _call(client: Client, function: str, timeout_s: float, number: int) -> Call:
-    x = np.full((1, 16), number, np.float32)
-    begun_s = anyio.current_time()
-    try:
-        result = await client.invoke(function, {"x": x}, timeout_s=timeout_s)
-    except RequestRefused as refused:
-        if refused.body.retry_after_ms:
-            await anyio.sleep(min(refused.body.retry_after_ms / 1000, 0.2))
-        return Call(anyio.current_time() - begun_s, timeout_s, refused=str(refused))
-    answered = result.outputs["y"]
-    factor = float(answered[0, 0]) / number
-    return Call(anyio.current_time() - begun_s, timeout_s, factor if bool((answered == factor * x).all()) else -1.0)
+def by_http(url: str, function: str) -> Ask:
+    """Calls through a gateway's HTTP port, each over a connection of its own."""
+
+    async def ask(number: int, timeout_s: float) -> Call:
+        document = {
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "data": [number] * WIDTH}],
+            "parameters": {"timeout": int(timeout_s * 1e6)},
+        }
+        begun_s = anyio.current_time()
+        try:
+            async with httpx.AsyncClient(base_url=url, timeout=timeout_s + SLACK_S) as http:
+                response = await http.post(f"/v2/models/{function}/infer", json=document)
+        except httpx.TransportError as error:
+            call = Call(anyio.current_time() - begun_s, timeout_s, refused=type(error).__name__)
+            await anyio.sleep(PAUSE_S)
+            return call
+        took_s = anyio.current_time() - begun_s
+        if response.status_code != 200:
+            await anyio.sleep(PAUSE_S)
+            return Call(took_s, timeout_s, refused=f"{response.status_code} {response.json()['error']}")
+        answered = response.json()["outputs"][0]["data"]
+        return Call(took_s, timeout_s, answered[0] / number if len(set(answered)) == 1 else -1.0)
+
+    return ask

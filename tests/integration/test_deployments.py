@@ -11,7 +11,7 @@ import pytest
 from fastgshare.client import Client, DeployFailed, FunctionDefinition
 from tests.integration import functions, models
 from tests.integration.doors import deployed, json_body, post, refusal, rows, until
-from tests.integration.load import Load, under_load
+from tests.integration.load import Load, by_nats, under_load
 from tests.integration.world import World
 
 CLIENTS = 6
@@ -20,7 +20,7 @@ CLIENTS = 6
 @asynccontextmanager
 async def busy(client: Client, function: str, factors: set[float]) -> AsyncIterator[Load]:
     """Requests all the while, every one of them answered by one of the right versions."""
-    async with under_load(client, function, CLIENTS, timeout_s=30.0, factors=factors) as load:
+    async with under_load(by_nats(client, function), CLIENTS, timeout_s=30.0, factors=factors) as load:
         await load.more(20)
         yield load
         await load.more(20)
