@@ -332,6 +332,35 @@ def test_a_point_that_succeeds_wipes_out_earlier_trouble(paused: World) -> None:
     assert paused.table().state is ProfileState.COMPLETE
 
 
+def drifting(first_us: int, then_us: int) -> MeasureReply:
+    return MeasureReply(execute_us=(first_us,) * 10 + (then_us,) * 10, chunks=1, total_chunks=2)
+
+
+def test_a_point_that_did_not_settle_is_measured_once_more_and_the_settled_one_kept(paused: World) -> None:
+    paused.answer(drifting(500, 1_000))
+    assert paused.batches() == [1, 1]
+    assert paused.table().points == ()
+    paused.answer(times(1))
+    assert paused.batches() == [1, 1, 2]
+    assert [(point.p50_us, point.settled) for point in paused.table().points] == [(1_000, True)]
+
+
+def test_of_two_points_that_did_not_settle_the_less_disturbed_is_kept(paused: World) -> None:
+    paused.answer(drifting(1_000, 1_200))
+    paused.answer(drifting(1_000, 9_000))
+    assert paused.batches() == [1, 1, 2]
+    assert [(point.p99_us, point.settled) for point in paused.table().points] == [(1_200, False)]
+
+
+def test_a_point_interrupted_in_its_second_try_has_two_tries_again(paused: World) -> None:
+    paused.answer(drifting(1_000, 1_200))
+    paused.lose("echo-g1-000001")
+    paused.report(replica_status("echo-g1-000002"))
+    paused.run(3)
+    paused.answer(drifting(1_000, 1_300))
+    assert paused.batches() == [1, 1, 1, 1]
+
+
 # What others write
 
 

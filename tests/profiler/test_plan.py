@@ -67,7 +67,8 @@ def test_a_gap_is_filled_and_what_is_measured_is_not_asked_for_again() -> None:
 def test_time_left_is_the_budget_while_nothing_is_known_and_then_what_the_runs_will_take() -> None:
     plan = Plan(2, RELAXED_US)
     assert plan.left_ms((), budget_ms=500) == 1_000
-    assert plan.left_ms([point(1, 1_000)], budget_ms=500) == (200 + 2) * 2  # batch 2: at most 200 runs and 2 to warm up
+    assert plan.left_ms([point(1, 10)], budget_ms=500) == (1_000 + 2) * 20 // 1_000, "batch 2: at most 1,000 runs"
+    assert plan.left_ms([point(1, 1_000)], budget_ms=500) == (250 + 2) * 2, "what fits the budget, and warming up"
     slow = plan.left_ms([point(1, 400_000)], budget_ms=500)
     assert slow == (5 + 2) * 800, "the least number of runs, however slow"
 

@@ -20,7 +20,7 @@ from fastgshare.profiler.core.points import point_from
 from fastgshare.profiler.core.work import Phase, Run, Setback, Work, is_terminal
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import DeviceId, FunctionName
-from fastgshare.shared.messages import MeasureRequest, Profile, ProfileState, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import Profile, ProfileState, ReplicaState, ReplicaStatus
 from fastgshare.shared.units import US_PER_MS
 
 CLAIM_RETRY_US = 500 * US_PER_MS
@@ -182,17 +182,17 @@ class Profiler:
         return []
 
     def _release(self, work: Work, not_before_us: int = 0) -> list[do.Command]:
-        work.phase, work.run = Phase.RELEASING, None
+        work.phase, work.run, work.doubtful = Phase.RELEASING, None, None
         work.not_before_us = not_before_us
         return [do.Release(work.key)]
 
     # The life of a measurement
 
-    def _measure(self, work: Work, replica: ReplicaStatus, batch: int, now_us: int) -> do.Measure:
+    def _measure(self, work: Work, replica: ReplicaStatus, batch: int, began_us: int) -> do.Measure:
         self._tickets += 1
-        work.run = Run(self._tickets, batch, replica, now_us)
-        request = MeasureRequest(batch=batch, budget_ms=self._limits.budget_ms)
+        work.run = Run(self._tickets, batch, replica, began_us)
         plan = self._fleet.plan([replica])
+        request = plan.request(batch, self._limits.budget_ms)
         timeout_ms = plan.timeout_ms(work.newest.points if work.newest is not None else (), request)
         return do.Measure(work.key, self._tickets, replica.replica, request, timeout_ms)
 
@@ -207,8 +207,11 @@ class Profiler:
             return self._set_back(work, run, setback, f"{error.code.value}: {error.message}", now_us)
         if not fact.reply.execute_us:
             return self._set_back(work, run, Setback.REFUSED, "the worker answered without a run", now_us)
+        point = work.best_of_two(point_from(run.batch, fact.reply))
+        if point is None:
+            return [self._measure(work, run.replica, run.batch, run.began_us)]
         work.run = None
-        return self._go_on(work, work.record(run, point_from(run.batch, fact.reply), now_us), now_us)
+        return self._go_on(work, work.record(run, point, now_us), now_us)
 
     def _go_on(self, work: Work, table: Profile, now_us: int) -> list[do.Command]:
         """After a point: store it, and measure the next, close the table, or give way."""

@@ -66,6 +66,7 @@ class Work:
     device: DeviceId | None = None
     function: FunctionName | None = None
     run: Run | None = None
+    doubtful: ProfilePoint | None = None
     renewed: dict[int, ProfilePoint] | None = None
     chunks: int = 0
     announced: bool = False
@@ -87,6 +88,16 @@ class Work:
         """Whether `table` is no late, older version of what is known; a deleted table starts over at 1."""
         known = self.stored
         return known is None or table.table_version > known.table_version or table.measured_at_us > known.measured_at_us
+
+    def best_of_two(self, point: ProfilePoint) -> ProfilePoint | None:
+        """The point to keep; None asks for another try, once, because this one did not settle."""
+        doubtful, self.doubtful = self.doubtful, None
+        if doubtful is not None:
+            return max(doubtful, point, key=lambda tried: (tried.settled, tried.throughput_rps))
+        if not point.settled:
+            self.doubtful = point
+            return None
+        return point
 
     def begin(self, replica: ReplicaStatus, now_us: int) -> Profile:
         """Measuring starts: the table in that state, with the points it has."""
@@ -126,7 +137,7 @@ class Work:
     def settle_idle(self, not_before_us: int) -> None:
         """The claim is gone."""
         self.phase = Phase.IDLE
-        self.run = None
+        self.run = self.doubtful = None
         self.table = None
         self.device = None
         self.not_before_us = max(self.not_before_us, not_before_us)
