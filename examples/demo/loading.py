@@ -22,7 +22,7 @@ from fastgshare.shared.units import ms_to_us, s_to_us, us_to_s
 
 VIEW_EVERY_S = 0.5
 LOOK_EVERY_S = 2.0
-LEAD_IN_S = 0.2  # so that the first request is not late already
+LEAD_IN_S = 0.5  # what came before is over by then, and the first request not late already
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
 """Which request goes when: phases of load, and from them and a seed one timetable of arrivals. Pure.
 
 A level is a share of what the machine can do: at 1 its busiest part, be it a core that replicas run on or all cores
-together, has as much to do as it can. What one request costs was measured here, so the same phases suit slow machines
-and fast ones. Arrivals are a Poisson process, because callers do not wait for each other.
+together, has as much to do as it can. What one request costs, and how much gets done when everything is busy, was
+measured here, so the same phases suit slow machines and fast ones. Arrivals are a Poisson process, because callers do
+not wait for each other.
 """
 
 import itertools
@@ -43,6 +44,16 @@ class Cost(msgspec.Struct, frozen=True):
         return self.device_us + self.around_us
 
 
+class Capacity(msgspec.Struct, frozen=True):
+    """How much gets done when everything is busy: the costs of what `cores` cores finish in a second, in seconds.
+
+    Less than a second for each core where cores slow each other down or somebody else uses them.
+    """
+
+    cores: int
+    done_s: float
+
+
 class Arrival(msgspec.Struct, frozen=True):
     """One request: when it is due after the load's begin, to whom, with which example, through which door."""
 
@@ -77,7 +88,7 @@ def spans_us(phases: Sequence[Phase], seconds: float) -> list[tuple[int, int]]:
     return [(s_to_us(begin * seconds), s_to_us(end * seconds)) for begin, end in itertools.pairwise(edges)]
 
 
-def full_rates(costs: Mapping[str, Cost], mix: Mapping[str, float], cores: int) -> dict[str, float]:
+def full_rates(costs: Mapping[str, Cost], mix: Mapping[str, float], capacity: Capacity) -> dict[str, float]:
     """Requests a second of each function at level 1, when `mix` divides the time among them."""
     whole = sum(mix.values())
     rates = {function: share / whole * US_PER_S / costs[function].total_us for function, share in mix.items()}
@@ -87,7 +98,8 @@ def full_rates(costs: Mapping[str, Cost], mix: Mapping[str, float], cores: int) 
         for place in cost.places:
             for chunk in place:
                 busy[chunk] += rate / len(cost.places) * cost.device_us / US_PER_S
-    bottleneck = max(1 / cores, *busy.values())
+    core_s = capacity.done_s / capacity.cores
+    bottleneck = max(1 / capacity.done_s, *(share / core_s for share in busy.values()))
     return {function: rate / bottleneck for function, rate in rates.items()}
 
 
@@ -95,7 +107,7 @@ def arrivals(
     phases: Sequence[Phase],
     costs: Mapping[str, Cost],
     examples: Mapping[str, int],
-    cores: int,
+    capacity: Capacity,
     seconds: float,
     seed: int,
 ) -> list[Arrival]:
@@ -104,7 +116,7 @@ def arrivals(
     for function, count in examples.items():
         choice = random.Random(f"{seed} {function}")
         order = _rounds(count, choice)
-        for number, (due_us, phase) in enumerate(_times(phases, function, costs, cores, seconds, choice)):
+        for number, (due_us, phase) in enumerate(_times(phases, function, costs, capacity, seconds, choice)):
             over_http = number % HTTP_EVERY == HTTP_EVERY - 1
             timetable.append(Arrival(due_us, function, phase, next(order), over_http))
     return sorted(timetable, key=lambda arrival: (arrival.due_us, arrival.function))
@@ -114,14 +126,14 @@ def _times(
     phases: Sequence[Phase],
     function: str,
     costs: Mapping[str, Cost],
-    cores: int,
+    capacity: Capacity,
     seconds: float,
     choice: random.Random,
 ) -> Iterator[tuple[int, int]]:
     """When requests of one function are due, and in which phase: each phase's highest rate, thinned to its slope."""
     for number, (phase, (begin_us, end_us)) in enumerate(zip(phases, spans_us(phases, seconds), strict=True)):
         highest = max(phase.begin, phase.end)
-        rate = highest * full_rates(costs, phase.mix, cores)[function]
+        rate = highest * full_rates(costs, phase.mix, capacity)[function]
         at_us = begin_us + choice.expovariate(rate) * US_PER_S
         while at_us < end_us:
             level = phase.begin + (phase.end - phase.begin) * (at_us - begin_us) / (end_us - begin_us)

@@ -17,7 +17,7 @@ from fastgshare.shared.messages import ProfileProgress, ProfileState
 
 PLAIN_WIDTH = 118
 LINE_EVERY_S = 5.0
-BAR_CELLS = 40
+BAR_CELLS = 30
 
 
 class LiveView(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,15 @@ class PlainScreen:
     @contextmanager
     def profiling(self, functions: Sequence[str]) -> Iterator[OnProfile]:
         self.say(f"measuring {', '.join(functions)} ...")
-        yield lambda progress: self.say(f"  {progress.function}: {told(progress)}")
+        seen: dict[str, tuple[int, ProfileState]] = {}
+
+        def show(progress: ProfileProgress) -> None:
+            step = (progress.done, progress.state)
+            if seen.get(progress.function) != step:
+                seen[progress.function] = step
+                self.say(f"  {progress.function}: {told(progress)}")
+
+        yield show
 
     @contextmanager
     def load(self) -> Iterator[OnLoad]:
@@ -150,7 +158,7 @@ def told(progress: ProfileProgress) -> str:
 def line_of(view: LiveView) -> str:
     """The load in one line."""
     parts = [
-        f"{row.function} {row.rps:.0f}/s p99 {_ms(row.p99_us)} in time {share(row.attainment)}"
+        f"{row.function} {row.rps:.0f}/s p99 {_in_ms(row.p99_us)} ms, in time {share(row.attainment)}"
         + (f" refused {row.refused}" if row.refused else "")
         for row in view.rows
     ]
@@ -159,31 +167,30 @@ def line_of(view: LiveView) -> str:
 
 def picture_of(view: LiveView) -> Group:
     """The load as a table under a bar."""
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("function")
-    for heading in ("req/s", "sent", "in time", "late", "refused", "p50", "p99", "objective", "attainment", "right"):
-        table.add_column(heading, justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("function", no_wrap=True)
+    for heading in ("req/s", "answers", "late", "refused", "p50 ms", "p99 ms", "slo ms", "in time", "right"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("runs on")
     for row in view.rows:
         objective_ms = view.objectives_ms[row.function]
         table.add_row(
             row.function,
             f"{row.rps:.0f}",
-            f"{row.sent}",
-            f"{row.in_time}",
-            f"{row.late}",
-            f"{row.refused}" + (f" +{row.lost} lost" if row.lost else ""),
-            _ms(row.p50_us),
-            Text(_ms(row.p99_us), style="red" if (row.p99_us or 0) > objective_ms * 1000 else ""),
-            f"{objective_ms:g} ms",
+            f"{row.right + row.wrong:,}",
+            f"{row.late:,}",
+            f"{row.refused:,}" + (f" +{row.lost} lost" if row.lost else ""),
+            _in_ms(row.p50_us),
+            Text(_in_ms(row.p99_us), style="red" if (row.p99_us or 0) > objective_ms * 1000 else ""),
+            f"{objective_ms:g}",
             share(row.attainment),
-            f"{row.right}/{row.right + row.wrong}",
+            share(row.right / (row.right + row.wrong)) if row.right + row.wrong else "-",
             view.places.get(row.function, ""),
         )
     done = round(BAR_CELLS * min(view.elapsed_s / view.total_s, 1))
     bar = f"  {'━' * done}{'╌' * (BAR_CELLS - done)}  {view.elapsed_s:.0f} of {view.total_s:.0f} s"
-    return Group(Text(f"{bar}   {view.phase}, {view.level:.0%} of what this machine can do", no_wrap=True), table)
+    return Group(Text(f"{bar}   {view.phase}: {view.level:.0%} of what fits", no_wrap=True), table)
 
 
-def _ms(time_us: int | None) -> str:
-    return "-" if time_us is None else f"{ms(time_us / 1000)} ms"
+def _in_ms(time_us: int | None) -> str:
+    return ms(None if time_us is None else time_us / 1000)

@@ -56,42 +56,64 @@ def sections(summary: Summary) -> list[Section]:
 
 def verdict(summary: Summary) -> str:
     """The run in a sentence or two."""
-    sent = sum(figures.counts.sent for figures in summary.functions)
+    counts = [figures.counts for figures in summary.functions]
+    whole = f"{sum(c.sent for c in counts):,} requests in {summary.load_seconds:.0f} s"
     if summary.problems:
-        return f"FAILED, {sent:,} requests sent: {'; '.join(summary.problems)}."
-    answered = sum(figures.counts.in_time + figures.counts.late for figures in summary.functions)
+        return f"FAILED, {whole}: {'; '.join(summary.problems)}."
     right = sum(figures.right for figures in summary.functions)
-    unanswered = sent - answered
-    ended = f"{answered:,} answered, {unanswered:,} refused with a reason" if unanswered else "all of them answered"
-    whole = f"{sent:,} requests in {summary.load_seconds:.0f} s"
-    return f"OK: {whole}, {ended}; {share(right / answered)} of the answers are right."
+    answered = sum(c.in_time + c.late for c in counts)
+    ends = [
+        f"{sum(c.in_time for c in counts):,} answered in time",
+        *_some(sum(c.late for c in counts), "answered late"),
+        *_some(sum(c.refused for c in counts), "refused with a reason"),
+        *_some(sum(c.expired for c in counts), "told at their deadline"),
+    ]
+    return f"OK: {whole}: {', '.join(ends)}; none lost; {share(right / answered)} of the answers are right."
+
+
+def _some(count: int, what: str) -> list[str]:
+    return [f"{count:,} {what}"] if count else []
 
 
 def _functions(summary: Summary) -> Section:
-    rows = [
+    columns = [
         (
-            figures.target.function,
             f"{figures.counts.sent:,}",
             f"{figures.answered_rps:.1f}",
             f"{figures.counts.in_time:,}",
             f"{figures.counts.late:,}",
             f"{figures.counts.expired:,}",
             f"{figures.counts.refused:,}",
-            *_percentiles(figures.latency_ms),
-            f"p{figures.target.percentile:g} {figures.target.objective_ms:g}",
             share(figures.attainment),
             share(figures.attainment_admitted),
+            *(f"{cell} ms" for cell in _percentiles(figures.latency_ms)),
+            f"p{figures.target.percentile:g} in {figures.target.objective_ms:g} ms",
         )
         for figures in summary.functions
     ]
-    headings = ("function", "sent", "answered/s", "in time", "late", "expired", "refused", "p50", "p95", "p99")
+    names = (
+        "sent",
+        "answered a second",
+        "answered in time",
+        "answered late",
+        "expired",
+        "refused",
+        "attainment",
+        "of admitted",
+        "latency p50",
+        "latency p95",
+        "latency p99",
+        "objective",
+    )
+    rows = [(name, *(column[at] for column in columns)) for at, name in enumerate(names)]
+    headings = ("", *(figures.target.function for figures in summary.functions))
     return Section(
         title="Requests",
         text="Every request carries its function's objective as its deadline.",
-        grid=Grid((*headings, "objective", "attainment", "of admitted"), "lrrrrrrrrrrrr", rows),
-        after="Latencies in ms, from when a request was due to its answer. Late: answered after the objective. "
-        "Expired: no answer by the deadline. Refused: told why before it ran. Attainment: answered in time, of all "
-        "that was sent; of admitted: of what was not refused.",
+        grid=Grid(headings, "l" + "r" * len(columns), rows),
+        after="Late: after the objective. Expired: no answer by the deadline. Refused: told why before it ran. "
+        "Attainment: answered in time, of all that was sent; of admitted: of what was not refused. Latency: from when "
+        "a request was due to its answer.",
         brief=True,
     )
 
@@ -154,11 +176,11 @@ def _phases(summary: Summary) -> Section:
         )
         for phase in summary.phases
     ]
-    headings = ("phase", "seconds", "load", "cores busy", "with us", *functions)
+    headings = ("phase", "seconds", "load", "cores busy", "ours", *functions)
     return Section(
         title="Phase by phase",
         text="Load is a share of what the machine can do, reckoned from what one request costs. Cores busy is for "
-        "anybody on this machine, with us for the demo and all that it started. For each function: requests sent, and "
+        "anybody on this machine, ours for the demo and all that it started. For each function: requests sent, and "
         "the share answered in time.",
         grid=Grid(headings, "lrrrr" + "r" * len(functions), rows),
     )
@@ -208,7 +230,6 @@ def _replicas(summary: Summary) -> Section:
         (
             status.function,
             status.replica,
-            status.node,
             status.device,
             ", ".join(map(str, status.chunks)),
             status.state.value,
@@ -218,8 +239,13 @@ def _replicas(summary: Summary) -> Section:
         )
         for status in summary.replicas
     ]
-    headings = ("function", "replica", "node", "device", "chunks", "state", "MiB", "load ms", "answers by NATS")
-    return Section(title="Who ran where", grid=Grid(headings, "llllllrrr", rows), brief=True)
+    headings = ("function", "replica", "device", "chunks", "state", "MiB", "load ms", "answers")
+    return Section(
+        title="Who ran where",
+        grid=Grid(headings, "lllllrrr", rows),
+        after="Answers that came by NATS: over HTTP the protocol does not tell who gave them.",
+        brief=True,
+    )
 
 
 def _profiles(summary: Summary) -> Section:
@@ -246,7 +272,7 @@ def _profiles(summary: Summary) -> Section:
 def _first(summary: Summary) -> Section:
     return Section(
         title="First answers",
-        text="One request at a time, before the load; what it took tells how much load this machine can bear.\n\n"
+        text="Before the load, one request at a time, then many at once; both tell how much load is how much.\n\n"
         + "\n".join(f"- {line}" for line in summary.first_answers),
     )
 

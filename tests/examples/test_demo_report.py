@@ -99,10 +99,10 @@ def summary() -> Summary:
 
 def test_the_verdict_says_what_became_of_all_requests() -> None:
     assert verdict(summary()) == (
-        "OK: 6 requests in 6 s, 5 answered, 1 refused with a reason; 80.0% of the answers are right."
+        "OK: 6 requests in 6 s: 5 answered in time, 1 refused with a reason; none lost; 80.0% of the answers are right."
     )
     assert verdict(replace(summary(), problems=["ocr: nothing was answered"])) == (
-        "FAILED, 6 requests sent: ocr: nothing was answered."
+        "FAILED, 6 requests in 6 s: ocr: nothing was answered."
     )
 
 
@@ -128,7 +128,7 @@ def test_a_run_in_which_nothing_was_answered_can_be_told_too() -> None:
         timeline={"ocr": timeline(TARGET, [], SECONDS)},
         problems=["ocr: nothing was answered"],
     )
-    assert "| ocr | 1 | 0.0 |" in markdown("Demo", verdict(empty), sections(empty))
+    assert "| answered a second | 0.0 |" in markdown("Demo", verdict(empty), sections(empty))
 
 
 def test_the_figures_survive_json() -> None:
@@ -170,12 +170,12 @@ def view() -> LiveView:
 
 
 def test_the_live_view_says_the_same_as_a_picture_and_as_a_line() -> None:
-    assert line_of(view()) == "    6 s, burst at 130%: ocr 1/s p99 100 ms in time 83.3% refused 1"
+    assert line_of(view()) == "    6 s, burst at 130%: ocr 1/s p99 100 ms, in time 83.3% refused 1"
     console = Console(file=io.StringIO(), width=118)
     console.print(picture_of(view()))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
-    assert "6 of 6 s   burst, 130% of what this machine can do" in shown
+    assert "6 of 6 s   burst: 130% of what fits" in shown
     assert "local-cpu0 1" in shown
 
 
