@@ -159,6 +159,16 @@ class TestUpdate:
         world.tick()
         assert world.ready("f", 1) == 1
 
+    def test_two_broken_generations_one_cut_off_before_it_could_fail_come_to_rest(self, world: World) -> None:
+        world.add_node("b")
+        world.broken["f", 1] = world.broken["f", 2] = False
+        world.define(spec())
+        world.nodes[world.of("f")[0].node].up = False
+        world.define(spec(generation=2))
+        world.run_for(30)
+        assert world.run_for(30) == []
+        assert [p.function.generation for p in world.of("f")] == [2]
+
     def test_a_generation_that_was_never_ready_makes_way_for_the_next(self, world: World) -> None:
         world.define(spec())
         world.tick()
@@ -342,6 +352,23 @@ class TestTrouble:
         world.tick()
         assert key not in world.placements
         assert len(world.of("f")) == 1
+
+    def test_one_that_works_after_all_finds_another_place_when_its_own_was_given_away(self, world: World) -> None:
+        world.broken["f", 1] = False
+        world.define(spec(memory_mib=600))
+        world.tick()
+        world.define(spec("g", memory_mib=600))
+        world.tick()
+        assert world.ready("g") == 1, "what failed holds nothing"
+        del world.broken["f", 1]
+        world.nodes[NodeId("a")].up = False
+        world.restart_node("a")
+        world.tick(3)
+        assert world.ready("g") == 1
+        assert world.of("f") == []
+        world.add_node("b")
+        world.tick(2)
+        assert world.ready("f") == 1
 
 
 class TestTerms:

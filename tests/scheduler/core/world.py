@@ -68,6 +68,8 @@ class FakeNode:
     up: bool = True
     incarnation: str = "i1"
     held: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
+    revived: dict[ReplicaId, bool] = field(default_factory=dict)
+    """What had failed before its restart and is tried again."""
 
     def seen(self) -> NodeSeen:
         """Its heartbeat."""
@@ -159,6 +161,8 @@ class World:
         for replica in [replica for replica in node.held if replica not in wanted]:
             del node.held[replica]
             self.tell(ReplicaGone(node.node, replica))
+        for replica, status in node.held.items():
+            node.revived[replica] = status.state is ReplicaState.FAILED and not status.transient
         for placement in wanted.values():
             self.tell(self._report(node, placement, ReplicaState.LOADING))
 

@@ -95,8 +95,11 @@ def _(event: events.ReplicaReported, state: State, now_us: int, settings: Settin
         return
     same = known is not None and _phase(known.status) == _phase(status)
     state.reported[key] = Reported(status, known.since_us if known is not None and same else now_us)
-    if status.state is ReplicaState.READY and key in state.placed:
-        _proved(state, status, now_us)
+    placed = state.placed.get(key)
+    if placed is not None:
+        placed.revived = placed.revived or (known is not None and _over(known.status) and not _over(status))
+        if status.state is ReplicaState.READY:
+            _proved(state, status, now_us)
     if not same:
         state.touch(status.function)
         state.touch_blocked()
@@ -104,6 +107,10 @@ def _(event: events.ReplicaReported, state: State, now_us: int, settings: Settin
 
 def _phase(status: ReplicaStatus) -> tuple[ReplicaState, bool]:
     return status.state, status.transient
+
+
+def _over(status: ReplicaStatus) -> bool:
+    return status.state is ReplicaState.FAILED and not status.transient
 
 
 def _proved(state: State, status: ReplicaStatus, now_us: int) -> None:

@@ -59,6 +59,11 @@ class Room:
         """The load of each chunk once `function` has only this generation left."""
         return self._sum(held for held in self.held if held.function != function or held.generation == generation)
 
+    def is_crowded(self, placement: Placement) -> bool:
+        """Whether there is more on this device, where `placement` is, than the device has."""
+        loads = self.loads_after_update(placement.function.name, placement.function.generation)
+        return self.free_mib < 0 or any(loads[chunk] > FULL for chunk in placement.chunks)
+
     def _sum(self, held: Iterable[Held]) -> list[float]:
         loads = [0.0] * self.chunks
         for one in held:

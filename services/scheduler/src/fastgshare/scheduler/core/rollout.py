@@ -90,6 +90,7 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
 
 def _decide(rollout: Rollout) -> None:
     function, spec = rollout.function, rollout.spec
+    _check_revived(rollout)
     _note_failure(rollout)
     _clear_records(rollout)
     base = _base(rollout)
@@ -115,17 +116,27 @@ def _decide(rollout: Rollout) -> None:
     _settle(rollout)
 
 
+def _check_revived(rollout: Rollout) -> None:
+    """What works after all, after its room was given to others, has to find another."""
+    for member in [m for m in rollout.members if m.placed.revived and m.health is Health.READY]:
+        member.placed.revived = False
+        placement = member.placed.placement
+        rooms = [room for room in rollout.plan.rooms() if room.device == placement.device]
+        if any(room.is_crowded(placement) for room in rooms):
+            rollout.remove(member, f"it works now, but {placement.device} is full")
+
+
 def _note_failure(rollout: Rollout) -> None:
-    """A generation of which a replica failed for good before any was ready does not work."""
-    function, generation = rollout.function, rollout.spec.generation
-    failed = [m for m in rollout.members if m.generation == generation and m.health is Health.FAILED]
-    if generation in function.proven:
-        function.failed_generation = 0
-    if not failed or function.failed_generation == generation:
-        return
-    function.failed_generation = generation
-    status = rollout.plan.state.reported[failed[0].placed.key].status
-    rollout.plan.report("generation_failed", function.name, f"generation {generation}: {status.reason}")
+    """A generation of which a replica failed for good before any was ready does not work, until one is."""
+    function = rollout.function
+    for generation in function.proven:
+        function.failed.pop(generation, None)
+    for member in rollout.members:
+        if member.health is not Health.FAILED or member.generation in function.failed:
+            continue
+        function.failed[member.generation] = True
+        reason = rollout.plan.state.reported[member.placed.key].status.reason
+        rollout.plan.report("generation_failed", function.name, f"generation {member.generation}: {reason}")
 
 
 def _clear_records(rollout: Rollout) -> None:
@@ -138,9 +149,9 @@ def _clear_records(rollout: Rollout) -> None:
 def _base(rollout: Rollout) -> int | None:
     """The generation to keep at the wanted number: the newest, or the last that works; None: none does."""
     function, spec = rollout.function, rollout.spec
-    if function.failed_generation != spec.generation:
+    if spec.generation not in function.failed:
         return spec.generation
-    others = [generation for generation in rollout.live_generations() if generation != spec.generation]
+    others = [generation for generation in rollout.live_generations() if generation not in function.failed]
     proven = [generation for generation in others if generation in function.proven]
     return next(iter(proven or others), None)
 
@@ -247,4 +258,10 @@ def _settle(rollout: Rollout) -> None:
     steady = all(member.health in (Health.READY, Health.FAILED) for member in rollout.members)
     function.settled = steady and rollout.spec.autoscale is None and not function.blocked
     if len(rollout.of(rollout.spec.generation)) == len(rollout.members):
-        function.proven = {g: True for g in function.proven if g == rollout.spec.generation}
+        _forget_earlier(function.proven, rollout.spec)
+        _forget_earlier(function.failed, rollout.spec)
+
+
+def _forget_earlier(generations: dict[int, bool], spec: FunctionSpec) -> None:
+    for generation in [generation for generation in generations if generation != spec.generation]:
+        del generations[generation]

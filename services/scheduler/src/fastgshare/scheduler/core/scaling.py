@@ -59,7 +59,7 @@ def _remember(scale: Scale, need: int, now_us: int, settings: Settings) -> None:
 
 
 def _active(function: FunctionState, spec: FunctionSpec, now_us: int, settings: Settings) -> bool:
-    if spec.generation not in function.proven and spec.generation != function.failed_generation:
+    if spec.generation not in function.proven and spec.generation not in function.failed:
         return True
     return now_us - function.traffic.active_us < settings.idle_us
 

@@ -40,6 +40,7 @@ class Placed:
     """A desired replica: in the bucket (`confirmed`) or on its way there.
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
+    `revived`: it had failed for good, its room was given away, and its node tries it again.
     """
 
     placement: Placement
@@ -47,6 +48,7 @@ class Placed:
     confirmed: bool
     leaving: bool = False
     overtaken: bool = False
+    revived: bool = False
 
     @property
     def key(self) -> Key:
@@ -111,7 +113,8 @@ class Scale:
 class FunctionState:
     """One function: its definition (None: deleted, or not heard of yet) and what became of its generations.
 
-    `proven` generations have had a ready replica. `blocked` says what there was no room for, once reported.
+    `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
+    what there was no room for, once reported.
     `settled`: nothing but a new fact can change the plan.
     """
 
@@ -120,7 +123,7 @@ class FunctionState:
     since_us: int = 0
     placed: dict[Key, Placed] = field(default_factory=dict)
     proven: dict[int, bool] = field(default_factory=dict)
-    failed_generation: int = 0
+    failed: dict[int, bool] = field(default_factory=dict)
     blocked: str = ""
     retries: int = 0
     avoid_until_us: dict[DeviceId, int] = field(default_factory=dict)
