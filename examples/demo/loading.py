@@ -81,9 +81,12 @@ async def _look_where(client: Client, places: dict[str, str], functions: Sequenc
             replicas = await client.replicas()
         except StorageUnavailable:
             replicas = []  # the table shows what was known
+        nodes = {replica.node for replica in replicas}
+        known_node = f"{nodes.pop()}-" if len(nodes) == 1 else ""  # where there is but one, its name tells nothing
         for function in functions:
             if found := places_of(function, replicas):
-                places[function] = ", ".join("+".join(sorted(place)) for place in found)
+                chunks = ("+".join(chunk.removeprefix(known_node) for chunk in sorted(place)) for place in found)
+                places[function] = ", ".join(chunks)
         await anyio.sleep(LOOK_EVERY_S)
 
 
