@@ -11,13 +11,9 @@ from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import MeasureReply, ProfileProgress, ProfileState, ReplicaState
 from fastgshare.shared.units import US_PER_S
 from tests.profiler.samples import OTHER_DIGEST, function_spec, replica_status, times
-from tests.profiler.world import Shared, World
+from tests.profiler.world import Shared, World, silent
 
 WAIT_S = 20
-
-
-def silent(measure: do.Measure) -> None:
-    """A worker whose answers the test gives."""
 
 
 def slower(measure: do.Measure) -> MeasureReply:

@@ -34,6 +34,11 @@ def steady(measure: do.Measure) -> MeasureReply | None:
     return times(measure.request.batch)
 
 
+def silent(measure: do.Measure) -> MeasureReply | None:
+    """A worker whose answers the test gives."""
+    return None
+
+
 @dataclass
 class Shared:
     """The buckets: what is stored survives profilers, and a claim is one profiler's."""
