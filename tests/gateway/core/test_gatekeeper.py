@@ -397,6 +397,28 @@ def test_tensors_in_another_hosts_memory_are_sent_for_again_inline() -> None:
     assert code(action) is ErrorCode.TENSOR_UNREACHABLE
 
 
+def test_where_nobody_listens_nothing_is_sent_for_a_while_and_what_was_goes_elsewhere() -> None:
+    gatekeeper = gate(status("a"))
+    gatekeeper.admit(ticket(1, T0 + 60 * SECOND), request(), T0)
+    gatekeeper.admit(ticket(2, T0 + 60 * SECOND), request(), T0)
+    assert gatekeeper.nobody_there(RequestId("r1"), T0) == [RaiseDemand(FN, 1)]
+    assert gatekeeper.nobody_there(RequestId("r2"), T0) == []  # known by now
+    assert dispatched(ticked(gatekeeper, T0, T0 + SECOND // 4)) == []
+    assert sorted(dispatched(ticked(gatekeeper, T0 + SECOND // 4, T0 + SECOND))) == ["r1", "r2"]
+    gatekeeper.nobody_there(RequestId("r1"), T0 + SECOND)
+    again = gatekeeper.worker_reconnected(DeviceId("n-cpu0"), T0 + SECOND)
+    again += gatekeeper.tick(T0 + SECOND, connected=True)
+    assert sorted(dispatched(again)) == ["r1", "r2"]
+    for n in range(9):  # nobody has harmed them
+        gatekeeper.nobody_there(RequestId("r1"), T0 + SECOND)
+        fresh = gatekeeper.replica_reported(status("a", incarnation=f"life-{n}"), T0 + SECOND)
+        assert sorted(dispatched(fresh)) == ["r1", "r2"]
+    gatekeeper.replica_reported(status("b"), T0 + SECOND)
+    assert sorted(dispatched(gatekeeper.nobody_there(RequestId("r1"), T0 + SECOND))) == ["r1", "r2"]
+    gatekeeper.replica_removed(ReplicaId("a"), T0 + SECOND)
+    ticked(gatekeeper, T0 + SECOND, T0 + 2 * SECOND)
+
+
 def test_a_request_lost_too_often_is_given_up_with_a_reason() -> None:
     gatekeeper = gate(status("a"))
     gatekeeper.admit(ticket(1, T0 + 60 * SECOND), request(), T0)
@@ -447,6 +469,7 @@ steps = st.lists(
         st.tuples(st.just("done"), st.integers(0, 40), st.integers(0, 2)),
         st.tuples(st.just("bus"), st.just(0), st.just(0)),
         st.tuples(st.just("hello"), st.just(0), st.just(0)),
+        st.tuples(st.just("nobody"), st.integers(0, 40), st.just(0)),
         st.tuples(st.just("time"), st.integers(1, 300), st.just(0)),
     ),
     max_size=80,
@@ -481,6 +504,8 @@ def test_every_request_is_dispatched_held_or_refused_and_none_is_kept_past_its_d
             take(gatekeeper.reconnected(now))
         elif kind == "hello":
             take(gatekeeper.worker_reconnected(DeviceId("n-cpu0"), now))
+        elif kind == "nobody":
+            take(gatekeeper.nobody_there(RequestId(f"r{a}"), now))
         elif kind == "time":
             now += a * 1000
             take(gatekeeper.tick(now, connected=True))

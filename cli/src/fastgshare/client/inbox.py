@@ -14,11 +14,6 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.ids import RequestId
 
 
-def is_no_responders(msg: Msg) -> bool:
-    """Whether this is the server saying that nobody listens, rather than somebody's answer."""
-    return not msg.data and msg.headers is not None and msg.headers.get("Status") == "503"
-
-
 class Call:
     """One request waiting for its answer. The first real answer stays; a later one is dropped."""
 

@@ -6,11 +6,11 @@ The payload goes to any gateway; the answer comes straight from the worker into 
 from msgspec.structs import replace
 from nats import errors as nats_errors
 
-from fastgshare.client.inbox import Call, Inbox, is_no_responders
+from fastgshare.client.inbox import Call, Inbox
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.patience import Patience
 from fastgshare.shared import subjects
-from fastgshare.shared.bus import Bus
+from fastgshare.shared.bus import Bus, is_no_responders
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused

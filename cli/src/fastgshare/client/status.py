@@ -6,11 +6,10 @@ import anyio
 import msgspec
 from nats.aio.msg import Msg
 
-from fastgshare.client.inbox import is_no_responders
 from fastgshare.client.rollout import serving_generation, wanted_replicas
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
-from fastgshare.shared.bus import Bus
+from fastgshare.shared.bus import Bus, is_no_responders
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import (

@@ -173,6 +173,11 @@ class Bus:
             logger.warning("event %s not published: %s", kind, error)
 
 
+def is_no_responders(msg: Msg) -> bool:
+    """Whether this is the server saying that nobody listens, rather than somebody's answer."""
+    return not msg.data and msg.headers is not None and msg.headers.get("Status") == "503"
+
+
 @asynccontextmanager
 async def open_bus(config: BusConfig) -> AsyncIterator[Bus]:
     """Connect and keep connected.

@@ -1,9 +1,10 @@
 """Wires one gateway: bus, core, the way requests come in, the way the world comes in, HTTP."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
+from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.adapters.feed import Feed
@@ -14,8 +15,9 @@ from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import ensure_storage
+from fastgshare.shared.buckets import BUS_FAULTS, ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.clock import unix_us
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
@@ -34,7 +36,7 @@ async def serve(config: GatewayConfig) -> None:
         await ensure_storage(control)
         gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica))
         dispatcher = Dispatcher(data, gateway)
-        inbox = AnswerInbox(data)
+        inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
         await inbox.open()
         invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, host_id())
         stack.callback(invoker.close)
@@ -52,7 +54,7 @@ async def serve(config: GatewayConfig) -> None:
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
             await stop_signal()
             stop.set()
-            await requests.unsubscribe()
+            await _take_no_more(requests, config.drain_s)
             await _finish(gatekeeper, config.drain_s)
             work.cancel_scope.cancel()
 
@@ -64,6 +66,12 @@ def _http_settings(config: GatewayConfig) -> HttpSettings:
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
         max_body_bytes=config.max_body_mib * BYTES_PER_MIB,
     )
+
+
+async def _take_no_more(requests: Subscription, drain_s: float) -> None:
+    """Requests that the server has sent here already go to nobody else, so they are still taken in."""
+    with anyio.move_on_after(drain_s), suppress(*BUS_FAULTS):  # a server that is gone sends nothing
+        await requests.drain()
 
 
 async def _finish(gatekeeper: Gatekeeper, drain_s: float) -> None:

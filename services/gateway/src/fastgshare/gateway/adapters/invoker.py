@@ -4,6 +4,7 @@ One wildcard inbox, one future a request. Large tensors travel to workers on thi
 """
 
 import asyncio
+from collections.abc import Callable
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -12,11 +13,11 @@ from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.adapters.views import Views
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
-from fastgshare.shared.bus import Bus
+from fastgshare.shared.bus import Bus, is_no_responders
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
-from fastgshare.shared.ids import FunctionName, HostId
+from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import (
     INFER_VERSION,
     Completion,
@@ -34,10 +35,14 @@ HEADER_ROOM_BYTES = 4096
 
 
 class AnswerInbox:
-    """Awaits answers by request id on one subscription."""
+    """Awaits answers by request id on one subscription.
 
-    def __init__(self, bus: Bus) -> None:
+    `on_nobody` is told of a request that the server could deliver to nobody; its answer is still awaited.
+    """
+
+    def __init__(self, bus: Bus, on_nobody: Callable[[RequestId], None]) -> None:
         self._bus = bus
+        self._on_nobody = on_nobody
         self._prefix = f"_INBOX.gateway-{new_incarnation()}"
         self._waiting: dict[str, asyncio.Future[InferReply]] = {}
 
@@ -56,7 +61,11 @@ class AnswerInbox:
         self._waiting.pop(request_id, None)
 
     async def _on_answer(self, msg: Msg) -> None:
-        future = self._waiting.pop(msg.subject.rpartition(".")[2], None)
+        request_id = msg.subject.rpartition(".")[2]
+        if is_no_responders(msg):
+            self._on_nobody(RequestId(request_id))
+            return
+        future = self._waiting.pop(request_id, None)
         if future is None or future.done():
             return
         try:

@@ -9,6 +9,7 @@ from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
 
 NODE_SILENT_US = 2_500_000
 IDLE_US = 500_000
+ABSENT_US = 500_000
 
 
 class Target:
@@ -68,6 +69,7 @@ class Fleet:
         self._ready: dict[FunctionName, list[Target]] = {}
         self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
         self._node_seen_us: dict[NodeId, int] = {}
+        self._absent_until_us: dict[ReplicaId, int] = {}
 
     def update(self, status: ReplicaStatus, now_us: int) -> Target | None:
         """Take a replica's new status. Returns its former self when what was outstanding there is lost.
@@ -75,6 +77,7 @@ class Fleet:
         The status may be all that is left of a node: one never heard of has as long as any to speak up.
         """
         self._node_seen_us.setdefault(status.node, now_us)
+        self._absent_until_us.pop(status.replica, None)
         old = self.targets.get(status.replica)
         same_life = old is not None and old.status.incarnation == status.incarnation
         if old is not None and same_life and status.state is not ReplicaState.FAILED:
@@ -90,6 +93,7 @@ class Fleet:
     def remove(self, replica: ReplicaId) -> Target | None:
         """Forget a replica; its former self, with what was outstanding there."""
         target = self.targets.pop(replica, None)
+        self._absent_until_us.pop(replica, None)
         if target is not None:
             function = target.status.function
             del self._by_function[function][replica]
@@ -137,9 +141,31 @@ class Fleet:
         self._refresh_all()
         return [target for target in self.targets.values() if target.status.node in silent]
 
-    def on_device(self, device: DeviceId) -> list[Target]:
-        """Every replica of a device."""
-        return [target for target in self.targets.values() if target.status.device == device]
+    def absent(self, replica: ReplicaId, now_us: int) -> list[Target]:
+        """Nobody listens there, whatever its status says: leave it out for a while. The replica, if it is known.
+
+        Not until it says something new: its worker may be back, and the news of that overtaken by this.
+        """
+        target = self.targets.get(replica)
+        if target is None:
+            return []
+        self._absent_until_us[replica] = now_us + ABSENT_US
+        self._refresh(target.status.function)
+        return [target]
+
+    def look_again(self, now_us: int) -> None:
+        """Take those back that were absent for long enough."""
+        for replica in [replica for replica, until_us in self._absent_until_us.items() if until_us <= now_us]:
+            del self._absent_until_us[replica]
+            self._refresh(self.targets[replica].status.function)
+
+    def device_back(self, device: DeviceId) -> list[Target]:
+        """A device's worker listens again: every replica of it."""
+        targets = [target for target in self.targets.values() if target.status.device == device]
+        for target in targets:
+            if self._absent_until_us.pop(target.status.replica, None) is not None:
+                self._refresh(target.status.function)
+        return targets
 
     def choose(self, function: FunctionName, host: HostId | None, rows: int) -> Target | None:
         """The ready replica expected to finish `rows` more rows first, on `host` if given."""
@@ -161,11 +187,12 @@ class Fleet:
 
     def _refresh(self, function: FunctionName) -> None:
         self.version += 1
-        self._ready[function] = [
-            target
-            for target in self._by_function.get(function, {}).values()
-            if target.status.state is ReplicaState.READY and self._node_seen_us[target.status.node] > 0
-        ]
+        known = self._by_function.get(function, {}).values()
+        self._ready[function] = [target for target in known if self._takes_requests(target.status)]
+
+    def _takes_requests(self, status: ReplicaStatus) -> bool:
+        ready = status.state is ReplicaState.READY and self._node_seen_us[status.node] > 0
+        return ready and status.replica not in self._absent_until_us
 
     def _refresh_all(self) -> None:
         for function in self._by_function:

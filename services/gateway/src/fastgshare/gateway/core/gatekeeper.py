@@ -94,7 +94,7 @@ class Gatekeeper:
 
     def worker_reconnected(self, device: DeviceId, now_us: int) -> list[Action]:
         """A device's worker is back on the bus; what was sent to it while it was away never arrived."""
-        return self._again(self.fleet.on_device(device), now_us)
+        return self._again(self.fleet.device_back(device), now_us)
 
     # A request's life
 
@@ -131,6 +131,16 @@ class Gatekeeper:
         """An answer came through this gateway: the same books as for a notice."""
         self._finish(completion, now_us)
 
+    def nobody_there(self, request_id: RequestId, now_us: int) -> list[Action]:
+        """The server says that nobody took this request: its replica is not where its status says.
+
+        What else is outstanding there went the same way. No attempt was made, so nothing counts as a loss.
+        """
+        ticket = self._tickets.get(request_id)
+        if ticket is None or ticket.replica is None:
+            return []
+        return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
+
     def gave_up(self, request_id: RequestId) -> None:
         """The caller left, or its deadline passed while this gateway awaited the answer."""
         ticket = self._tickets.pop(request_id, None)
@@ -143,6 +153,7 @@ class Gatekeeper:
         if now_us - self._ticked_us > TICK_LATE_US:  # who was deaf cannot tell that others were silent
             self.fleet.all_seen(now_us)
         self._ticked_us = now_us
+        self.fleet.look_again(now_us)
         actions: list[Action] = []
         if connected:
             actions += self._after_loss(self.fleet.silent_targets(now_us), now_us)
