@@ -4,6 +4,7 @@ Patient callers wait longer than anything takes to come back: for them nothing a
 those over HTTP may be refused, but never late and never with a wrong answer.
 """
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 from fastgshare.client import Client
 from fastgshare.shared.messages import ReplicaState
 from tests.integration import functions
-from tests.integration.doors import deployed, until
+from tests.integration.doors import deployed, door, until
 from tests.integration.load import Load, by_http, by_nats, under_load
 from tests.integration.world import (
     GATEWAY,
@@ -75,7 +76,8 @@ async def storm(world: World, directory: Path, name: str) -> AsyncIterator[Storm
     async with deployed(world, definition) as client, AsyncExitStack() as stack:
         patient = await stack.enter_async_context(under_load(by_nats(client, name), 6, PATIENT_S))
         hasty = await stack.enter_async_context(under_load(by_nats(client, name), 3, HASTY_S))
-        http = [await stack.enter_async_context(under_load(by_http(url, name), 1, HASTY_S)) for url in world.http_urls]
+        doors = [await stack.enter_async_context(door(url)) for url in world.http_urls]
+        http = [await stack.enter_async_context(under_load(by_http(way_in, name), 1, HASTY_S)) for way_in in doors]
         weather = Storm(client, name, patient, hasty, http)
         await weather.more()
         yield weather
@@ -130,6 +132,13 @@ async def test_one_of_two_gateways(pair: World, tmp_path: Path, name: str, index
         pair.kill(GATEWAY, index)
 
 
+async def test_a_gateway_that_is_told_to_stop_finishes_what_it_was_sent(pair: World, tmp_path: Path, name: str) -> None:
+    async with storm(pair, tmp_path, name) as weather:
+        stopped = pair.kill(GATEWAY, 0, signal.SIGTERM)
+        await until(partial(another, pair, GATEWAY, stopped))
+    assert max(call.took_s for call in weather.patient.calls) < PATIENT_S / 2  # when it would have been sent again
+
+
 async def test_the_leading_scheduler_of_two_and_then_a_deploy(pair: World, tmp_path: Path, name: str) -> None:
     async with storm(pair, tmp_path, name) as weather:
         for index in (0, 1):
@@ -143,5 +152,6 @@ async def test_the_leading_scheduler_of_two_and_then_a_deploy(pair: World, tmp_p
 
 
 async def another(world: World, program: str, former: int) -> bool:
-    """Whether a successor runs."""
-    return bool(set(world.pids(program)) - {former})
+    """Whether it is gone and a successor runs."""
+    now = world.pids(program)
+    return bool(now) and former not in now

@@ -51,10 +51,10 @@ class World:
         found = [process for process in family if _runs(process, program)]
         return [process.pid for process in sorted(found, key=lambda process: (process.create_time(), process.pid))]
 
-    def kill(self, program: str, index: int = 0) -> int:
+    def kill(self, program: str, index: int = 0, sig: signal.Signals = signal.SIGKILL) -> int:
         """`kill -9`; the pid that was."""
         pid = self.pids(program)[index]
-        psutil.Process(pid).kill()
+        psutil.Process(pid).send_signal(sig)
         return pid
 
     def slots(self) -> list[str]:
