@@ -1,5 +1,7 @@
 """Desired against actual on one device."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastgshare.node_manager.core.reconcile import (
@@ -18,6 +20,7 @@ from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, Replic
 T0 = 1_000
 SPEC = FunctionSpec(name=FunctionName("f"), model=ModelRef(digest=Digest("0" * 64), size_bytes=1))
 A, B = ReplicaId("a"), ReplicaId("b")
+READY_A = ReplicaReport(A, ReplicaState.READY)
 
 
 def placement(replica: ReplicaId, epoch: int = 5, chunks: tuple[int, ...] = (0,)) -> Placement:
@@ -109,17 +112,82 @@ def test_a_dead_worker_takes_its_replicas_to_loading_in_another_life_and_they_co
     assert made.actual[A].restarts == 1
 
 
-def test_a_replica_whose_loading_kills_the_worker_twice_fails_and_its_neighbours_live() -> None:
+def test_a_replica_that_kills_the_worker_whenever_it_loads_fails_and_its_neighbours_live() -> None:
     made = core()
     made.placed(placement(A), T0)
-    made.reported(ReplicaReport(A, ReplicaState.READY), T0)
+    made.reported(READY_A, T0)
     made.placed(placement(B), T0)
-    made.worker_died("SIGSEGV", T0)
-    assert loads(made.worker_started("life-2", T0)) == [A, B]
-    made.reported(ReplicaReport(A, ReplicaState.READY), T0)
-    assert states(made.worker_died("SIGSEGV", T0)) == {A: ReplicaState.LOADING, B: ReplicaState.FAILED}
-    assert "SIGSEGV" in made.actual[B].reason
-    assert loads(made.worker_started("life-3", T0)) == [A]
+    assert states(made.worker_died("SIGSEGV", T0)) == {A: ReplicaState.LOADING, B: ReplicaState.LOADING}
+    died: list[Command] = []
+    for life in ("life-2", "life-3"):
+        assert loads(made.worker_started(life, T0)) == [A]  # the suspect waits until it would be alone
+        assert loads(made.reported(READY_A, T0)) == [B]
+        died = made.worker_died("SIGSEGV", T0)
+    assert states(died) == {A: ReplicaState.LOADING, B: ReplicaState.FAILED}
+    assert "died 3 times while loading this alone: SIGSEGV" in made.actual[B].reason
+    assert loads(made.worker_started("life-4", T0)) == [A]
+    assert loads(made.reported(READY_A, T0)) == []
+
+
+def test_a_worker_that_is_killed_again_and_again_while_several_load_fails_none_of_them() -> None:
+    made = core()
+    for life in range(9):
+        made.placed(placement(A), T0)
+        made.placed(placement(B), T0)
+        made.worker_died("SIGKILL", T0)
+        loaded = loads(made.worker_started(f"life-{life}", T0))
+        while made.loading:
+            (alone,) = loaded
+            loaded = loads(made.reported(ReplicaReport(alone, ReplicaState.READY), T0))
+        assert {status.state for status in made.actual.values()} == {ReplicaState.READY}
+        for replica in (A, B):
+            made.unplaced(replica)
+            made.drained(replica, T0)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["placed", "unplaced", "started", "died", "ready", "failed", "drained"]),
+        st.sampled_from([A, B, ReplicaId("c")]),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_whatever_happens_all_that_is_desired_comes_up_or_fails(script: list[tuple[str, ReplicaId]]) -> None:
+    made = core()
+    draining: set[ReplicaId] = set()
+
+    def note(commands: list[Command]) -> None:
+        draining.update(command.replica for command in commands if isinstance(command, DrainReplica))
+
+    for step, replica in script:
+        if step == "placed":
+            note(made.placed(placement(replica), T0))
+        elif step == "unplaced":
+            note(made.unplaced(replica))
+        elif step == "died" and made.worker_ready:
+            note(made.worker_died("SIGKILL", T0))
+            draining.clear()
+        elif step == "started" and not made.worker_ready:
+            note(made.worker_started("another", T0))
+        elif step in ("ready", "failed") and replica in made.loading:
+            note(made.reported(ReplicaReport(replica, ReplicaState(step)), T0))
+        elif step == "drained" and replica in draining:
+            draining.discard(replica)
+            note(made.drained(replica, T0))
+        assert made.loading <= made.actual.keys()
+    if not made.worker_ready:
+        made.worker_started("last", T0)
+        draining.clear()
+    for replica in draining:
+        made.drained(replica, T0)
+    while made.loading:
+        made.reported(ReplicaReport(min(made.loading), ReplicaState.READY), T0)
+    assert made.actual.keys() == made.desired.keys()
+    assert {status.state for status in made.actual.values()} <= {ReplicaState.READY, ReplicaState.FAILED}
 
 
 def test_a_failed_replica_stays_failed_until_its_placement_goes() -> None:

@@ -1,8 +1,11 @@
 """Desired against actual on one device: which replicas to load, which to drain, what to report.
 
 Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out. A placement
-of a lower epoch than the highest seen is refused: its leader has been succeeded. A replica whose loading killed the
-worker twice is failed, so that it cannot take its neighbours down for ever.
+of a lower epoch than the highest seen is refused: its leader has been succeeded.
+
+A replica whose loading kills the worker is failed, so that it cannot take its neighbours down for ever. Those that were
+loading when a worker died are suspects; the next worker loads them after the others and one at a time, and who was
+loading alone when it died three times is to blame. Whoever merely stood beside it, or met a `kill -9`, comes back.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from msgspec.structs import replace
 from fastgshare.shared.ids import HostId, ReplicaId
 from fastgshare.shared.messages import Placement, ReplicaState, ReplicaStatus, Signature
 
-MAX_DEATHS_WHILE_LOADING = 2
+MAX_DEATHS_WHILE_LOADING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class DeviceCore:
     highest_epoch: int = 0
     desired: dict[ReplicaId, Placement] = field(default_factory=dict)
     actual: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
-    deaths: dict[ReplicaId, int] = field(default_factory=dict)
+    loading: set[ReplicaId] = field(default_factory=set)
+    suspects: dict[ReplicaId, int] = field(default_factory=dict)
 
     def placed(self, placement: Placement, now_us: int) -> list[Command]:
         """A placement for this device was written or changed."""
@@ -101,7 +105,7 @@ class DeviceCore:
     def unplaced(self, replica: ReplicaId) -> list[Command]:
         """A placement was removed."""
         self.desired.pop(replica, None)
-        self.deaths.pop(replica, None)
+        self.suspects.pop(replica, None)
         status = self.actual.get(replica)
         if status is None:
             return []
@@ -111,7 +115,7 @@ class DeviceCore:
         return [DrainReplica(replica)]
 
     def worker_started(self, incarnation: str, now_us: int) -> list[Command]:
-        """A worker process is ready for commands: give it every replica that has not failed."""
+        """A worker process is ready for commands: give it every replica that has not failed, suspects last."""
         self.incarnation = incarnation
         self.worker_ready = True
         commands: list[Command] = []
@@ -119,11 +123,13 @@ class DeviceCore:
             known = self.actual.get(placement.replica)
             if known is None or known.state is not ReplicaState.FAILED:
                 commands += self._load(placement, now_us)
-        return commands
+        return commands + self._next_suspect()
 
     def worker_died(self, reason: str, now_us: int) -> list[Command]:
         """The worker process ended by itself: nothing of what it held remains."""
         self.worker_ready = False
+        self._blame(self.loading & self.desired.keys())
+        self.loading.clear()
         commands: list[Command] = []
         for replica, status in list(self.actual.items()):
             if status.state is ReplicaState.FAILED:
@@ -140,8 +146,9 @@ class DeviceCore:
         status = self.actual.get(report.replica)
         if status is None:
             return []
-        if report.state is ReplicaState.READY:
-            self.deaths.pop(report.replica, None)
+        if report.state is not ReplicaState.LOADING:
+            self.loading.discard(report.replica)
+            self.suspects.pop(report.replica, None)
         changed = replace(
             status,
             state=report.state,
@@ -153,24 +160,37 @@ class DeviceCore:
             since_us=now_us,
         )
         self.actual[report.replica] = changed
-        return [PublishStatus(changed)]
+        return [PublishStatus(changed), *self._next_suspect()]
 
     def drained(self, replica: ReplicaId, now_us: int) -> list[Command]:
         """The worker let go of a replica; one that is wanted again by now is loaded anew."""
         self.actual.pop(replica, None)
+        self.loading.discard(replica)
         placement = self.desired.get(replica)
         if placement is not None and not self.stopping:
-            return self._load(placement, now_us)
-        return [ForgetStatus(replica)]
+            return self._load(placement, now_us) + self._next_suspect()
+        return [ForgetStatus(replica), *self._next_suspect()]
+
+    def _blame(self, loading: set[ReplicaId]) -> None:
+        """The worker died while it loaded these: proof against one, suspicion against several."""
+        for replica in sorted(loading):
+            self.suspects[replica] = self.suspects.get(replica, 0) + (len(loading) == 1)
+
+    def _next_suspect(self) -> list[Command]:
+        """Load one suspect where nothing else is loading."""
+        if not self.worker_ready or self.loading:
+            return []
+        for replica in self.suspects:
+            if self.actual[replica].state is ReplicaState.LOADING:
+                self.loading.add(replica)
+                return [LoadReplica(self.desired[replica])]
+        return []
 
     def _after_death(self, status: ReplicaStatus, reason: str, now_us: int) -> Command:
         replica = status.replica
-        deaths = self.deaths.get(replica, 0)
-        if status.state is ReplicaState.LOADING:
-            deaths += 1
-            self.deaths[replica] = deaths
+        deaths = self.suspects.get(replica, 0)
         if deaths >= MAX_DEATHS_WHILE_LOADING:
-            text = f"the device worker died {deaths} times while loading this: {reason}"
+            text = f"the device worker died {deaths} times while loading this alone: {reason}"
             changed = replace(status, state=ReplicaState.FAILED, reason=text, since_us=now_us)
         else:
             changed = replace(
@@ -187,8 +207,9 @@ class DeviceCore:
     def _load(self, placement: Placement, now_us: int) -> list[Command]:
         status = self._status(placement, ReplicaState.LOADING, now_us)
         self.actual[placement.replica] = status
-        if not self.worker_ready:
+        if not self.worker_ready or placement.replica in self.suspects:
             return [PublishStatus(status)]
+        self.loading.add(placement.replica)
         return [PublishStatus(status), LoadReplica(placement)]
 
     def _status(self, placement: Placement, state: ReplicaState, now_us: int, reason: str = "") -> ReplicaStatus:
