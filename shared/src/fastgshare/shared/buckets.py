@@ -134,7 +134,8 @@ class Bucket(Generic[M]):
             if revision == 0:
                 return await self._call(lambda store: store.create(key, encode(value)))
             return await self._call(lambda store: store.update(key, encode(value), last=revision))
-        except js_errors.KeyWrongLastSequenceError as error:
+        except (js_errors.KeyWrongLastSequenceError, js_errors.KeyNotFoundError) as error:
+            # nats-py looks at what stands in its way, and finds nothing if that ran out at this moment
             raise RevisionConflict(bucket=self._name, key=key) from error
         except BUS_FAULTS as error:
             raise self._unavailable(key, error) from error
