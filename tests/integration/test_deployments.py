@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastgshare.client import Client, DeployFailed, FunctionDefinition
+from fastgshare.shared.messages import Autoscale
 from tests.integration import functions, models
 from tests.integration.doors import deployed, json_body, post, refusal, rows, until
 from tests.integration.load import Load, by_nats, under_load
@@ -140,3 +141,15 @@ async def test_what_never_ran_is_refused_with_its_reason(world: World, tmp_path:
             await until(refused_with_reason)
         finally:
             await client.delete(name)
+
+
+async def test_requests_wait_for_a_function_without_replicas_and_bring_one_up(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=0)) as client:
+        error = await refusal(client.invoke(name, {"x": rows(1)}, timeout_s=0.2))
+        assert error.http_status == 504
+        async with under_load(by_nats(client, name), CLIENTS, timeout_s=40.0, factors={2.0}) as load:
+            await client.update(name, autoscale=Autoscale(min=0, max=1))
+            await load.more(20)
+        assert load.failures() == []
