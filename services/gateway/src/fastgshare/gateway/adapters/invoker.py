@@ -92,8 +92,10 @@ class BusInvoker(Views):
         self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
     ) -> InferReply:
         """One request to its answer, refusal or deadline. Never raises for an expected outcome."""
-        if wants_slot(request) and self._all_local(function):
-            return await self._invoke_slotted(function, request, deadline_us, trace)
+        if wants_slot(request) and not self._is_elsewhere(function):
+            reply = await self._invoke_slotted(function, request, deadline_us, trace)
+            if reply is not None:
+                return reply
         limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
         if inline_bytes(request) > limit:
             message = f"{inline_bytes(request)} bytes of tensors, the limit between hosts is {limit}"
@@ -110,20 +112,22 @@ class BusInvoker(Views):
 
     async def _invoke_slotted(
         self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
-    ) -> InferReply:
+    ) -> InferReply | None:
+        """The answer by way of shared memory; None where that does not work and the tensors have to go inline."""
         room = max(inline_bytes(request), self._reply_room.get(function, 0))
         placed = into_slot(request, self._slots, room)
         if placed is None:
-            return _refused(ErrorCode.OVERLOADED, "the gateway's shared memory is full", 100)
+            return None
         slotted, slot = placed
         answered = False
         try:
-            reply = out_of_slot(
-                await self._send(function, request, slotted, deadline_us, trace, self._slots.host), slot
-            )
+            reply = await self._send(function, request, slotted, deadline_us, trace, self._slots.host)
+            reply = out_of_slot(reply, slot)
             answered = True
         finally:
             (self._slots.give_back if answered else self._slots.abandon)(slot)
+        if reply.error is not None and reply.error.code is ErrorCode.TENSOR_UNREACHABLE:
+            return None
         reply_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
         self._reply_room[function] = max(reply_bytes, self._reply_room.get(function, 0))
         return reply
@@ -177,9 +181,9 @@ class BusInvoker(Views):
             self._gatekeeper.answered(Completion(reply.attempt, reply.error is None, timing), unix_us())
         return reply
 
-    def _all_local(self, function: FunctionName) -> bool:
-        ready = self._gatekeeper.fleet.ready(function)
-        return bool(ready) and all(target.status.host == self._slots.host for target in ready)
+    def _is_elsewhere(self, function: FunctionName) -> bool:
+        """Whether a ready replica does not share our memory; one that is still to come may."""
+        return any(target.status.host != self._slots.host for target in self._gatekeeper.fleet.ready(function))
 
 
 def _run_out(future: "asyncio.Future[InferReply]", ticket: Ticket) -> None:
