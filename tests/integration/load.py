@@ -13,19 +13,56 @@ from fastgshare.client import Client, RequestRefused
 
 PATIENCE_S = 50.0
 SLACK_S = 3.0
+STALL_S = 1.0
+LOOK_S = 0.05
+LONGEST_LOOK_AWAY_S = 0.5
 PAUSE_S = 0.05
 THINK_S = 0.005  # callers that leave no processor to those they wait for would test nothing else
 WIDTH = 16
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request's end. `factor` is what the answer says the model multiplied by, 0 where there was none."""
+class Clock:
+    """Time as this machine lived it: where all of it stood still for a while, nobody is late for that."""
 
-    took_s: float
-    timeout_s: float
+    def __init__(self) -> None:
+        self._lived_s = 0.0
+        self._looked_s = anyio.current_time()
+
+    def lived_s(self) -> float:
+        """Seconds lived since the start; `keep` looks at the time more often than a life stands still."""
+        now_s = anyio.current_time()
+        self._lived_s += min(now_s - self._looked_s, LONGEST_LOOK_AWAY_S)
+        self._looked_s = now_s
+        return self._lived_s
+
+    async def keep(self) -> None:
+        """Look at the time until cancelled."""
+        while True:
+            self.lived_s()
+            await anyio.sleep(LOOK_S)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: what the model multiplied by, as the answer says (0: no answer), or a refusal."""
+
     factor: float = 0.0
     refused: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request's end. While it lasted, the machine stood still for `stalled_s`."""
+
+    answer: Answer
+    took_s: float
+    timeout_s: float
+    stalled_s: float = 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the caller had to wait for longer than it said, and than a busy machine explains."""
+        return self.took_s > self.timeout_s + SLACK_S
 
 
 @dataclass
@@ -40,20 +77,25 @@ class Load:
     @property
     def answers(self) -> list[Call]:
         """Those with a right answer."""
-        return [call for call in self.calls if call.factor in self.factors]
+        return [call for call in self.calls if call.answer.factor in self.factors]
 
     @property
     def last_factor(self) -> float:
         """What the newest answer was multiplied by."""
-        return self.answers[-1].factor
+        return self.answers[-1].answer.factor
 
     def failures(self) -> list[Call]:
-        """Everything but right answers in time."""
-        return [call for call in self.calls if call.factor not in self.factors or is_late(call)]
+        """Everything but right answers in time, where time did not stand still."""
+        wrong = [call for call in self.calls if call.is_late or call.answer.factor not in self.factors]
+        return [call for call in wrong if call.stalled_s < STALL_S or not call.answer.refused]
 
     def dishonest(self) -> list[Call]:
         """Wrong answers, and words that came after the deadline: what must never be."""
-        return [call for call in self.calls if is_late(call) or not (call.refused or call.factor in self.factors)]
+        return [
+            call
+            for call in self.calls
+            if call.is_late or not (call.answer.refused or call.answer.factor in self.factors)
+        ]
 
     def note(self, call: Call) -> None:
         self.calls.append(call)
@@ -67,6 +109,12 @@ class Load:
             while len(self.answers) < enough:
                 await self.changed.wait()
 
+    async def until_refused(self, refusals: int) -> None:
+        """Wait for this many refusals."""
+        with anyio.fail_after(PATIENCE_S):
+            while sum(bool(call.answer.refused) for call in self.calls) < refusals:
+                await self.changed.wait()
+
     async def until_answered_by(self, factor: float) -> None:
         """Wait until this version answers."""
         with anyio.fail_after(PATIENCE_S):
@@ -74,12 +122,7 @@ class Load:
                 await self.changed.wait()
 
 
-def is_late(call: Call) -> bool:
-    """Whether the caller had to wait for longer than it said, and than a busy machine explains."""
-    return call.took_s > call.timeout_s + SLACK_S
-
-
-Ask = Callable[[int, float], Awaitable[Call]]
+Ask = Callable[[int, float], Awaitable[Answer]]
 
 
 @asynccontextmanager
@@ -89,36 +132,40 @@ async def under_load(
     """So many callers of a function that answers `x` times a factor; at the end their last calls are awaited."""
     load = Load(set(factors))
     numbers = count(1)
+    clock = Clock()
 
     async def again_and_again() -> None:
         while not load.stopping:
-            load.note(await ask(next(numbers), timeout_s))
-            await anyio.sleep(THINK_S)
+            begun_s, begun_lived_s = anyio.current_time(), clock.lived_s()
+            answer = await ask(next(numbers), timeout_s)
+            took_s = clock.lived_s() - begun_lived_s
+            load.note(Call(answer, took_s, timeout_s, anyio.current_time() - begun_s - took_s))
+            await anyio.sleep(PAUSE_S if answer.refused else THINK_S)
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(callers):
-            tasks.start_soon(again_and_again)
-        try:
-            yield load
-        finally:
-            load.stopping = True
+    async with anyio.create_task_group() as keeping:
+        keeping.start_soon(clock.keep)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(callers):
+                tasks.start_soon(again_and_again)
+            try:
+                yield load
+            finally:
+                load.stopping = True
+        keeping.cancel_scope.cancel()
 
 
 def by_nats(client: Client, function: str) -> Ask:
     """Calls through the Python client."""
 
-    async def ask(number: int, timeout_s: float) -> Call:
+    async def ask(number: int, timeout_s: float) -> Answer:
         x = np.full((1, WIDTH), number, np.float32)
-        begun_s = anyio.current_time()
         try:
             result = await client.invoke(function, {"x": x}, timeout_s=timeout_s)
         except RequestRefused as refused:
-            call = Call(anyio.current_time() - begun_s, timeout_s, refused=str(refused))
-            await anyio.sleep(PAUSE_S)
-            return call
+            return Answer(refused=str(refused))
         answered = result.outputs["y"]
         factor = float(answered[0, 0]) / number
-        return Call(anyio.current_time() - begun_s, timeout_s, factor if bool((answered == factor * x).all()) else -1.0)
+        return Answer(factor if bool((answered == factor * x).all()) else -1.0)
 
     return ask
 
@@ -126,23 +173,18 @@ def by_nats(client: Client, function: str) -> Ask:
 def by_http(http: httpx.AsyncClient, function: str) -> Ask:
     """Calls through a gateway's HTTP port."""
 
-    async def ask(number: int, timeout_s: float) -> Call:
+    async def ask(number: int, timeout_s: float) -> Answer:
         document = {
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "data": [number] * WIDTH}],
             "parameters": {"timeout": int(timeout_s * 1e6)},
         }
-        begun_s = anyio.current_time()
         try:
             response = await http.post(f"/v2/models/{function}/infer", json=document, timeout=timeout_s + SLACK_S)
         except httpx.TransportError as error:
-            call = Call(anyio.current_time() - begun_s, timeout_s, refused=type(error).__name__)
-            await anyio.sleep(PAUSE_S)
-            return call
-        took_s = anyio.current_time() - begun_s
+            return Answer(refused=type(error).__name__)
         if response.status_code != 200:
-            await anyio.sleep(PAUSE_S)
-            return Call(took_s, timeout_s, refused=f"{response.status_code} {response.json()['error']}")
+            return Answer(refused=f"{response.status_code} {response.json()['error']}")
         answered = response.json()["outputs"][0]["data"]
-        return Call(took_s, timeout_s, answered[0] / number if len(set(answered)) == 1 else -1.0)
+        return Answer(answered[0] / number if len(set(answered)) == 1 else -1.0)
 
     return ask

@@ -1,7 +1,7 @@
 """A function changes while it serves: no request pays for it, and what cannot run leaves what serves alone."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -71,6 +71,35 @@ async def test_a_deleted_function_is_gone_and_can_come_back(world: World, tmp_pa
         again = await client.deploy(functions.times(name, tmp_path, 5.0))
         assert again.generation > first.generation
         assert (await client.invoke(name, {"x": rows(1)})).outputs["y"][0, 0] == 5.0
+
+
+async def test_a_function_deleted_under_load_answers_what_it_has_and_refuses_the_rest(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    async with deployed(world, functions.slow(name, tmp_path, 20, replicas=2)) as client:
+        async with under_load(by_nats(client, name), CLIENTS, timeout_s=30.0) as load:
+            await load.more(20)
+            await client.delete(name)
+            await load.until_refused(20)
+        assert load.dishonest() == []
+        assert {call.answer.refused for call in load.failures()} == {f"not_found: no function '{name}'"}
+
+
+async def test_of_two_who_deploy_at_once_one_has_the_last_word(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        factors = [3.0, 4.0, 5.0, 6.0]
+
+        async def deploy(factor: float) -> None:
+            with suppress(DeployFailed):  # overtaken by a newer generation
+                await client.deploy(functions.times(name, tmp_path, factor))
+
+        async with busy(client, name, {2.0, *factors}) as load:
+            async with anyio.create_task_group() as tasks:
+                for factor in factors:
+                    tasks.start_soon(deploy, factor)
+            (stands,) = [spec for spec in await client.functions() if spec.name == name]
+            await client.deploy(stands)  # waits until it serves
+            await load.until_answered_by(float(stands.model.source.removeprefix("times-").removesuffix(".onnx")))
 
 
 async def test_requests_that_wait_for_a_function_are_told_when_it_is_deleted(

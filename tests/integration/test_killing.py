@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
-from fastgshare.client import Client
+from fastgshare.client import Client, FunctionDefinition
+from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.messages import ReplicaState
 from tests.integration import functions
-from tests.integration.doors import deployed, door, until
+from tests.integration.doors import deployed, door, rows, until
 from tests.integration.load import Load, by_http, by_nats, under_load
 from tests.integration.world import (
     GATEWAY,
@@ -113,6 +115,20 @@ async def test_the_nats_server_twice_in_a_row(single: World, tmp_path: Path, nam
         single.kill(NATS)
 
 
+async def test_a_deployment_while_the_server_is_killed_is_there_or_is_told_not_to_be(
+    single: World, tmp_path: Path, name: str
+) -> None:
+    async with storm(single, tmp_path, name) as weather:
+        for number in range(3):
+            other = functions.times(f"{name}-{number}", tmp_path, 2.0)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(strike, single, NATS, 0.02 * number))
+                await deploy_until_it_stands(weather.client, other)
+            result = await weather.client.invoke(other.name, {"x": rows(3)}, timeout_s=PATIENT_S)
+            assert result.outputs["y"][0, 0] == 6.0
+            await weather.client.delete(other.name)
+
+
 async def test_every_service_at_once(single: World, tmp_path: Path, name: str) -> None:
     async with storm(single, tmp_path, name):
         for program in SERVICES:
@@ -149,6 +165,22 @@ async def test_the_leading_scheduler_of_two_and_then_a_deploy(pair: World, tmp_p
                 await load.more(10)
             assert load.failures() == []
             await weather.client.delete(other.name)
+
+
+async def strike(world: World, program: str, after_s: float) -> None:
+    """Kill in a moment."""
+    await anyio.sleep(after_s)
+    world.kill(program)
+
+
+async def deploy_until_it_stands(client: Client, definition: FunctionDefinition) -> None:
+    """As often as storage does not answer."""
+    while True:
+        try:
+            await client.deploy(definition)
+            return
+        except StorageUnavailable:
+            await anyio.sleep(0.1)
 
 
 async def another(world: World, program: str, former: int) -> bool:
