@@ -21,13 +21,22 @@ from examples.demo.loading import Load, run_load
 from examples.demo.machine import cores, facts
 from examples.demo.plan import PHASES, arrivals
 from examples.demo.screen import OnProfile, Screen
-from examples.demo.summary import door_figures, function_figures, phase_figures, problems_of, spread, timeline
+from examples.demo.summary import (
+    door_figures,
+    function_figures,
+    notes_on,
+    phase_figures,
+    problems_of,
+    spread,
+    timeline,
+)
 from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import lone_exceptions, open_platform
 from fastgshare.client import Client, PlatformStatus, connect
 from fastgshare.client.location import DATA_DIR_VARIABLE
 from fastgshare.client.wheels import CACHE_VARIABLE
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfileState
+from fastgshare.shared.units import s_to_us
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("filetype", "ocr", "textdir")
@@ -234,16 +243,19 @@ def _summary(
     books = ledger.books()
     memory_mib = {ready.instance: ready.rss_mib for ready in status.services}
     memory_mib |= {device.device: device.rss_mib for node in status.nodes for device in node.devices}
+    lag_ms = spread(outcome.lag_us for outcome in load.outcomes)
+    busy = load.core_time.cores_busy(0, s_to_us(options.seconds))
     return Summary(
         began_at="",
         seed=options.seed,
         load_seconds=options.seconds,
         problems=[*problems, *problems_of(functions, books)],
+        notes=notes_on(busy, lag_ms),
         functions=functions,
         phases=phase_figures(PHASES, targets, load.outcomes, options.seconds, load.core_time.cores_busy),
         doors=door_figures(targets, load.outcomes),
         timeline={t.function: timeline(t, by_function[t.function], options.seconds) for t in targets},
-        lag_ms=spread(outcome.lag_us for outcome in load.outcomes),
+        lag_ms=lag_ms,
         books=books,
         replicas=[replica for function in status.functions for replica in function.replicas],
         profiles=dict(profiles),

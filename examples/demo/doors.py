@@ -19,8 +19,9 @@ from fastgshare.shared.tensors import BYTES
 
 JSON_BYTES = "Inference-Header-Content-Length"
 TIMEOUT_MS = "Fast-Timeout-Ms"
-# Beyond a request's deadline the gateway has said its word; after this nobody listens any more.
-HTTP_PATIENCE_S = 5.0
+# Beyond a request's deadline the gateway has said its word. Long, so that a machine that stood still for a while does
+# not make its answers look lost.
+HTTP_PATIENCE_S = 30.0
 # The server hangs up on idle connections after five seconds: let them go before.
 IDLE_CONNECTION_S = 2.0
 

@@ -149,12 +149,16 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything there is to tell of one run. `problems` are why it failed; none: it did what it should."""
+    """Everything there is to tell of one run.
+
+    `problems` are why it failed; none: it did what it should. `notes` are what made its figures worse than need be.
+    """
 
     began_at: str
     seed: int
     load_seconds: float
     problems: list[str]
+    notes: list[str]
     functions: list[FunctionFigures]
     phases: list[PhaseFigures]
     doors: list[DoorFigures]

@@ -11,9 +11,9 @@ from rich.text import Text
 from examples.demo.sections import Grid, Section
 
 
-def markdown(title: str, verdict: str, sections: Sequence[Section]) -> str:
-    """A whole document."""
-    parts = [f"# {title}", verdict]
+def markdown(title: str, opening: Sequence[str], sections: Sequence[Section]) -> str:
+    """A whole document: title, opening paragraphs, sections."""
+    parts = [f"# {title}", *opening]
     for section in sections:
         parts += [f"## {section.title}", *_markdown_parts(section)]
     return "\n\n".join(parts) + "\n"

@@ -66,12 +66,18 @@ def publish(summary: Summary, reports: Path, screen: Screen) -> int:
     told, said = sections(summary), verdict(summary)
     folder = reports / f"demo-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(markdown("FaST-GShare demo", said, told))
+    (folder / "report.md").write_text(markdown("FaST-GShare demo", [said, *map(_as_note, summary.notes)], told))
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     show(screen.console, told)
     screen.say(f"\nthe whole report: {_short(folder / 'report.md')}, figures: {_short(folder / 'report.json')}")
+    for note in summary.notes:
+        screen.say(_as_note(note))
     screen.say(said)
     return EXIT_FAULT if summary.problems else 0
+
+
+def _as_note(note: str) -> str:
+    return f"Note: {note}."
 
 
 def _short(path: Path) -> str:

@@ -25,6 +25,8 @@ from examples.demo.plan import Phase, spans_us
 from examples.demo.tally import Ending, Outcome, mean, percentile, standing
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_ms, us_to_s
 
+OTHERS_WORTH_TELLING = 0.15
+LAG_WORTH_TELLING_MS = 300.0
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -148,6 +150,19 @@ def problems_of(functions: Sequence[FunctionFigures], books: dict[str, Books]) -
             least = figures.target.least_accuracy
             problems.append(f"{function}: {figures.accuracy:.1%} of the answers are right, wanted at least {least:.0%}")
     return problems
+
+
+def notes_on(busy: CoresBusy | None, lag_ms: Latency) -> list[str]:
+    """What disturbed a run: somebody else's work on this machine, or a machine that stood still."""
+    notes = []
+    if busy is not None and busy.by_all - busy.by_us >= OTHERS_WORTH_TELLING:
+        others = f"{busy.by_all - busy.by_us:.2f} cores"
+        notes.append(f"others used {others} of this machine during the load: on one of its own more is in time")
+    if lag_ms.max is not None and lag_ms.max >= LAG_WORTH_TELLING_MS:
+        notes.append(
+            f"requests left up to {lag_ms.max / 1000:.1f} s late, because this machine was overfull or stood still"
+        )
+    return notes
 
 
 def unaccounted(counts: Counts, book: Books) -> int:

@@ -66,6 +66,7 @@ def summary() -> Summary:
         seed=1,
         load_seconds=SECONDS,
         problems=[],
+        notes=[],
         functions=[function_figures(TARGET, ended, SECONDS)],
         phases=phase_figures(PHASES, [TARGET], ended, SECONDS, lambda begin_us, end_us: CoresBusy(1.5, 1.0)),
         doors=door_figures([TARGET], ended),
@@ -107,7 +108,7 @@ def test_the_verdict_says_what_became_of_all_requests() -> None:
 
 
 def test_the_markdown_has_every_section_and_whole_tables() -> None:
-    text = markdown("Demo", "OK", sections(summary()))
+    text = markdown("Demo", ["OK"], sections(summary()))
     for section in sections(summary()):
         assert f"\n## {section.title}\n" in text
     for block in text.split("\n\n"):
@@ -128,7 +129,7 @@ def test_a_run_in_which_nothing_was_answered_can_be_told_too() -> None:
         timeline={"ocr": timeline(TARGET, [], SECONDS)},
         problems=["ocr: nothing was answered"],
     )
-    assert "| answered a second | 0.0 |" in markdown("Demo", verdict(empty), sections(empty))
+    assert "| answered a second | 0.0 |" in markdown("Demo", [verdict(empty)], sections(empty))
 
 
 def test_the_figures_survive_json() -> None:

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.demo.figures import Books, CoresBusy, Counts, Refusals, Target, Wrong
+from examples.demo.figures import Books, CoresBusy, Counts, Latency, Refusals, Target, Wrong
 from examples.demo.machine import CoreTime
 from examples.demo.plan import Phase
 from examples.demo.summary import (
     counts_of,
     door_figures,
     function_figures,
+    notes_on,
     phase_figures,
     problems_of,
     timeline,
@@ -169,6 +170,16 @@ def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list
     assert found is not None
     assert sum(value <= found for value in ordered) * 100 >= percent * len(ordered)
     assert sum(value < found for value in ordered) * 100 < percent * len(ordered)
+
+
+def test_a_disturbed_run_says_so() -> None:
+    on_time, held_up = Latency(0.1, 0.2, 0.3, 0.4), Latency(0.1, 0.2, 900.0, 14_000.0)
+    assert notes_on(CoresBusy(1.5, 1.4), on_time) == []
+    assert notes_on(None, on_time) == []
+    (others,) = notes_on(CoresBusy(1.9, 1.2), on_time)
+    assert "others used 0.70 cores" in others
+    (late,) = notes_on(CoresBusy(1.0, 1.0), held_up)
+    assert "up to 14.0 s late" in late
 
 
 def test_cores_busy_is_the_slope_between_the_samples_of_a_span() -> None:
