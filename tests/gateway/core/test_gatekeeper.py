@@ -108,6 +108,12 @@ def ticket(number: int, deadline_us: int = T0 + SECOND, host: HostId | None = No
     )
 
 
+def weighty(light: Ticket) -> Ticket:
+    """The ticket with a payload."""
+    light.payload = b"payload"
+    return light
+
+
 def gate(*replicas: ReplicaStatus, limits: Limits | None = None) -> Gatekeeper:
     gatekeeper = Gatekeeper(limits or Limits())
     gatekeeper.function_defined(spec())
@@ -192,6 +198,22 @@ def test_the_rows_waiting_on_a_replica_are_bounded_even_without_a_profile() -> N
     gatekeeper = gate(status("a"), limits=Limits(rows_per_replica=3))
     actions = [gatekeeper.admit(ticket(n), request(), T0) for n in range(4)]
     assert code(actions[3]) is ErrorCode.OVERLOADED
+
+
+def test_the_memory_that_payloads_take_is_bounded_and_given_back() -> None:
+    gatekeeper = gate(status("a"), limits=Limits(payload_bytes=100))
+    large = [ticket(n) for n in range(3)]
+    for each in large:
+        each.payload = bytes(40)
+    assert isinstance(gatekeeper.admit(large[0], request(), T0), Dispatch)
+    assert isinstance(gatekeeper.admit(large[1], request(), T0), Dispatch)
+    gatekeeper.reconnected(T0)
+    refused = gatekeeper.admit(large[2], request(), T0)
+    assert code(refused) is ErrorCode.OVERLOADED
+    assert isinstance(refused, Refuse)
+    assert "80 bytes, the limit" in refused.error.message
+    gatekeeper.completed(notice("a", "r0.1"), T0)
+    assert isinstance(gatekeeper.admit(large[2], request(), T0), Dispatch)
 
 
 def test_a_request_past_its_deadline_never_runs() -> None:
@@ -491,7 +513,7 @@ def test_every_request_is_dispatched_held_or_refused_and_none_is_kept_past_its_d
         gatekeeper.node_seen(NodeId("n"), now)
         if kind == "admit" and f"r{a}" not in admitted:
             admitted.add(f"r{a}")
-            take([gatekeeper.admit(ticket(a, now + b * 1000), request(), now)])
+            take([gatekeeper.admit(weighty(ticket(a, now + b * 1000)), request(), now)])
         elif kind == "ready":
             take(gatekeeper.replica_reported(status(f"p{a}", incarnation=f"i{b}"), now))
         elif kind == "loading":
@@ -514,6 +536,6 @@ def test_every_request_is_dispatched_held_or_refused_and_none_is_kept_past_its_d
     now += 3 * SECOND
     gatekeeper.node_seen(NodeId("n"), now)
     take(gatekeeper.tick(now, connected=True))
-    assert gatekeeper.in_flight == 0
+    assert gatekeeper.in_flight == gatekeeper._ledger.payload_bytes == 0
     assert len(seen.refused) == len(set(seen.refused))
     assert admitted == set(seen.refused) | set(latest)

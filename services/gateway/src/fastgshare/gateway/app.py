@@ -34,7 +34,8 @@ async def serve(config: GatewayConfig) -> None:
         data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
         control = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, gateway)))
         await ensure_storage(control)
-        gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica))
+        payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
+        gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))
         dispatcher = Dispatcher(data, gateway)
         inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
         await inbox.open()

@@ -15,6 +15,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     max_body_mib: int = 64
     held_per_function: int = 256
     rows_per_replica: int = 2048
+    max_payloads_mib: int = 512
     concurrent_json: int = 256
     load_interval_ms: int = 500
     tick_interval_ms: int = 50

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from fastgshare.gateway.core import refusals
 from fastgshare.gateway.core.fleet import Fleet, Target
+from fastgshare.gateway.core.ledger import Ledger
 from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, RaiseDemand, Refuse, Ticket
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
@@ -37,10 +39,11 @@ NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the gateway's queues: requests held per function, rows outstanding per replica."""
+    """Bounds of the gateway's queues: requests held per function, rows outstanding per replica, bytes in all."""
 
     held_per_function: int = 256
     rows_per_replica: int = 2048
+    payload_bytes: int = 512 << 20
 
 
 class Gatekeeper:
@@ -52,7 +55,7 @@ class Gatekeeper:
         self.counters: dict[FunctionName, Counters] = {}
         self._limits = limits
         self._profiles: dict[tuple[str, str], Profile] = {}
-        self._tickets: dict[RequestId, Ticket] = {}
+        self._ledger = Ledger()
         self._held: dict[FunctionName, deque[Ticket]] = {}
         self._demanded_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
@@ -65,7 +68,7 @@ class Gatekeeper:
     def function_removed(self, function: FunctionName) -> list[Action]:
         self.functions.pop(function, None)
         held = self._held.pop(function, deque())
-        return [self._refuse(ticket, _unknown(function)) for ticket in held]
+        return [self._refuse(ticket, refusals.unknown(function)) for ticket in held]
 
     def profile_known(self, profile: Profile) -> None:
         self._profiles[profile.model_digest, profile.device_kind] = profile
@@ -102,21 +105,23 @@ class Gatekeeper:
         """Decide on an arriving request; None: it is held, or it is already here."""
         function = ticket.function
         if function not in self.functions:
-            return Refuse(ticket, _unknown(function))
-        known = self._tickets.get(ticket.request_id)
+            return Refuse(ticket, refusals.unknown(function))
+        known = self._ledger.get(ticket.request_id)
         if known is not None:
-            return None if known.reply == ticket.reply else Refuse(ticket, _taken(ticket.request_id))
+            return None if known.reply == ticket.reply else Refuse(ticket, refusals.taken(ticket.request_id))
         counters = self._count_arrival(function, now_us)
         if ticket.deadline_us <= now_us:
             counters.refused += 1
             counters.late += 1
-            return Refuse(ticket, _too_late(now_us - ticket.deadline_us))
+            return Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us))
         signature = self.signature(function)
         if signature is not None:
             problem = self._problem(request, function, signature)
             if problem is not None:
                 return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
             ticket.rows = _rows(request, signature)
+        if self._ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
+            return self._refuse(ticket, refusals.full(self._ledger.payload_bytes))
         return self._place(ticket, now_us)
 
     def completed(self, notice: DoneNotice, now_us: int) -> None:
@@ -136,14 +141,14 @@ class Gatekeeper:
 
         What else is outstanding there went the same way. No attempt was made, so nothing counts as a loss.
         """
-        ticket = self._tickets.get(request_id)
+        ticket = self._ledger.get(request_id)
         if ticket is None or ticket.replica is None:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
     def gave_up(self, request_id: RequestId) -> None:
         """The caller left, or its deadline passed while this gateway awaited the answer."""
-        ticket = self._tickets.pop(request_id, None)
+        ticket = self._ledger.close(request_id)
         if ticket is not None:
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
@@ -160,7 +165,7 @@ class Gatekeeper:
         for function, held in list(self._held.items()):
             for ticket in [ticket for ticket in held if ticket.deadline_us <= now_us]:
                 held.remove(ticket)
-                actions.append(self._refuse(ticket, _too_late(now_us - ticket.deadline_us)))
+                actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
             actions += self._release_held(function, now_us)
             if self._held[function]:
                 actions += self._demand(function, now_us)
@@ -202,7 +207,7 @@ class Gatekeeper:
     @property
     def in_flight(self) -> int:
         """Requests neither answered nor refused yet."""
-        return len(self._tickets)
+        return len(self._ledger)
 
     # How
 
@@ -227,10 +232,10 @@ class Gatekeeper:
         late_us = now_us + finish_us - ticket.deadline_us
         if late_us > 0:
             message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
-            return self._refuse(ticket, ErrorBody(ErrorCode.OVERLOADED, message, _retry_ms(late_us)))
+            return self._refuse(ticket, refusals.overloaded(message, late_us))
         if target.waiting_rows + ticket.rows > self._limits.rows_per_replica:
             message = f"function '{ticket.function}' has {target.waiting_rows} rows waiting, the limit"
-            return self._refuse(ticket, ErrorBody(ErrorCode.OVERLOADED, message, _retry_ms(finish_us)))
+            return self._refuse(ticket, refusals.overloaded(message, finish_us))
         return self._dispatch(ticket, target, finish_us, now_us)
 
     def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
@@ -238,7 +243,7 @@ class Gatekeeper:
         ticket.replica = target.status.replica
         ticket.dispatched_us = now_us
         ticket.predicted_us = finish_us
-        self._tickets[ticket.request_id] = ticket
+        self._ledger.open(ticket)
         target.add(ticket)
         return Dispatch(ticket, target.status.replica, ticket.attempt_id)
 
@@ -254,7 +259,7 @@ class Gatekeeper:
         if len(held) >= self._limits.held_per_function:
             message = f"function '{function}' has no ready replica and {len(held)} requests wait for one, the limit"
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
-        self._tickets[ticket.request_id] = ticket
+        self._ledger.open(ticket)
         ticket.replica = None
         held.append(ticket)
         demand = self._demand(function, now_us)
@@ -286,15 +291,15 @@ class Gatekeeper:
         return [action for action in actions if action is not None]
 
     def _try_again(self, ticket: Ticket, now_us: int) -> Action | None:
-        self._tickets.pop(ticket.request_id, None)
+        self._ledger.close(ticket.request_id)
         self.counters[ticket.function].retried += 1
         if ticket.losses >= MAX_LOSSES:
             message = f"lost {ticket.losses} times with its replica"
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
         if ticket.deadline_us <= now_us:
-            return self._refuse(ticket, _too_late(now_us - ticket.deadline_us))
+            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us))
         if ticket.function not in self.functions:
-            return self._refuse(ticket, _unknown(ticket.function))
+            return self._refuse(ticket, refusals.unknown(ticket.function))
         return self._place(ticket, now_us)
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
@@ -304,7 +309,7 @@ class Gatekeeper:
         waiting, self._held[function] = list(held), deque()
         actions: list[Action] = []
         for ticket in waiting:
-            self._tickets.pop(ticket.request_id, None)
+            self._ledger.close(ticket.request_id)
             action = self._place(ticket, now_us)
             if action is not None:
                 actions.append(action)
@@ -317,17 +322,17 @@ class Gatekeeper:
         return [RaiseDemand(function, len(self._held[function]))]
 
     def _refuse(self, ticket: Ticket, error: ErrorBody) -> Refuse:
-        self._tickets.pop(ticket.request_id, None)
+        self._ledger.close(ticket.request_id)
         counters = self.counters.setdefault(ticket.function, Counters())
         counters.refused += 1
         counters.late += error.code is ErrorCode.DEADLINE_EXCEEDED
         return Refuse(ticket, error)
 
     def _finish(self, completion: Completion, end_us: int) -> None:
-        ticket = self._tickets.get(request_of(completion.attempt))
+        ticket = self._ledger.get(request_of(completion.attempt))
         if ticket is None:
             return
-        del self._tickets[ticket.request_id]
+        self._ledger.close(ticket.request_id)
         target = self._detach(ticket)
         counters = self.counters[ticket.function]
         elapsed_us = max(end_us - ticket.arrived_us, 0)
@@ -358,9 +363,8 @@ class Gatekeeper:
 
     def _forget_overdue(self, now_us: int) -> None:
         """Drop what nobody will report any more: its caller's deadline has long passed."""
-        overdue = [t for t in self._tickets.values() if t.deadline_us + FORGET_AFTER_US < now_us]
-        for ticket in overdue:
-            del self._tickets[ticket.request_id]
+        for ticket in self._ledger.overdue(now_us - FORGET_AFTER_US):
+            self._ledger.close(ticket.request_id)
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
 
@@ -379,19 +383,3 @@ def _rows(request: InferRequest, signature: Signature) -> int:
     if not signature.batched or not request.inputs or not request.inputs[0].shape:
         return 1
     return request.inputs[0].shape[0]
-
-
-def _unknown(function: FunctionName) -> ErrorBody:
-    return ErrorBody(ErrorCode.NOT_FOUND, f"no function '{function}'")
-
-
-def _taken(request_id: RequestId) -> ErrorBody:
-    return ErrorBody(ErrorCode.CONFLICT, f"request id '{request_id}' is in use by another caller")
-
-
-def _too_late(by_us: int) -> ErrorBody:
-    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed {by_us / US_PER_MS:.0f} ms ago")
-
-
-def _retry_ms(wait_us: int) -> int:
-    return max(1, wait_us // US_PER_MS)

@@ -1,0 +1,38 @@
+"""Every request that is neither answered nor refused yet, by id, and the memory that their payloads take."""
+
+from fastgshare.gateway.core.tickets import Ticket
+from fastgshare.shared.ids import RequestId
+
+
+class Ledger:
+    """The open tickets. A payload is kept until its request's last word, to dispatch it again."""
+
+    __slots__ = ("_tickets", "payload_bytes")
+
+    def __init__(self) -> None:
+        self.payload_bytes = 0
+        self._tickets: dict[RequestId, Ticket] = {}
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def get(self, request_id: RequestId) -> Ticket | None:
+        """The open ticket of this request."""
+        return self._tickets.get(request_id)
+
+    def open(self, ticket: Ticket) -> None:
+        """Keep a ticket; fine if it is open already."""
+        if ticket.request_id not in self._tickets:
+            self._tickets[ticket.request_id] = ticket
+            self.payload_bytes += len(ticket.payload)
+
+    def close(self, request_id: RequestId) -> Ticket | None:
+        """Let go of a ticket; None if it is not open."""
+        ticket = self._tickets.pop(request_id, None)
+        if ticket is not None:
+            self.payload_bytes -= len(ticket.payload)
+        return ticket
+
+    def overdue(self, before_us: int) -> list[Ticket]:
+        """Tickets whose deadline was before `before_us`."""
+        return [ticket for ticket in self._tickets.values() if ticket.deadline_us < before_us]

@@ -1,0 +1,33 @@
+"""What the gateway refuses in the same words in several places."""
+
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.ids import FunctionName, RequestId
+from fastgshare.shared.units import US_PER_MS
+
+FULL_RETRY_MS = 100
+
+
+def unknown(function: FunctionName) -> ErrorBody:
+    """No such function."""
+    return ErrorBody(ErrorCode.NOT_FOUND, f"no function '{function}'")
+
+
+def taken(request_id: RequestId) -> ErrorBody:
+    """Another caller's request goes by this id."""
+    return ErrorBody(ErrorCode.CONFLICT, f"request id '{request_id}' is in use by another caller")
+
+
+def too_late(by_us: int) -> ErrorBody:
+    """The deadline has passed."""
+    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed {by_us / US_PER_MS:.0f} ms ago")
+
+
+def full(held_bytes: int) -> ErrorBody:
+    """The gateway's memory for payloads is taken."""
+    message = f"the gateway holds requests of {held_bytes} bytes, the limit"
+    return ErrorBody(ErrorCode.OVERLOADED, message, FULL_RETRY_MS)
+
+
+def overloaded(message: str, wait_us: int) -> ErrorBody:
+    """Try again after `wait_us`."""
+    return ErrorBody(ErrorCode.OVERLOADED, message, max(1, wait_us // US_PER_MS))
