@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nats.aio.client import Client as Nats
 
 from benchmarks.overhead.http_client import Connection, connect, post
-from benchmarks.overhead.identity import INPUT, OUTPUT
+from benchmarks.overhead.identity import INPUT
 from benchmarks.overhead.load import Call
 from benchmarks.overhead.partners import SUBJECT
 from fastgshare.cli.up.ports import HOST
@@ -40,14 +40,16 @@ def raw_call(connection: Nats, row: Row) -> Call:
 
 
 def platform_call(client: Client, function: str, row: Row) -> Call:
-    """The platform by NATS, as a user's program calls it: arrays in, arrays out."""
+    """The platform by NATS: tensors out and back as they travel, as the bare bus is given bytes as they travel."""
+    request = InferRequest(INFER_VERSION, (to_tensor(INPUT, row),))
+    expected = row.tobytes()
 
     async def call() -> str | None:
         try:
-            result = await client.invoke(function, {INPUT: row}, timeout_s=TIMEOUT_S)
+            reply = await client.invoke_tensors(function, request, timeout_s=TIMEOUT_S)
         except FastGShareError as error:
             return f"{function}: {error}"
-        return None if np.array_equal(result.outputs[OUTPUT], row) else f"{function}: a wrong answer"
+        return None if bytes(reply.outputs[0].data) == expected else f"{function}: a wrong answer"
 
     return call
 

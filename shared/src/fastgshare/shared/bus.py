@@ -23,6 +23,7 @@ from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import BusUnavailable, FastGShareError
 from fastgshare.shared.messages import Event
+from fastgshare.shared.prompt import PromptClient
 
 RECONNECT_WAIT_S = 0.1
 PING_INTERVAL_S = 5
@@ -185,7 +186,7 @@ async def open_bus(config: BusConfig) -> AsyncIterator[Bus]:
     Raises:
         BusUnavailable: no server answered within `connect_timeout_s`.
     """
-    connection = Client()
+    connection = PromptClient()
     bus = Bus(connection, connection.jetstream(timeout=CONTROL_TIMEOUT_S), config.name)
     await _connect(connection, bus, config)
     try:

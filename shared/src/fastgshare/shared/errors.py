@@ -43,7 +43,7 @@ HTTP_STATUS: dict[ErrorCode, int] = {
 }
 
 
-class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
+class ErrorBody(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A refusal as it crosses the bus: what was wrong, what was expected, and when to try again."""
 
     code: ErrorCode

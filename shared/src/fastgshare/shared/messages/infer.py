@@ -13,7 +13,7 @@ from fastgshare.shared.ids import AttemptId, GatewayId, HostId, ReplicaId, Reque
 INFER_VERSION = 1
 
 
-class SlotRef(msgspec.Struct, frozen=True, array_like=True):
+class SlotRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A range of a shared-memory slot on one host: `size_bytes` at `offset_bytes` of the slot called `name`."""
 
     host: HostId
@@ -22,7 +22,7 @@ class SlotRef(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int
 
 
-class Tensor(msgspec.Struct, frozen=True, array_like=True):
+class Tensor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One tensor: OIP datatype, shape, and its little-endian C-order bytes either inline or in a slot.
 
     `data` is bytes-like; decoded messages hold a view into the received payload. BYTES tensors hold each element
@@ -41,7 +41,7 @@ class Tensor(msgspec.Struct, frozen=True, array_like=True):
         return self.data.nbytes if self.slot is None else self.slot.size_bytes
 
 
-class InferRequest(msgspec.Struct, frozen=True, array_like=True):
+class InferRequest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One request to a function.
 
     `outputs` names the outputs wanted (empty: all). `reply_slot` is where the worker may put large outputs.
@@ -58,7 +58,7 @@ class InferRequest(msgspec.Struct, frozen=True, array_like=True):
     traceparent: str = ""
 
 
-class Work(msgspec.Struct, frozen=True, array_like=True):
+class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt of a request, from a gateway to a worker; `request` is the caller's `InferRequest`, untouched.
 
     `gateway` wants to be told of the completion; None where the answer goes through it anyway.
@@ -72,7 +72,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True):
     request: memoryview
 
 
-class Timing(msgspec.Struct, frozen=True, array_like=True):
+class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a request's time went on its worker, in microseconds, and the batch it ran in."""
 
     queue_us: int = 0
@@ -82,7 +82,7 @@ class Timing(msgspec.Struct, frozen=True, array_like=True):
     handler_us: int = 0
 
 
-class InferReply(msgspec.Struct, frozen=True, array_like=True):
+class InferReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The one answer to a request: outputs, or an error."""
 
     version: int
@@ -93,7 +93,7 @@ class InferReply(msgspec.Struct, frozen=True, array_like=True):
     timing: Timing | None = None
 
 
-class Completion(msgspec.Struct, frozen=True, array_like=True):
+class Completion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt that a worker finished with: what the gateway needs for its books."""
 
     attempt: AttemptId
@@ -103,7 +103,7 @@ class Completion(msgspec.Struct, frozen=True, array_like=True):
     code: str = ""
 
 
-class DoneNotice(msgspec.Struct, frozen=True, array_like=True):
+class DoneNotice(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A worker's batched word to one gateway about attempts it answered straight to their callers.
 
     `depth` is how many requests wait or run on the replica as this leaves.

@@ -72,6 +72,13 @@ class WorkQueue:
         self._heap: list[tuple[int, int, Job]] = []
         self._seq = 0
 
+    def sibling(self) -> "WorkQueue":
+        """An empty queue under the same limits that shares what is known of times."""
+        made = WorkQueue(self._max_batch, 0)
+        made._budget_us = self._budget_us
+        made.timetable = self.timetable
+        return made
+
     def __len__(self) -> int:
         return len(self._heap)
 

@@ -29,6 +29,14 @@ class TokenBook:
         self.waiting[replica] = mask
         return self._grant()
 
+    def ask_now(self, holder: ReplicaId, mask: int) -> bool:
+        """Take a token only if nobody runs on `mask` and nobody waits for any of it."""
+        for taken in (*self.running.values(), *self.waiting.values()):
+            if mask & taken:
+                return False
+        self.running[holder] = mask
+        return True
+
     def end(self, replica: ReplicaId) -> list[ReplicaId]:
         """`replica`'s batch is done, or it gave up waiting; returns who may start now."""
         self.running.pop(replica, None)

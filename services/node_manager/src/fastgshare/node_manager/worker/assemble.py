@@ -65,10 +65,12 @@ def split_outputs(outputs: dict[str, Array], jobs: list[Job]) -> list[dict[str, 
 
 def wanted_tensors(outputs: Mapping[str, Array], wanted: tuple[str, ...]) -> tuple[Tensor, ...] | ErrorBody:
     """Outputs as tensors; only the named ones if any are named."""
+    if not wanted:
+        return tuple([to_tensor(name, array) for name, array in outputs.items()])
     unknown = [name for name in wanted if name not in outputs]
     if unknown:
         return ErrorBody(ErrorCode.INVALID, f"no output {unknown}, expected some of {list(outputs)}")
-    return tuple(to_tensor(name, outputs[name]) for name in wanted or outputs)
+    return tuple(to_tensor(name, outputs[name]) for name in wanted)
 
 
 def answer(

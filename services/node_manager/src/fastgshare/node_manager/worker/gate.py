@@ -23,6 +23,11 @@ class TokenGate:
             event = self._granted[replica] = threading.Event()
         event.wait()
 
+    def try_acquire(self, holder: ReplicaId, mask: int) -> bool:
+        """The token if it is free this moment; never waits."""
+        with self._lock:
+            return self._book.ask_now(holder, mask)
+
     def release(self, replica: ReplicaId) -> None:
         """The batch is done."""
         with self._lock:

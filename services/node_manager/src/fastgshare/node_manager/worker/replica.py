@@ -15,7 +15,7 @@ import anyio.abc
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
-from fastgshare.node_manager.core.batching import WorkQueue
+from fastgshare.node_manager.core.batching import Job, WorkQueue
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
@@ -37,6 +37,8 @@ from fastgshare.shared.units import US_PER_MS
 
 FETCH_RETRY_S = 0.5
 DRAIN_POLL_S = 0.02
+QUICK_BURST = 64
+SPARSE_US = 100
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Replica:
         self._ending = anyio.Event()
         self._failure = ""
         self._last_arrival_us = 0
+        self._gap_us = 0
+        self._burst: list[Job] = []
         self._handler: Handler | None = None
         self._signature = Signature(inputs=(), outputs=())
         self._info = ModelInfo(inputs=(), outputs=(), metadata={})
@@ -169,6 +173,7 @@ class Replica:
 
     async def _on_request(self, msg: Msg) -> None:
         now_us = unix_us()
+        self._gap_us = now_us - self._last_arrival_us
         self._last_arrival_us = now_us
         try:
             work, request = read_work(msg, now_us)
@@ -182,7 +187,32 @@ class Replica:
         elif self._handler is not None:
             self._tasks.start_soon(self._serve_handled, request, self._handler)
         else:
-            self._runner.submit(plain_job(request, self._info.is_batched))
+            self._run_plain(request)
+
+    def _run_plain(self, request: Request) -> None:
+        """A request without user code: to the replica's thread, or with its burst right here if that is cheaper."""
+        job = plain_job(request, self._info.is_batched)
+        only_burst_waits = self.depth == len(self._burst) + 1 <= QUICK_BURST
+        if not (only_burst_waits and self._runner.is_quick and request.reply_slot is None):
+            self._runner.submit(job)
+            return
+        self._burst.append(job)
+        if self._gap_us > SPARSE_US:
+            self._run_burst()
+        elif len(self._burst) == 1:
+            self._loop.call_soon(self._run_burst)
+
+    def _run_burst(self) -> None:
+        """What arrived in this turn of the event loop, as batches."""
+        burst, self._burst = self._burst, []
+        if not burst:
+            return
+        finished = self._runner.run_here(burst)
+        if finished is not None:
+            self._send([self._pack(end) for end in finished])
+            return
+        for job in burst:
+            self._runner.submit(job)
 
     def _refusal(self, request: Request) -> ErrorBody | None:
         if self.depth >= self._parts.config.backlog:

@@ -51,6 +51,9 @@ class _Table:
 
 _STOP = object()
 TINY_BATCH_US = 200
+# Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
+HERE_BELOW_US = 60
+QUICKNESS_WEIGHT = 0.1
 TOGETHER_LIMIT = 64
 
 
@@ -79,6 +82,9 @@ class Runner:
         self._probe: Probe | None = None
         self._outgoing: list[Finished] = []
         self._last_execute_us = 0
+        self._usual_us = float("inf")
+        self._session: Session | None = None
+        self._holder_here = ReplicaId(f"{replica}:here")
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -94,6 +100,31 @@ class Runner:
     def submit(self, job: Job) -> None:
         """Queue a job."""
         self._inbox.put(job)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a batch usually takes less than waking this thread for it."""
+        return self._usual_us <= HERE_BELOW_US
+
+    def run_here(self, jobs: list[Job]) -> list[Finished] | None:
+        """Run jobs on the calling thread, for quick models; None: the chunks are taken, submit them.
+
+        The caller sees to it that nothing waits here that they would overtake.
+        """
+        session = self._session
+        if session is None or not self._gate.try_acquire(self._holder_here, self._mask):
+            return None
+        try:
+            now_us = unix_us()
+            here = self._queue.sibling()
+            for job in jobs:
+                here.push(job)
+            finished = [Finished(job, _late(job, now_us), Timing()) for job in here.hopeless(now_us)]
+            while batch := here.take(now_us):
+                finished += self._run(session, batch, 0, now_us)
+            return finished
+        finally:
+            self._gate.release(self._holder_here)
 
     def measure(self, request: MeasureRequest, feed: dict[str, Array]) -> "Future[list[int]]":
         """Time runs of `feed` in microseconds; raises ModelFault through the future."""
@@ -117,6 +148,7 @@ class Runner:
             except ModelFault as fault:
                 loaded.set_exception(fault)
                 return
+            self._session = session
             loaded.set_result(session.info)
             while not self._stopping or self._queue:  # whoever waits gets an answer first
                 self._turn(session)
@@ -199,6 +231,9 @@ class Runner:
             return [*finished, Finished(jobs[0], _failed(fault), Timing())]
         execute_us = monotonic_us() - started_us
         self._last_execute_us = execute_us
+        if self._usual_us == float("inf"):
+            self._usual_us = execute_us
+        self._usual_us += QUICKNESS_WEIGHT * (execute_us - self._usual_us)
         self._queue.timetable.learn_run(rows, execute_us)
         for job, part in zip(jobs, parts, strict=True):
             timing = Timing(max(now_us - job.arrived_us - token_us, 0), token_us, execute_us, rows)

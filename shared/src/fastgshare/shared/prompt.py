@@ -1,0 +1,52 @@
+"""A nats-py connection that, while little is said, writes each message at once.
+
+nats-py hands every published message to a flusher task. Under load that is right: what was published meanwhile leaves
+in one write. A lone message only waits for the task, so below a few thousand messages a second it is written where it
+is published (docs/decisions/0003 has the figures). Everything else, back-pressure and reconnecting included, is
+nats-py's own. This overrides one of its private methods, so its minor version is pinned and
+`tests/shared/test_prompt.py` holds what is relied on.
+"""
+
+from typing import Any
+
+from nats.aio.client import Client
+
+from fastgshare.shared.clock import monotonic_us
+
+WINDOW_US = 10_000
+QUIET_MESSAGES = 28
+CONGESTED_BYTES = 64 << 10
+
+
+class PromptClient(Client):
+    """A `Client` whose lone messages leave at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window_ends_us = 0
+        self._sent_before = 0
+        self._is_quiet = True
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        self._judge()
+        transport = self._transport
+        may_write = self._is_quiet and self.is_connected and not self._is_congested()
+        if force_flush or transport is None or not may_write:
+            return await super()._flush_pending(force_flush)
+        if self._pending_data_size > 0:
+            transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
+        return None
+
+    def _judge(self) -> None:
+        now_us = monotonic_us()
+        if now_us >= self._window_ends_us:
+            sent = self.stats["out_msgs"]
+            self._is_quiet = sent - self._sent_before <= QUIET_MESSAGES
+            self._window_ends_us, self._sent_before = now_us + WINDOW_US, sent
+
+    def _is_congested(self) -> bool:
+        """Whether the server does not keep up: then nats-py's flusher waits for it."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer is None or writer.transport.get_write_buffer_size() > CONGESTED_BYTES
