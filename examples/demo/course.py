@@ -250,7 +250,7 @@ def _summary(
         seed=options.seed,
         load_seconds=options.seconds,
         problems=[*problems, *problems_of(functions, books)],
-        notes=notes_on(busy, lag_ms),
+        notes=notes_on(busy, lag_ms, load.stood_still_us),
         functions=functions,
         phases=phase_figures(PHASES, targets, load.outcomes, options.seconds, load.core_time.cores_busy),
         doors=door_figures(targets, load.outcomes),

@@ -11,13 +11,13 @@ from examples.demo.figures import Target
 from examples.demo.first import places_of
 from examples.demo.inputs import Example
 from examples.demo.machine import CoreTime
+from examples.demo.pace import Pace
 from examples.demo.plan import PHASES, Arrival, spans_us
 from examples.demo.screen import LiveView, OnLoad, Screen
 from examples.demo.sender import Sender
 from examples.demo.tally import Outcome, Tally
 from fastgshare.client import Client
 from fastgshare.shared.buckets import StorageUnavailable
-from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.units import ms_to_us, s_to_us, us_to_s
 
 VIEW_EVERY_S = 0.5
@@ -30,6 +30,7 @@ class Load(msgspec.Struct, frozen=True):
 
     outcomes: list[Outcome]
     core_time: CoreTime
+    stood_still_us: int
 
 
 async def run_load(
@@ -45,19 +46,19 @@ async def run_load(
 ) -> Load:
     """Send the timetable; return when every request has ended."""
     tally = Tally({target.function: ms_to_us(target.objective_ms) for target in targets})
-    origin_us = monotonic_us() + s_to_us(LEAD_IN_S)
-    sender = Sender(nats, http, examples, tally, ledger, origin_us)
-    core_time = CoreTime(origin_us)
+    pace = Pace(s_to_us(LEAD_IN_S))
+    sender = Sender(nats, http, examples, tally, ledger, pace)
+    core_time = CoreTime()
     places: dict[str, str] = {}
     with screen.load() as show:
         async with anyio.create_task_group() as beside:
-            beside.start_soon(core_time.sample)
+            beside.start_soon(core_time.sample, pace)
             beside.start_soon(_look_where, client, places, [target.function for target in targets])
-            beside.start_soon(_show, show, tally, sender, places, targets, seconds, origin_us)
+            beside.start_soon(_show, show, tally, sender, places, targets, seconds, pace)
             await sender.run(timetable)
             beside.cancel_scope.cancel()
-        show(_view(tally, sender, places, targets, seconds, origin_us))
-    return Load(tally.outcomes, core_time)
+        show(_view(tally, sender, places, targets, seconds, pace))
+    return Load(tally.outcomes, core_time, pace.stood_still_us)
 
 
 async def _show(
@@ -67,11 +68,11 @@ async def _show(
     places: dict[str, str],
     targets: Sequence[Target],
     seconds: float,
-    origin_us: int,
+    pace: Pace,
 ) -> None:
     while True:
         await anyio.sleep(VIEW_EVERY_S)
-        show(_view(tally, sender, places, targets, seconds, origin_us))
+        show(_view(tally, sender, places, targets, seconds, pace))
 
 
 async def _look_where(client: Client, places: dict[str, str], functions: Sequence[str]) -> None:
@@ -91,9 +92,9 @@ async def _look_where(client: Client, places: dict[str, str], functions: Sequenc
 
 
 def _view(
-    tally: Tally, sender: Sender, places: dict[str, str], targets: Sequence[Target], seconds: float, origin_us: int
+    tally: Tally, sender: Sender, places: dict[str, str], targets: Sequence[Target], seconds: float, pace: Pace
 ) -> LiveView:
-    now_us = max(monotonic_us() - origin_us, 0)
+    now_us = max(pace.now_us(), 0)
     spans = spans_us(PHASES, seconds)
     number = next((at for at, (_, end_us) in enumerate(spans) if now_us < end_us), len(spans) - 1)
     phase, (begin_us, end_us) = PHASES[number], spans[number]

@@ -12,16 +12,16 @@ import anyio
 import anyio.to_thread
 
 from examples.demo.figures import CoresBusy
+from examples.demo.pace import Pace
 from fastgshare.cli.up.embedded import find_server
-from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.units import US_PER_S
 
 PACKAGES = ("fastgshare-shared", "nats-py", "onnxruntime", "numpy", "msgspec", "uvloop", "uvicorn", "pillow", "httpx")
 SAMPLE_S = 0.5
 # Fields of a `cpu` line of /proc/stat, see proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
 _ALL, _IDLE = slice(0, 8), slice(3, 5)
-# Fields of /proc/PID/stat behind the name: user and system time.
-_OWN = slice(11, 13)
+# Fields of /proc/PID/stat behind the name: user and system time, its own and that of children that ended.
+_OWN = slice(11, 15)
 
 
 def facts() -> dict[str, str | int]:
@@ -44,17 +44,16 @@ def cores() -> int:
 
 
 class CoreTime:
-    """How much of the cores' time was spent, by anybody and by this process and its descendants, since `origin_us`."""
+    """How much of the cores' time was spent, by anybody and by this process and its descendants."""
 
-    def __init__(self, origin_us: int) -> None:
-        self._origin_us = origin_us
+    def __init__(self) -> None:
         self._samples: list[tuple[int, float, float]] = []
 
-    async def sample(self) -> None:
-        """Until cancelled."""
+    async def sample(self, pace: Pace) -> None:
+        """Until cancelled, in the load's time."""
         while True:
             by_all, by_us = await anyio.to_thread.run_sync(_core_seconds)
-            self.add(monotonic_us() - self._origin_us, by_all, by_us)
+            self.add(pace.now_us(), by_all, by_us)
             await anyio.sleep(SAMPLE_S)
 
     def add(self, at_us: int, by_all_s: float, by_us_s: float) -> None:

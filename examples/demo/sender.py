@@ -14,6 +14,7 @@ import anyio.lowlevel
 from examples.demo.books import Ledger
 from examples.demo.doors import Door, NoWord
 from examples.demo.inputs import Example
+from examples.demo.pace import Pace
 from examples.demo.plan import Arrival
 from examples.demo.tally import Ending, Outcome, Tally, ending_of
 from fastgshare.client import RequestRefused, Result
@@ -25,7 +26,7 @@ LEAST_TIMEOUT_US = 5 * US_PER_MS  # a request whose time is over before it leave
 
 
 class Sender:
-    """One load, begun at `origin_us` of the monotonic clock."""
+    """One load, in the time of `pace`."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Sender:
         examples: Mapping[str, Sequence[Example]],
         tally: Tally,
         ledger: Ledger,
-        origin_us: int,
+        pace: Pace,
     ) -> None:
         self.sent: Counter[str] = Counter()
         self._nats = nats
@@ -42,27 +43,28 @@ class Sender:
         self._examples = examples
         self._tally = tally
         self._ledger = ledger
-        self._origin_us = origin_us
+        self._pace = pace
 
     async def run(self, timetable: Sequence[Arrival]) -> None:
         """Return when every request has ended."""
         async with anyio.create_task_group() as tasks:
             for arrival in timetable:
-                wait_us = self._origin_us + arrival.due_us - monotonic_us()
-                if wait_us > 0:
-                    await anyio.sleep(us_to_s(wait_us))
-                else:
-                    await anyio.lowlevel.checkpoint()
+                late_us = self._pace.lateness_us(arrival.due_us)
+                while late_us < 0:
+                    await anyio.sleep(us_to_s(-late_us))
+                    late_us = self._pace.lateness_us(arrival.due_us)
+                await anyio.lowlevel.checkpoint()
                 tasks.start_soon(self._send, arrival)
 
     async def _send(self, arrival: Arrival) -> None:
         door = self._http if arrival.over_http else self._nats
         example = self._examples[arrival.function][arrival.example]
-        lag_us = monotonic_us() - self._origin_us - arrival.due_us
+        lag_us = self._pace.now_us() - arrival.due_us
         timeout_us = max(self._tally.objectives_us[arrival.function] - lag_us, LEAST_TIMEOUT_US)
         self.sent[arrival.function] += 1
         self._ledger.sent[arrival.function] += 1
         facts: dict[str, Any]
+        begun_us = monotonic_us()  # not the pace: a standstill is part of the latency of what was under way
         try:
             facts = _answered(example, await door.send(example, us_to_s(timeout_us)))
         except RequestRefused as refused:
@@ -72,7 +74,7 @@ class Sender:
             facts = {"ending": Ending.LOST, "code": "lost", "reason": str(nothing.fields["reason"])}
         except FastGShareError as error:
             facts = {"ending": Ending.LOST, "code": "lost", "reason": f"{type(error).__name__}: {error}"}
-        latency_us = monotonic_us() - self._origin_us - arrival.due_us
+        latency_us = lag_us + monotonic_us() - begun_us
         self._tally.add(
             Outcome(
                 function=arrival.function,

@@ -152,16 +152,16 @@ def problems_of(functions: Sequence[FunctionFigures], books: dict[str, Books]) -
     return problems
 
 
-def notes_on(busy: CoresBusy | None, lag_ms: Latency) -> list[str]:
-    """What disturbed a run: somebody else's work on this machine, or a machine that stood still."""
+def notes_on(busy: CoresBusy | None, lag_ms: Latency, stood_still_us: int) -> list[str]:
+    """What disturbed a run: somebody else's work on this machine, or a machine that was overfull or stood still."""
     notes = []
     if busy is not None and busy.by_all - busy.by_us >= OTHERS_WORTH_TELLING:
         others = f"{busy.by_all - busy.by_us:.2f} cores"
         notes.append(f"others used {others} of this machine during the load: on one of its own more is in time")
     if lag_ms.max is not None and lag_ms.max >= LAG_WORTH_TELLING_MS:
-        notes.append(
-            f"requests left up to {lag_ms.max / 1000:.1f} s late, because this machine was overfull or stood still"
-        )
+        notes.append(f"requests left up to {lag_ms.max / 1000:.1f} s late, because this machine was overfull")
+    if stood_still_us:
+        notes.append(f"this machine stood still for {us_to_s(stood_still_us):.1f} s, which prolonged the load")
     return notes
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from examples.demo.figures import Books, CoresBusy, Counts, Latency, Refusals, Target, Wrong
 from examples.demo.machine import CoreTime
+from examples.demo.pace import Pace
 from examples.demo.plan import Phase
 from examples.demo.summary import (
     counts_of,
@@ -173,17 +174,33 @@ def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list
 
 
 def test_a_disturbed_run_says_so() -> None:
-    on_time, held_up = Latency(0.1, 0.2, 0.3, 0.4), Latency(0.1, 0.2, 900.0, 14_000.0)
-    assert notes_on(CoresBusy(1.5, 1.4), on_time) == []
-    assert notes_on(None, on_time) == []
-    (others,) = notes_on(CoresBusy(1.9, 1.2), on_time)
+    on_time, held_up = Latency(0.1, 0.2, 0.3, 0.4), Latency(0.1, 0.2, 900.0, 950.0)
+    assert notes_on(CoresBusy(1.5, 1.4), on_time, 0) == []
+    assert notes_on(None, on_time, 0) == []
+    (others,) = notes_on(CoresBusy(1.9, 1.2), on_time, 0)
     assert "others used 0.70 cores" in others
-    (late,) = notes_on(CoresBusy(1.0, 1.0), held_up)
-    assert "up to 14.0 s late" in late
+    (late,) = notes_on(CoresBusy(1.0, 1.0), held_up, 0)
+    assert "up to 0.9 s late" in late
+    (still,) = notes_on(CoresBusy(1.0, 1.0), on_time, 14_000_000)
+    assert "stood still for 14.0 s" in still
+
+
+def test_the_load_waits_for_a_machine_that_stands_still() -> None:
+    clock_us = 1_000_000
+    pace = Pace(500_000, lambda: clock_us)
+    assert pace.now_us() == -500_000
+    clock_us = 2_500_000
+    assert pace.lateness_us(900_000) == 100_000
+    clock_us = 20_000_000
+    assert pace.lateness_us(1_100_000) == 0
+    assert pace.now_us() == 1_100_000
+    assert pace.stood_still_us == 17_400_000
+    clock_us = 20_300_000
+    assert pace.lateness_us(1_200_000) == 200_000
 
 
 def test_cores_busy_is_the_slope_between_the_samples_of_a_span() -> None:
-    core_time = CoreTime(origin_us=0)
+    core_time = CoreTime()
     for second in range(5):
         core_time.add(second * 1_000_000, by_all_s=10 + 1.5 * second, by_us_s=0.5 * second)
     assert core_time.cores_busy(1_000_000, 3_000_000) == CoresBusy(1.5, 0.5)
