@@ -265,6 +265,18 @@ def test_a_failed_new_generation_leaves_the_old_one_serving() -> None:
     assert action.replica == "old"
 
 
+def test_beside_a_failed_generation_the_last_good_one_is_waited_for_while_its_node_starts_again() -> None:
+    gatekeeper = gate(status("old"), status("new", ReplicaState.FAILED, generation=2, reason="broken"))
+    gatekeeper.function_defined(spec(generation=2))
+    gatekeeper.replica_removed(ReplicaId("old"), T0)
+    assert gatekeeper.admit(ticket(1, T0 + 60 * SECOND), request(), T0) == RaiseDemand(FN, 1)
+    assert dispatched(gatekeeper.replica_reported(status("old", incarnation="life-2"), T0 + SECOND)) == ["r1"]
+    gatekeeper.replica_removed(ReplicaId("old"), T0 + 2 * SECOND)
+    gatekeeper.node_seen(NodeId("n"), T0 + 12 * SECOND)
+    gone = gatekeeper.tick(T0 + 12 * SECOND, connected=True)
+    assert [code(action) for action in gone if isinstance(action, Refuse)] == [ErrorCode.UNAVAILABLE]
+
+
 def test_what_was_outstanding_on_a_lost_replica_goes_elsewhere_as_a_new_attempt() -> None:
     gatekeeper = gate(status("a"))
     gatekeeper.admit(ticket(1), request(), T0)

@@ -34,6 +34,7 @@ MAX_LOSSES = 4
 FORGET_AFTER_US = 1_000_000
 DEMAND_INTERVAL_US = 250_000
 TICK_LATE_US = 1_000_000
+RETURN_US = 10_000_000
 NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 
@@ -58,6 +59,7 @@ class Gatekeeper:
         self._ledger = Ledger()
         self._held: dict[FunctionName, deque[Ticket]] = {}
         self._demanded_us: dict[FunctionName, int] = {}
+        self._left_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
 
     # What the world tells
@@ -84,6 +86,8 @@ class Gatekeeper:
 
     def replica_removed(self, replica: ReplicaId, now_us: int) -> list[Action]:
         lost = self.fleet.remove(replica)
+        if lost is not None and lost.status.state is not ReplicaState.FAILED:
+            self._left_us[lost.status.function] = now_us
         return self._after_loss([lost], now_us) if lost is not None else []
 
     def node_seen(self, node: NodeId, now_us: int, depth: Mapping[ReplicaId, int] = NO_DEPTHS) -> None:
@@ -252,7 +256,7 @@ class Gatekeeper:
         if ticket.host is not None and self.fleet.ready(function):
             message = f"no replica of '{function}' shares memory with host {ticket.host}: send the tensors inline"
             return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message))
-        failure = self._failure(function)
+        failure = self._failure(function, now_us)
         if failure is not None:
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000))
         held = self._held.setdefault(function, deque())
@@ -265,8 +269,13 @@ class Gatekeeper:
         demand = self._demand(function, now_us)
         return demand[0] if demand else None
 
-    def _failure(self, function: FunctionName) -> str | None:
-        """Why waiting for a replica is hopeless: the newest generation failed and nothing else is coming up."""
+    def _failure(self, function: FunctionName, now_us: int) -> str | None:
+        """Why waiting for a replica is hopeless: the newest generation failed and nothing else is coming up.
+
+        One that left a moment ago may: its node may be starting again.
+        """
+        if now_us - self._left_us.get(function, 0) < RETURN_US:
+            return None
         targets = self.fleet.of(function)
         failed = [t.status for t in targets if t.status.state is ReplicaState.FAILED and not t.status.transient]
         if not failed or len(failed) < len(targets):
@@ -304,7 +313,7 @@ class Gatekeeper:
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
         held = self._held.get(function)
-        if not held or not (self.fleet.ready(function) or self._failure(function)):
+        if not held or not (self.fleet.ready(function) or self._failure(function, now_us)):
             return []
         waiting, self._held[function] = list(held), deque()
         actions: list[Action] = []
