@@ -5,7 +5,7 @@ user code, bus, gateway and client take is in the cost too, and what the cores l
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 import anyio
@@ -92,16 +92,22 @@ async def capacity_of(
                 for first, door in enumerate([http] + [nats] * CALLERS):
                     callers.start_soon(call_on, door, function, first)
             await anyio.sleep(WARM_UP_S)
-            for _ in range(TRIES):
-                before, begun_us = Counter(done), monotonic_us()
-                await anyio.sleep(MEASURE_S)
-                seconds = (monotonic_us() - begun_us) / US_PER_S
-                if seconds < MEASURE_S + PATIENCE_S:
-                    break  # else this machine stood still: what was counted says nothing
-            rates = {function: (done[function] - before[function]) / seconds for function in examples}
+            rates = await _rates(done, examples)
             callers.cancel_scope.cancel()
     done_s = sum(rate * costs[function].total_us / US_PER_S for function, rate in rates.items())
     return Capacity(cores, done_s), rates
+
+
+async def _rates(done: Mapping[str, int], functions: Iterable[str]) -> dict[str, float]:
+    """By how much each count grows a second."""
+    tries_left = TRIES
+    while True:
+        before, begun_us = {function: done[function] for function in functions}, monotonic_us()
+        await anyio.sleep(MEASURE_S)
+        seconds = (monotonic_us() - begun_us) / US_PER_S
+        tries_left -= 1
+        if seconds < MEASURE_S + PATIENCE_S or not tries_left:  # else this machine stood still: count again
+            return {function: (done[function] - count) / seconds for function, count in before.items()}
 
 
 def places_of(function: str, replicas: Sequence[ReplicaStatus]) -> tuple[frozenset[str], ...]:

@@ -18,8 +18,9 @@ from fastgshare.shared.units import US_PER_S
 
 PACKAGES = ("fastgshare-shared", "nats-py", "onnxruntime", "numpy", "msgspec", "uvloop", "uvicorn", "pillow", "httpx")
 SAMPLE_S = 0.5
-# Fields of a `cpu` line of /proc/stat, see proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
-_ALL, _IDLE = slice(0, 8), slice(3, 5)
+# Fields of a `cpu` line of /proc/stat, see proc_stat(5): user, nice, system, idle, iowait, irq, softirq. The next one,
+# steal, grows while a virtual machine is suspended: nobody in it was at work then.
+_ALL, _IDLE = slice(0, 7), slice(3, 5)
 # Fields of /proc/PID/stat behind the name: user and system time, its own and that of children that ended.
 _OWN = slice(11, 15)
 
@@ -67,7 +68,8 @@ class CoreTime:
             return None
         (first_us, *before_s), (last_us, *after_s) = inside[0], inside[-1]
         seconds = (last_us - first_us) / US_PER_S
-        by_all, by_us = ((after - before) / seconds for before, after in zip(before_s, after_s, strict=True))
+        # A process that ends without being waited for takes its time with it, hence no less than nothing.
+        by_all, by_us = (max(after - before, 0) / seconds for before, after in zip(before_s, after_s, strict=True))
         return CoresBusy(by_all, by_us)
 
 
