@@ -15,6 +15,7 @@ from fastgshare.shared.clock import monotonic_us
 
 WINDOW_US = 10_000
 QUIET_MESSAGES = 28
+LONE_US = 200
 CONGESTED_BYTES = 64 << 10
 
 
@@ -25,12 +26,12 @@ class PromptClient(Client):
         super().__init__()
         self._window_ends_us = 0
         self._sent_before = 0
+        self._flushed_us = 0
         self._is_quiet = True
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
-        self._judge()
         transport = self._transport
-        may_write = self._is_quiet and self.is_connected and not self._is_congested()
+        may_write = self._is_lone(monotonic_us()) and self.is_connected and not self._is_congested()
         if force_flush or transport is None or not may_write:
             return await super()._flush_pending(force_flush)
         if self._pending_data_size > 0:
@@ -39,12 +40,15 @@ class PromptClient(Client):
             self._pending_data_size = 0
         return None
 
-    def _judge(self) -> None:
-        now_us = monotonic_us()
+    def _is_lone(self, now_us: int) -> bool:
+        """Whether this message has no company: none just before it, and few in the last window."""
         if now_us >= self._window_ends_us:
             sent = self.stats["out_msgs"]
             self._is_quiet = sent - self._sent_before <= QUIET_MESSAGES
             self._window_ends_us, self._sent_before = now_us + WINDOW_US, sent
+        gap_us = now_us - self._flushed_us
+        self._flushed_us = now_us
+        return self._is_quiet and gap_us > LONE_US
 
     def _is_congested(self) -> bool:
         """Whether the server does not keep up: then nats-py's flusher waits for it."""
