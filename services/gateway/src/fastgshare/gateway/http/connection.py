@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fastgshare.gateway.http.errors import error_content
+from fastgshare.gateway.http.joined import JoinedWrites
 
 STATE_KEY = "fastgshare.connection"
 BAD_REQUEST = 400
@@ -63,7 +64,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there: it has to say something before long."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]  # all that is asked of it
         if len(self.connections) > self.max_connections:
             self._refuse(UNAVAILABLE, "too many connections", b"retry-after: 1\r\n")
             return
