@@ -14,6 +14,7 @@ import msgspec
 
 from examples.demo.books import Ledger, open_ledger
 from examples.demo.doors import HttpDoor, NatsDoor, NoWord, open_http
+from examples.demo.faults import first_fault
 from examples.demo.figures import Stage, Summary, Target
 from examples.demo.first import Taste, capacity_line, capacity_of, cost_line, places_of, taste
 from examples.demo.inputs import Example, all_examples
@@ -31,7 +32,7 @@ from examples.demo.summary import (
     timeline,
 )
 from fastgshare.cli.up.config import UpConfig
-from fastgshare.cli.up.platform import lone_exceptions, open_platform
+from fastgshare.cli.up.platform import open_platform
 from fastgshare.client import Client, PlatformStatus, connect
 from fastgshare.client.location import DATA_DIR_VARIABLE
 from fastgshare.client.wheels import CACHE_VARIABLE
@@ -176,7 +177,7 @@ async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:
         model, took_s = specs[function].model, time.monotonic() - begun_s
         screen.say(f"deployed {function} in {took_s:.1f} s: {model.source} ({model.size_bytes / 1e6:.1f} MB)")
 
-    with lone_exceptions():
+    with first_fault():
         async with anyio.create_task_group() as tasks:
             for function in FUNCTIONS:
                 tasks.start_soon(deploy, function)
@@ -193,7 +194,7 @@ async def _profile(client: Client, screen: Screen) -> list[str]:
             if progress.state is ProfileState.FAILED:
                 problems.append(f"{function} could not be profiled: {progress.reason}")
 
-    with lone_exceptions(), screen.profiling(FUNCTIONS) as show:
+    with first_fault(), screen.profiling(FUNCTIONS) as show:
         async with anyio.create_task_group() as tasks:
             for function in FUNCTIONS:
                 tasks.start_soon(follow, function, show)

@@ -13,10 +13,10 @@ import msgspec
 
 from examples.demo.books import Ledger
 from examples.demo.doors import Door
+from examples.demo.faults import first_fault
 from examples.demo.inputs import Example
 from examples.demo.plan import Capacity, Cost
 from examples.demo.sender import answer_of
-from fastgshare.cli.up.platform import lone_exceptions
 from fastgshare.client import Result
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
@@ -86,7 +86,7 @@ async def capacity_of(
             done[function] += 1
             number += CALLERS + 1
 
-    with lone_exceptions():
+    with first_fault():
         async with anyio.create_task_group() as callers:
             for function in examples:
                 for first, door in enumerate([http] + [nats] * CALLERS):

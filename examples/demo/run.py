@@ -17,11 +17,11 @@ from anyio.abc import TaskStatus
 from rich.console import Console
 
 from examples.demo.course import ROOT, Options, run_demo
+from examples.demo.faults import first_fault
 from examples.demo.figures import Summary
 from examples.demo.render import markdown, show
 from examples.demo.screen import Screen, screen_for
 from examples.demo.sections import sections, verdict
-from fastgshare.cli.up.platform import lone_exceptions
 from fastgshare.shared.errors import FastGShareError
 
 EXIT_FAULT, EXIT_STOPPED = 1, 130
@@ -90,7 +90,7 @@ async def _until_done(options: Options, screen: Screen) -> Summary | None:
     """The demo to its end, or None when a signal ended it; a second signal kills what does not stop."""
     hurry, work = anyio.Event(), anyio.CancelScope()
     summary: Summary | None = None
-    with lone_exceptions():
+    with first_fault():
         async with anyio.create_task_group() as tasks:
             await tasks.start(_obey_signals, work, hurry, screen)
             with work:
