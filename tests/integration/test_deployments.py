@@ -57,6 +57,20 @@ async def test_settings_change_under_load_and_no_request_fails(world: World, tmp
         assert "expected 1 to 2" in error.message
 
 
+async def test_what_was_deployed_this_moment_is_known_at_every_door(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world) as client:
+        for number in range(8):
+            definition = functions.times(f"{name}-{number}", tmp_path, 2.0, replicas=0)
+            await client.deploy(definition)
+            if number % 2:
+                response = await post(world, definition.name, json_body({"x": rows(1)}, 50))
+                assert response.status_code == 504
+            else:
+                error = await refusal(client.invoke(definition.name, {"x": rows(1)}, timeout_s=0.05))
+                assert error.http_status == 504
+            await client.delete(definition.name)
+
+
 async def test_a_deleted_function_is_gone_and_can_come_back(world: World, tmp_path: Path, name: str) -> None:
     async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
         first = await client.deploy(functions.times(name, tmp_path, 2.0))

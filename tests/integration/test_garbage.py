@@ -17,7 +17,7 @@ from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, Rep
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, SlotRef, Tensor
 from fastgshare.shared.slots import host_id
 from tests.integration import functions, models
-from tests.integration.doors import deployed, rows, until
+from tests.integration.doors import deployed, json_body, rows, until
 from tests.integration.world import GATEWAY, HANDLER, NODE_MANAGER, WORKER, World
 
 ANSWER_S = 30.0
@@ -64,6 +64,11 @@ async def answer_to(client: Client, function: str, payload: bytes, headers: dict
 async def serves(client: Client, name: str) -> None:
     result = await client.invoke(name, {"x": rows(2)}, timeout_s=40.0)
     assert result.outputs["y"][0, 0] == 4.0
+
+
+async def serves_a_little(client: Client, name: str) -> None:
+    result = await client.invoke(name, {"x": rows(0)}, timeout_s=40.0)
+    assert result.outputs["y"][0, 0] == 0.0
 
 
 def survivors(world: World) -> list[int]:
@@ -128,6 +133,21 @@ async def test_a_slot_of_nobody_is_refused_by_user_code_s_process_too(
         assert reply.error is not None
         assert reply.error.http_status in (400, 409)
         assert [*survivors(world), *world.pids(HANDLER)] == before
+
+
+async def test_what_grows_beyond_a_message_on_its_way_is_refused(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 1.2345678)) as client:
+        before = survivors(world)
+        limit = client.bus.max_payload_bytes
+        document = json_body({"x": np.ones((1, 1 << 20), np.float32)})  # small as JSON, until it was multiplied
+        answer = msgspec.json.decode((await answer_to(client, name, msgspec.json.encode(document))).data)
+        assert f"the limit of one message is {limit}" in answer["error"]
+        whole = tensor(shape=(1, (limit - 256) // 4), data=memoryview(bytes((limit - 256) // 4 * 4)))
+        reply = decode(InferReply, (await answer_to(client, name, encode(whole))).data)
+        assert reply.error is not None
+        assert reply.error.http_status == 413
+        await serves_a_little(client, name)
+        assert survivors(world) == before
 
 
 async def test_headers_that_make_no_sense_are_refused_or_let_be(world: World, tmp_path: Path, name: str) -> None:

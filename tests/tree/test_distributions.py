@@ -84,8 +84,6 @@ def test_a_lock_names_no_index_and_no_path(lock: Path) -> None:
 
 def test_what_runs_is_what_is_tested() -> None:
     def pins(name: str) -> set[str]:
-        return set(
-            re.findall(r"^\S+==.*(?= \\$)", (ROOT / "requirements" / name).read_text(), flags=re.MULTILINE)
-        )
+        return set(re.findall(r"^\S+==.*(?= \\$)", (ROOT / "requirements" / name).read_text(), flags=re.MULTILINE))
 
     assert pins("run.lock") <= pins("dev.lock")

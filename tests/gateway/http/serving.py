@@ -98,6 +98,9 @@ class FakeInvoker:
     def describe(self, function: FunctionName) -> FunctionView | None:
         return self.views.get(function)
 
+    async def wait_for(self, function: FunctionName) -> None:
+        pass
+
     def list(self) -> list[FunctionView]:
         return list(self.views.values())
 

@@ -11,6 +11,7 @@ from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
@@ -39,7 +40,8 @@ async def serve(config: GatewayConfig) -> None:
         dispatcher = Dispatcher(data, gateway)
         inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
         await inbox.open()
-        invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, host_id())
+        newcomers = Newcomers(control, gatekeeper)
+        invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, newcomers, host_id())
         stack.callback(invoker.close)
         async with anyio.create_task_group() as work:
             work.start_soon(dispatcher.run)
@@ -49,7 +51,7 @@ async def serve(config: GatewayConfig) -> None:
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
-            ingress = Ingress(data, gatekeeper, dispatcher, invoker, config, work)
+            ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, config, work)
             requests = await data.subscribe(subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE)
             url = f"http://{config.http_host}:{port}"
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})

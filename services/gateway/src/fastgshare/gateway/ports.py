@@ -88,6 +88,13 @@ class Invoker(Protocol):
         """The function, or None when it is not known. Asked for every request: a look-up, no work."""
         ...
 
+    async def wait_for(self, function: FunctionName) -> None:
+        """For one that `describe` does not know: return once it does, or once it is sure that there is none.
+
+        Raises RequestRefused when that cannot be told.
+        """
+        ...
+
     def list(self) -> list[FunctionView]:
         """Every known function, by name."""
         ...

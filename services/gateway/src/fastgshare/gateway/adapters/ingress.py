@@ -5,11 +5,15 @@ publish; their answers go straight from the worker to the caller. Requests in OI
 of HTTP requests, in a task of their own.
 """
 
+import logging
+
 import anyio.abc
+import nats.errors
 from nats.aio.msg import Msg
 
-from fastgshare.gateway.adapters.dispatcher import Dispatcher, refusal
+from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.adapters.invoker import BusInvoker
+from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Ticket
@@ -17,7 +21,7 @@ from fastgshare.gateway.oip import decode_json_request, encode_json_reply
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.codec import decode
+from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
@@ -27,7 +31,11 @@ from fastgshare.shared.units import US_PER_MS
 
 _JSON = b"{"
 _ID_LIMIT = 64
+_TRACE_LIMIT = 64
+_ENVELOPE_BYTES = 1024  # what a gateway adds to a request on its way to a worker is less
 _NO_HEADERS: dict[str, str] = {}
+
+logger = logging.getLogger(__name__)
 
 
 class Ingress:
@@ -39,6 +47,7 @@ class Ingress:
         gatekeeper: Gatekeeper,
         dispatcher: Dispatcher,
         invoker: BusInvoker,
+        newcomers: Newcomers,
         config: GatewayConfig,
         work: anyio.abc.TaskGroup,
     ) -> None:
@@ -46,6 +55,7 @@ class Ingress:
         self._gatekeeper = gatekeeper
         self._dispatcher = dispatcher
         self._invoker = invoker
+        self._newcomers = newcomers
         self._default_us = config.default_timeout_ms * US_PER_MS
         self._max_us = config.max_timeout_ms * US_PER_MS
         self._work = work
@@ -55,8 +65,22 @@ class Ingress:
         """One request; bad ones cost themselves an error and nothing else."""
         if not msg.reply:
             return  # nobody could be answered
-        now_us = unix_us()
         function = FunctionName(msg.subject.rpartition(".")[2])
+        if function in self._gatekeeper.functions:
+            await self._take(msg, function)
+        else:
+            self._work.start_soon(self._take_newcomer, msg, function)
+
+    async def _take_newcomer(self, msg: Msg, function: FunctionName) -> None:
+        try:
+            await self._newcomers.wait_for(function)
+        except RequestRefused as refused:
+            await self._refuse(msg, refused.body)
+        else:
+            await self._take(msg, function)
+
+    async def _take(self, msg: Msg, function: FunctionName) -> None:
+        now_us = unix_us()
         try:
             if msg.data[:1] == _JSON:
                 await self._start_json(msg, function, now_us)
@@ -64,14 +88,37 @@ class Ingress:
             request = decode(InferRequest, msg.data)
             ticket = self._ticket(msg, function, request, now_us)
         except PayloadInvalid as error:
-            await self._bus.publish(msg.reply, refusal(ErrorBody(ErrorCode.INVALID, str(error))))
+            await self._refuse(msg, ErrorBody(ErrorCode.INVALID, str(error)))
+            return
+        except RequestRefused as refused:
+            await self._refuse(msg, refused.body)
             return
         action = self._gatekeeper.admit(ticket, request, now_us)
         if action is not None:
             await self._dispatcher.perform(action)
 
+    async def _refuse(self, msg: Msg, error: ErrorBody) -> None:
+        await self._answer(msg, InferReply(INFER_VERSION, error=error))
+
+    async def _answer(self, msg: Msg, reply: InferReply) -> None:
+        """In the caller's own format. As JSON, an answer may grow beyond what a message takes."""
+        pack = encode_json_reply if msg.data[:1] == _JSON else encode
+        payload = pack(reply)
+        limit = self._bus.max_payload_bytes
+        if len(payload) > limit:
+            message = f"the answer has {len(payload)} bytes, the limit of one message is {limit}"
+            payload = pack(InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.TOO_LARGE, message)))
+        try:
+            await self._bus.publish(msg.reply, payload)
+        except nats.errors.Error as error:
+            logger.warning("answer not sent: %s", error)
+
     def _ticket(self, msg: Msg, function: FunctionName, request: InferRequest, now_us: int) -> Ticket:
         """What the payload says of the request counts; what it leaves open may stand in headers."""
+        limit = self._bus.max_payload_bytes - _ENVELOPE_BYTES
+        if len(msg.data) > limit:
+            message = f"the request has {len(msg.data)} bytes, of which {limit} can be passed on in one message"
+            raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
         headers = msg.headers or _NO_HEADERS
         request_id = request.request_id or RequestId(headers.get(subjects.REQUEST_ID, ""))
         return Ticket(
@@ -80,7 +127,7 @@ class Ingress:
             payload=msg.data,
             reply=msg.reply,
             deadline_us=self._deadline_us(request.deadline_us, headers, now_us),
-            traceparent=request.traceparent or _trace(headers).header(),
+            traceparent=request.traceparent[:_TRACE_LIMIT] or _trace(headers).header(),
             arrived_us=now_us,
             host=_host_of(request),
         )
@@ -101,8 +148,7 @@ class Ingress:
         headers = msg.headers or _NO_HEADERS
         deadline_us = self._deadline_us(0, headers, now_us)
         if self._json_left == 0:
-            error = ErrorBody(ErrorCode.OVERLOADED, "too many JSON requests at once", 100)
-            await self._bus.publish(msg.reply, encode_json_reply(InferReply(INFER_VERSION, error=error)))
+            await self._refuse(msg, ErrorBody(ErrorCode.OVERLOADED, "too many JSON requests at once", 100))
             return
         self._json_left -= 1
         self._work.start_soon(self._answer_json, msg, function, deadline_us, _trace(headers))
@@ -115,7 +161,7 @@ class Ingress:
             reply = InferReply(INFER_VERSION, error=refused.body)
         finally:
             self._json_left += 1
-        await self._bus.publish(msg.reply, encode_json_reply(reply))
+        await self._answer(msg, reply)
 
 
 def _trace(headers: dict[str, str]) -> TraceContext:

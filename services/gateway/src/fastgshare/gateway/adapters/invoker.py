@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.views import Views
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
@@ -78,9 +79,16 @@ class BusInvoker(Views):
     """The `Invoker` port: invokes functions and tells about them; expected outcomes are values in the reply."""
 
     def __init__(
-        self, bus: Bus, gatekeeper: Gatekeeper, dispatcher: Dispatcher, inbox: AnswerInbox, host: HostId
+        self,
+        bus: Bus,
+        gatekeeper: Gatekeeper,
+        dispatcher: Dispatcher,
+        inbox: AnswerInbox,
+        newcomers: Newcomers,
+        host: HostId,
     ) -> None:
         super().__init__(gatekeeper)
+        self.wait_for = newcomers.wait_for
         self._bus = bus
         self._gatekeeper = gatekeeper
         self._dispatcher = dispatcher

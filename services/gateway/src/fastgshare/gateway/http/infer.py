@@ -124,6 +124,8 @@ class InferRoute:
         arrived_us = unix_us()
         headers: RequestHeaders = dict(scope["headers"])
         try:
+            if self._invoker.describe(FunctionName(name)) is None:
+                await self._invoker.wait_for(FunctionName(name))
             view = find_function(self._invoker, name, version)
             body = await self._read(receive, headers, connection, hold)
             decoded = self._decode(body, headers)
