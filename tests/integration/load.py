@@ -154,11 +154,11 @@ async def under_load(
         keeping.cancel_scope.cancel()
 
 
-def by_nats(client: Client, function: str) -> Ask:
+def by_nats(client: Client, function: str, width: int = WIDTH) -> Ask:
     """Calls through the Python client."""
 
     async def ask(number: int, timeout_s: float) -> Answer:
-        x = np.full((1, WIDTH), number, np.float32)
+        x = np.full((1, width), number, np.float32)
         try:
             result = await client.invoke(function, {"x": x}, timeout_s=timeout_s)
         except RequestRefused as refused:

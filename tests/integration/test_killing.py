@@ -4,6 +4,7 @@ Patient callers wait longer than anything takes to come back: for them nothing a
 those over HTTP may be refused, but never late and never with a wrong answer.
 """
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,10 +30,12 @@ from tests.integration.world import (
     WORKER,
     World,
     running,
+    slots_of,
 )
 
 PATIENT_S = 20.0
 HASTY_S = 1.5
+LARGE = (600 << 10) // 4
 REPLICAS = 2
 SERVICES = (GATEWAY, SCHEDULER, PROFILER, NODE_MANAGER)
 ALL = (NATS, *SERVICES, WORKER)
@@ -106,6 +109,18 @@ async def whole(world: World, client: Client, name: str, count: dict[str, int]) 
 async def test_whoever_is_killed(single: World, tmp_path: Path, name: str, program: str) -> None:
     async with storm(single, tmp_path, name):
         single.kill(program)
+
+
+async def test_large_tensors_arrive_whole_whoever_is_killed(single: World, tmp_path: Path, name: str) -> None:
+    async with deployed(single, functions.times(name, tmp_path, 2.0, replicas=2)) as client:
+        async with under_load(by_nats(client, name, LARGE), 4, PATIENT_S, {2.0}) as load:
+            for program in (WORKER, NATS, GATEWAY, WORKER, NODE_MANAGER):
+                await load.more(20)
+                single.kill(program)
+            await load.more(40)
+        assert load.failures() == []
+        assert len(slots_of({os.getpid()})) <= 4
+    assert slots_of({os.getpid()}) == []
 
 
 async def test_the_nats_server_twice_in_a_row(single: World, tmp_path: Path, name: str) -> None:
