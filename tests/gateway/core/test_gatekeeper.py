@@ -463,15 +463,61 @@ def test_a_request_lost_too_often_is_given_up_with_a_reason() -> None:
     assert code(outcomes[3][0]) is ErrorCode.UNAVAILABLE
 
 
+def done_after(queue_us: int, attempt: str, ok: bool = True) -> DoneNotice:
+    timing = Timing(queue_us, 0, 1_000, 1) if ok else Timing()
+    code = "" if ok else ErrorCode.DEADLINE_EXCEEDED.value
+    return DoneNotice(1, ReplicaId("a"), "life-1", 0, (Completion(AttemptId(attempt), ok, timing, T0, code),))
+
+
 def test_contention_that_the_profile_does_not_know_is_learned() -> None:
     gatekeeper = gate(status("a"))
     gatekeeper.profile_known(profile(us_per_row=1_000))
-    now = T0
     for n in range(100):
-        gatekeeper.admit(ticket(n, now + SECOND), request(), now)
-        gatekeeper.completed(notice("a", f"r{n}.1", end_us=now + 4_000), now + 4_000)
-        now += 5_000
+        gatekeeper.admit(ticket(n, T0 + SECOND), request(), T0)
+        gatekeeper.completed(done_after(3_000, f"r{n}.1"), T0)
     assert 3_000 <= gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) <= 5_000
+
+
+def test_requests_that_expired_on_the_worker_teach_that_it_is_slow() -> None:
+    gatekeeper = gate(status("a"))
+    gatekeeper.profile_known(profile(us_per_row=1_000))
+    for n in range(300):
+        gatekeeper.admit(ticket(n, T0 + 10_000), request(), T0)
+        gatekeeper.completed(done_after(0, f"r{n}.1", ok=False), T0)
+    assert gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) >= 8_000
+
+
+def test_a_second_send_that_crosses_the_answer_runs_nothing_again() -> None:
+    gatekeeper = gate(status("a"))
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.completed(notice("a", "r1.1", end_us=T0 + 5), T0 + 5)
+    assert gatekeeper.admit(ticket(1), request(), T0 + 6) is None
+
+
+def test_after_a_reconnect_an_answer_may_be_lost_so_a_second_send_is_served() -> None:
+    gatekeeper = gate(status("a"))
+    for n in (1, 2):
+        gatekeeper.admit(ticket(n), request(), T0)
+    gatekeeper.completed(notice("a", "r1.1", end_us=T0 + 5), T0 + 5)
+    gatekeeper.reconnected(T0 + 10)
+    gatekeeper.completed(notice("a", "r2.2", end_us=T0 + 6), T0 + 20)  # answered before the bus went away
+    for n in (1, 2):
+        assert isinstance(gatekeeper.admit(ticket(n), request(), T0 + 30), Dispatch)
+
+
+def test_a_caller_whose_worker_says_nothing_is_told_after_the_deadline() -> None:
+    gatekeeper = gate(status("a"))
+    gatekeeper.admit(ticket(1, T0 + 100), request(), T0)
+    gatekeeper.node_seen(NodeId("n"), T0 + SECOND)
+    actions = gatekeeper.tick(T0 + SECOND + 200, connected=True)
+    assert [code(action) for action in actions] == [ErrorCode.DEADLINE_EXCEEDED]
+    assert gatekeeper.in_flight == 0
+
+
+def test_the_requests_of_a_gateway_are_bounded_in_number() -> None:
+    gatekeeper = gate(status("a"), limits=Limits(requests=2))
+    actions = [gatekeeper.admit(ticket(n), request(), T0) for n in range(3)]
+    assert code(actions[2]) is ErrorCode.OVERLOADED
 
 
 class Seen:

@@ -19,7 +19,8 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.ids import GatewayId
+from fastgshare.shared.errors import InvalidConfig
+from fastgshare.shared.ids import NAME_PATTERN, GatewayId, is_name
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
@@ -30,6 +31,8 @@ SERVICE = "gateway"
 
 async def serve(config: GatewayConfig) -> None:
     """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
+    if not is_name(config.instance):  # it becomes part of subjects
+        raise InvalidConfig(setting="FASTGSHARE_INSTANCE", value=config.instance, expected=NAME_PATTERN.pattern)
     gateway = GatewayId(config.instance)
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
@@ -45,7 +48,7 @@ async def serve(config: GatewayConfig) -> None:
         stack.callback(invoker.close)
         async with anyio.create_task_group() as work:
             work.start_soon(dispatcher.run)
-            feed = Feed(control, gatekeeper, dispatcher, gateway, new_incarnation(), config)
+            feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
             app = build_app(invoker, BucketFunctions(control), _http_settings(config))
             stop = anyio.Event()

@@ -13,7 +13,7 @@ from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.messages import INFER_VERSION, Demand, InferReply, Work
 
-OUTBOX_LIMIT = 100_000
+OUTBOX_LIMIT = 100_000  # more than the core holds requests (`Limits.requests`)
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Dispatcher:
             logger.warning("%s not sent: %s", type(action).__name__, error)
 
     def enqueue(self, actions: list[Action]) -> None:
-        """Leave actions for `run`. The core's own bounds keep this far from its limit."""
+        """Leave actions for `run`; each of the core's requests has one at most, so its bound is this one's."""
         for action in actions:
             self._send.send_nowait(action)
 

@@ -33,6 +33,7 @@ class Feed:
     def __init__(
         self,
         bus: Bus,
+        data: Bus,
         gatekeeper: Gatekeeper,
         dispatcher: Dispatcher,
         gateway: GatewayId,
@@ -40,6 +41,7 @@ class Feed:
         config: GatewayConfig,
     ) -> None:
         self._bus = bus
+        self._data = data
         self._gatekeeper = gatekeeper
         self._dispatcher = dispatcher
         self._gateway = gateway
@@ -58,7 +60,8 @@ class Feed:
         await bus.subscribe(subjects.NODE_STATUS_ALL, self._on_node)
         await bus.subscribe(subjects.WORKER_HELLO_ALL, self._on_hello)
         await bus.subscribe(subjects.done(self._gateway), self._on_done)
-        bus.on_reconnect(self._on_reconnect)
+        bus.on_reconnect(lambda: self._gatekeeper.heard_again(unix_us()))
+        self._data.on_reconnect(self._on_reconnect)
         tasks.start_soon(self._tick)
         tasks.start_soon(self._publish_load)
 

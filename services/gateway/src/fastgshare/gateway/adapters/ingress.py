@@ -159,6 +159,9 @@ class Ingress:
             reply = await self._invoker.invoke(function, request, deadline_us, trace)
         except RequestRefused as refused:
             reply = InferReply(INFER_VERSION, error=refused.body)
+        except Exception:  # one request's trouble must not end the gateway
+            logger.exception("JSON request to %s failed", function)
+            reply = InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.INTERNAL, "internal error"))
         finally:
             self._json_left += 1
         await self._answer(msg, reply)

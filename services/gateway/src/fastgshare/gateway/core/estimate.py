@@ -1,31 +1,37 @@
-"""When would a replica finish one more request: from its profile, what waits there, and how wrong that was lately.
+"""When would a replica finish one more request: from its profile at first, then from what came of the requests there.
 
-    finish = (execute(1) + waiting_rows / throughput) * correction
+    finish = base + rows_ahead * cycle
 
-The correction is an exponential average of observed over predicted time, so contention that no profile knows shows
-within a few tens of requests; a single outlier counts as twice what was expected at most.
+`cycle` is what a row costs while others wait: waiting for the token and running, shared by its batch. `base` is what a
+request takes beside the rows ahead of it. Both are exponential averages, so contention that no profile knows shows
+within a few tens of requests; all times are durations measured on the worker, so clocks that differ do no harm. Where
+rows wait, the mean deviation is a margin: at the very deadline half of what is admitted would miss it.
 """
 
-from fastgshare.shared.messages import Profile
+from fastgshare.shared.messages import Profile, Timing
 from fastgshare.shared.units import US_PER_S
 
-CORRECTION_WEIGHT = 0.05
-CORRECTION_MIN = 0.5
-CORRECTION_MAX = 8.0
-OUTLIER = 2.0
+CYCLE_WEIGHT = 0.1
+BASE_WEIGHT = 0.05
+DEVIATION_WEIGHT = 0.05
 EXECUTE_WEIGHT = 0.1
+LEAST_OF_PROFILE = 0.5
+OUTLIER = 2.0
 
 
 class Estimate:
     """One replica's expected service times."""
 
-    __slots__ = ("_correction", "_first_us", "_per_row_us", "_profiled")
+    __slots__ = ("_base_us", "_cycle_us", "_deviation_us", "_first_us", "_learned", "_per_row_us", "_profiled")
 
     def __init__(self) -> None:
         self._first_us = 0.0
         self._per_row_us = 0.0
-        self._correction = 1.0
         self._profiled = False
+        self._learned = False
+        self._base_us = 0.0
+        self._cycle_us = 0.0
+        self._deviation_us = 0.0
 
     @property
     def known(self) -> bool:
@@ -51,20 +57,46 @@ class Estimate:
         self._first_us += EXECUTE_WEIGHT * (execute_us - self._first_us)
         self._per_row_us += EXECUTE_WEIGHT * (per_row_us - self._per_row_us)
 
-    def learn_outcome(self, predicted_us: int, observed_us: int) -> None:
-        """A request predicted to take `predicted_us` on the replica took `observed_us`."""
-        if predicted_us <= 0:
-            return
-        surprise = min(observed_us / predicted_us, OUTLIER)
-        self._correction += CORRECTION_WEIGHT * self._correction * (surprise - 1)
-        self._correction = min(max(self._correction, CORRECTION_MIN), CORRECTION_MAX)
+    def learn_outcome(self, predicted_us: int, rows_ahead: int, timing: Timing) -> None:
+        """A request predicted to take `predicted_us` behind `rows_ahead` rows came back with these times."""
+        cycle_us = (timing.token_us + timing.execute_us) / max(timing.batch, 1)
+        self._begin()
+        self._cycle_us += CYCLE_WEIGHT * (cycle_us - self._cycle_us)
+        observed_us = timing.queue_us + timing.token_us + timing.execute_us + timing.handler_us
+        self._learn_base(predicted_us, rows_ahead, observed_us)
+
+    def learn_miss(self, predicted_us: int, rows_ahead: int, at_least_us: int) -> None:
+        """A request was given up after `at_least_us`: who learns from those that made it believes too much."""
+        self._begin()
+        self._learn_base(predicted_us, rows_ahead, max(at_least_us, predicted_us))
 
     def forget_contention(self) -> None:
         """Go back to the profile; without one, to knowing nothing."""
-        self._correction = 1.0
+        self._learned = False
         if not self._profiled:
             self._first_us = self._per_row_us = 0.0
 
     def finish_us(self, waiting_rows: int, rows: int) -> int:
         """Microseconds until `rows` more rows behind `waiting_rows` would be done; 0 while nothing is known."""
-        return int((self._first_us + (waiting_rows + rows - 1) * self._per_row_us) * self._correction)
+        ahead = waiting_rows + rows - 1
+        if not self._learned:
+            return int(self._first_us + ahead * self._per_row_us)
+        return int(self._base_us + ahead * self._cycle_us)
+
+    @property
+    def margin_us(self) -> int:
+        """How far off predictions are on average."""
+        return int(self._deviation_us) if self._learned else 0
+
+    def _begin(self) -> None:
+        if not self._learned:
+            self._base_us, self._cycle_us, self._deviation_us = self._first_us, self._per_row_us, 0.0
+            self._learned = True
+
+    def _learn_base(self, predicted_us: int, rows_ahead: int, observed_us: int) -> None:
+        if predicted_us > 0:
+            observed_us = min(observed_us, int(OUTLIER * predicted_us) + 1)  # one stall is not the usual case
+        self._deviation_us += DEVIATION_WEIGHT * (abs(observed_us - predicted_us) - self._deviation_us)
+        base_us = observed_us - rows_ahead * self._cycle_us
+        self._base_us += BASE_WEIGHT * (base_us - self._base_us)
+        self._base_us = max(self._base_us, LEAST_OF_PROFILE * self._first_us)

@@ -25,7 +25,6 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     Signature,
-    Timing,
 )
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.units import US_PER_MS
@@ -40,11 +39,12 @@ NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the gateway's queues: requests held per function, rows outstanding per replica, bytes in all."""
+    """Bounds of the gateway's queues: requests held per function, rows per replica, bytes and requests in all."""
 
     held_per_function: int = 256
     rows_per_replica: int = 2048
     payload_bytes: int = 512 << 20
+    requests: int = 32_768
 
 
 class Gatekeeper:
@@ -61,6 +61,7 @@ class Gatekeeper:
         self._demanded_us: dict[FunctionName, int] = {}
         self._left_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
+        self._reconnected_us = 0
 
     # What the world tells
 
@@ -94,9 +95,15 @@ class Gatekeeper:
         """A node's heartbeat, with how many requests its replicas hold."""
         self.fleet.node_seen(node, depth, now_us)
 
-    def reconnected(self, now_us: int) -> list[Action]:
-        """The bus was away: anything in flight may be lost in either direction."""
+    def heard_again(self, now_us: int) -> None:
+        """The way heartbeats come was away: that nodes were silent says nothing."""
         self.fleet.all_seen(now_us)
+
+    def reconnected(self, now_us: int) -> list[Action]:
+        """The way requests go was away: anything in flight may be lost in either direction, answers too."""
+        self.fleet.all_seen(now_us)
+        self._reconnected_us = now_us
+        self._ledger.forget_answered()
         return self._again(self.fleet.targets.values(), now_us)
 
     def worker_reconnected(self, device: DeviceId, now_us: int) -> list[Action]:
@@ -110,6 +117,8 @@ class Gatekeeper:
         function = ticket.function
         if function not in self.functions:
             return Refuse(ticket, refusals.unknown(function))
+        if self._ledger.was_answered(ticket.request_id):
+            return None  # sent again while the answer to the first was on its way
         known = self._ledger.get(ticket.request_id)
         if known is not None:
             return None if known.reply == ticket.reply else Refuse(ticket, refusals.taken(ticket.request_id))
@@ -124,6 +133,8 @@ class Gatekeeper:
             if problem is not None:
                 return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
             ticket.rows = _rows(request, signature)
+        if len(self._ledger) >= self._limits.requests:
+            return self._refuse(ticket, refusals.crowded(len(self._ledger)))
         if self._ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
             return self._refuse(ticket, refusals.full(self._ledger.payload_bytes))
         return self._place(ticket, now_us)
@@ -173,8 +184,7 @@ class Gatekeeper:
             actions += self._release_held(function, now_us)
             if self._held[function]:
                 actions += self._demand(function, now_us)
-        self._forget_overdue(now_us)
-        return actions
+        return actions + self._forget_overdue(now_us)
 
     # What others ask
 
@@ -233,7 +243,8 @@ class Gatekeeper:
         if target is None:
             return self._no_target(ticket, now_us)
         finish_us = target.finish_us(ticket, now_us)
-        late_us = now_us + finish_us - ticket.deadline_us
+        margin_us = target.estimate.margin_us if target.outstanding else 0
+        late_us = now_us + finish_us + margin_us - ticket.deadline_us
         if late_us > 0:
             message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
             return self._refuse(ticket, refusals.overloaded(message, late_us))
@@ -247,6 +258,7 @@ class Gatekeeper:
         ticket.replica = target.status.replica
         ticket.dispatched_us = now_us
         ticket.predicted_us = finish_us
+        ticket.rows_ahead = target.waiting_rows + ticket.rows - 1
         self._ledger.open(ticket)
         target.add(ticket)
         return Dispatch(ticket, target.status.replica, ticket.attempt_id)
@@ -346,9 +358,15 @@ class Gatekeeper:
         counters = self.counters[ticket.function]
         elapsed_us = max(end_us - ticket.arrived_us, 0)
         counters.late += end_us > ticket.deadline_us
+        if end_us > self._reconnected_us:
+            self._ledger.remember_answered(ticket.request_id)
+        latest = target if completion.attempt == ticket.attempt_id else None
         if not completion.ok:
             counters.failed += 1
             counters.fail_us += elapsed_us
+            if latest is not None and completion.code == ErrorCode.DEADLINE_EXCEEDED:
+                had_us = ticket.deadline_us - ticket.dispatched_us
+                latest.estimate.learn_miss(ticket.predicted_us, ticket.rows_ahead, had_us)
             return
         timing = completion.timing
         counters.answered += 1
@@ -356,8 +374,9 @@ class Gatekeeper:
         counters.queue_us += timing.queue_us + timing.token_us
         counters.handler_us += timing.handler_us
         counters.count_batch(timing.batch, timing.execute_us)
-        if target is not None and completion.attempt == ticket.attempt_id:
-            _learn(target, ticket, timing, end_us)
+        if latest is not None:
+            latest.estimate.learn_run(timing.execute_us, timing.batch)
+            latest.estimate.learn_outcome(ticket.predicted_us, ticket.rows_ahead, timing)
 
     def _detach(self, ticket: Ticket) -> Target | None:
         if ticket.replica is None:
@@ -370,22 +389,21 @@ class Gatekeeper:
             target.remove(ticket)
         return target
 
-    def _forget_overdue(self, now_us: int) -> None:
-        """Drop what nobody will report any more: its caller's deadline has long passed."""
+    def _forget_overdue(self, now_us: int) -> list[Action]:
+        """Drop what nobody reported in time; callers that await the worker's own answer are told."""
+        actions: list[Action] = []
         for ticket in self._ledger.overdue(now_us - FORGET_AFTER_US):
             self._ledger.close(ticket.request_id)
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
+            if ticket.notice:
+                actions.append(Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
+        return actions
 
 
 def request_of(attempt: AttemptId) -> RequestId:
     """The request an attempt belongs to."""
     return RequestId(attempt.rpartition(".")[0])
-
-
-def _learn(target: Target, ticket: Ticket, timing: Timing, end_us: int) -> None:
-    target.estimate.learn_run(timing.execute_us, timing.batch)
-    target.estimate.learn_outcome(ticket.predicted_us, end_us - ticket.dispatched_us)
 
 
 def _rows(request: InferRequest, signature: Signature) -> int:

@@ -28,6 +28,11 @@ def full(held_bytes: int) -> ErrorBody:
     return ErrorBody(ErrorCode.OVERLOADED, message, FULL_RETRY_MS)
 
 
+def crowded(requests: int) -> ErrorBody:
+    """The gateway has as many requests open as it may."""
+    return ErrorBody(ErrorCode.OVERLOADED, f"the gateway has {requests} requests open, the limit", FULL_RETRY_MS)
+
+
 def overloaded(message: str, wait_us: int) -> ErrorBody:
     """Try again after `wait_us`."""
     return ErrorBody(ErrorCode.OVERLOADED, message, max(1, wait_us // US_PER_MS))

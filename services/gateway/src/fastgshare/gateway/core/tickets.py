@@ -30,6 +30,7 @@ class Ticket:
     replica: ReplicaId | None = None
     dispatched_us: int = 0
     predicted_us: int = 0
+    rows_ahead: int = 0
 
     @property
     def attempt_id(self) -> AttemptId:
