@@ -2,145 +2,42 @@
 
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
-from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse, Ticket
+from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
 from fastgshare.shared.errors import ErrorCode
-from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import (
     AttemptId,
     DeviceId,
-    Digest,
-    FunctionName,
     HostId,
     NodeId,
     ReplicaId,
     RequestId,
 )
 from fastgshare.shared.messages import (
-    Completion,
-    DoneNotice,
-    FunctionSpec,
     InferRequest,
-    ModelRef,
-    Profile,
-    ProfilePoint,
-    ProfileState,
     ReplicaState,
-    ReplicaStatus,
-    Signature,
     SlotRef,
     Tensor,
-    Timing,
 )
-
-FN = FunctionName("echo")
-HOST = HostId("host-a")
-DIGEST = Digest("0" * 64)
-T0 = 1_000_000_000
-SECOND = 1_000_000
-SIGNATURE = Signature(
-    inputs=(TensorSpec("x", "FP32", (-1, 4)),), outputs=(TensorSpec("y", "FP32", (-1, 4)),), batched=True
+from tests.gateway.core.scene import (
+    FN,
+    SECOND,
+    T0,
+    code,
+    dispatched,
+    gate,
+    notice,
+    profile,
+    request,
+    spec,
+    status,
+    ticked,
+    ticket,
+    weighty,
 )
-
-
-def spec(max_batch: int = 8, generation: int = 1) -> FunctionSpec:
-    return FunctionSpec(
-        name=FN, model=ModelRef(digest=DIGEST, size_bytes=1), max_batch=max_batch, generation=generation
-    )
-
-
-def status(name: str, state: ReplicaState = ReplicaState.READY, **fields: object) -> ReplicaStatus:
-    base = ReplicaStatus(
-        replica=ReplicaId(name),
-        function=FN,
-        generation=1,
-        node=NodeId("n"),
-        device=DeviceId("n-cpu0"),
-        host=HOST,
-        incarnation="life-1",
-        state=state,
-        device_kind="cpu-test",
-        model_digest=DIGEST,
-        signature=SIGNATURE,
-        max_batch=8,
-    )
-    return replace(base, **fields)
-
-
-def profile(us_per_row: int = 10_000) -> Profile:
-    points = tuple(
-        ProfilePoint(
-            sm_partition=50,
-            quota=1.0,
-            batch=batch,
-            throughput_rps=1e6 / us_per_row,
-            p50_us=batch * us_per_row,
-            p95_us=batch * us_per_row,
-            p99_us=batch * us_per_row,
-            device_us=batch * us_per_row,
-            runs=10,
-        )
-        for batch in (1, 2, 4, 8)
-    )
-    return Profile(model_digest=DIGEST, device_kind="cpu-test", state=ProfileState.COMPLETE, points=points)
-
-
-def request(rows: int = 1, name: str = "x", datatype: str = "FP32", slot: SlotRef | None = None) -> InferRequest:
-    data = memoryview(b"" if slot else bytes(rows * 16))
-    return InferRequest(1, (Tensor(name, datatype, (rows, 4), data, slot),))
-
-
-def ticket(number: int, deadline_us: int = T0 + SECOND, host: HostId | None = None) -> Ticket:
-    return Ticket(
-        request_id=RequestId(f"r{number}"),
-        function=FN,
-        payload=b"",
-        reply=f"inbox.{number}",
-        deadline_us=deadline_us,
-        traceparent="",
-        arrived_us=T0,
-        host=host,
-    )
-
-
-def weighty(light: Ticket) -> Ticket:
-    """The ticket with a payload."""
-    light.payload = b"payload"
-    return light
-
-
-def gate(*replicas: ReplicaStatus, limits: Limits | None = None) -> Gatekeeper:
-    gatekeeper = Gatekeeper(limits or Limits())
-    gatekeeper.function_defined(spec())
-    gatekeeper.node_seen(NodeId("n"), T0)
-    for replica in replicas:
-        gatekeeper.replica_reported(replica, T0)
-    return gatekeeper
-
-
-def code(action: Action | None) -> ErrorCode:
-    assert isinstance(action, Refuse)
-    return action.error.code
-
-
-def dispatched(actions: Iterable[Action]) -> list[str]:
-    return [action.ticket.request_id for action in actions if isinstance(action, Dispatch)]
-
-
-def ticked(gatekeeper: Gatekeeper, from_us: int, until_us: int) -> list[Action]:
-    """What regular ticks do in that time."""
-    times = range(from_us, until_us + 1, 50_000)
-    return [action for now_us in times for action in gatekeeper.tick(now_us, connected=True)]
-
-
-def notice(replica: str, *attempts: str, depth: int = 0, end_us: int = T0) -> DoneNotice:
-    done = tuple(Completion(AttemptId(a), True, Timing(0, 0, 1000, 1), end_us) for a in attempts)
-    return DoneNotice(1, ReplicaId(replica), "life-1", depth, done)
 
 
 def test_an_unknown_function_is_not_found() -> None:
@@ -166,32 +63,6 @@ def test_bad_input_is_refused_in_words_that_name_what_was_expected() -> None:
         assert code(action) is ErrorCode.INVALID
         assert isinstance(action, Refuse)
         assert expected in action.error.message
-
-
-def test_requests_spread_to_the_replica_expected_to_finish_first() -> None:
-    gatekeeper = gate(status("a"), status("b"))
-    gatekeeper.profile_known(profile())
-    targets = [gatekeeper.admit(ticket(n), request(), T0) for n in range(4)]
-    assert sorted(t.replica for t in targets if isinstance(t, Dispatch)) == ["a", "a", "b", "b"]
-
-
-def test_what_cannot_meet_its_deadline_is_refused_at_once_with_a_time_to_retry() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=10_000))
-    actions = [gatekeeper.admit(ticket(n, T0 + 55_000), request(), T0) for n in range(7)]
-    assert [isinstance(action, Dispatch) for action in actions] == [True] * 5 + [False] * 2
-    assert code(actions[5]) is ErrorCode.OVERLOADED
-    assert isinstance(actions[5], Refuse)
-    assert actions[5].error.retry_after_ms >= 1
-
-
-def test_a_completion_makes_room_again() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=10_000))
-    for n in range(5):
-        gatekeeper.admit(ticket(n, T0 + 55_000), request(), T0)
-    gatekeeper.completed(notice("a", "r0.1", depth=4), T0)
-    assert isinstance(gatekeeper.admit(ticket(9, T0 + 55_000), request(), T0), Dispatch)
 
 
 def test_the_rows_waiting_on_a_replica_are_bounded_even_without_a_profile() -> None:
@@ -394,36 +265,6 @@ def test_a_depth_that_nobody_corrects_any_more_does_not_keep_requests_out() -> N
     assert isinstance(gatekeeper.admit(ticket(2, T0 + 100_000), request(), T0), Dispatch)
 
 
-@pytest.mark.parametrize("table", [profile(us_per_row=10_000), None])
-def test_an_idle_replica_is_tried_again_whatever_it_took_last_time(table: Profile | None) -> None:
-    gatekeeper = gate(status("a"))
-    if table is not None:
-        gatekeeper.profile_known(table)
-    now = T0
-    for n in range(100):  # as when the machine was busy with something else
-        gatekeeper.admit(ticket(n, now + 10 * SECOND), request(), now)
-        slow = Completion(AttemptId(f"r{n}.1"), True, Timing(0, 0, 400_000, 1), now + 400_000)
-        gatekeeper.completed(DoneNotice(1, ReplicaId("a"), "life-1", 0, (slow,)), now + 400_000)
-        now += 400_000
-    assert code(gatekeeper.admit(ticket(200, now + 50_000), request(), now)) is ErrorCode.OVERLOADED
-    now += SECOND
-    assert isinstance(gatekeeper.admit(ticket(201, now + 50_000), request(), now), Dispatch)
-
-
-def test_an_idle_replica_is_not_tried_where_its_profile_says_that_it_never_can() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=100_000))
-    assert code(gatekeeper.admit(ticket(1, T0 + 50_000), request(), T0)) is ErrorCode.OVERLOADED
-
-
-def test_one_outlier_does_not_make_everything_look_slow() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=10_000))
-    gatekeeper.admit(ticket(1, T0 + 60 * SECOND), request(), T0)
-    gatekeeper.completed(notice("a", "r1.1", end_us=T0 + 30 * SECOND), T0 + 30 * SECOND)
-    assert gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) <= 11_000
-
-
 def test_tensors_in_another_hosts_memory_are_sent_for_again_inline() -> None:
     gatekeeper = gate(status("a"))
     slot = SlotRef(HostId("elsewhere"), "fastgshare-1-000000000000", 0, 16)
@@ -461,30 +302,6 @@ def test_a_request_lost_too_often_is_given_up_with_a_reason() -> None:
     outcomes = [gatekeeper.replica_reported(status("a", incarnation=f"life-{n}"), T0) for n in range(2, 6)]
     assert [dispatched(o) for o in outcomes] == [["r1"], ["r1"], ["r1"], []]
     assert code(outcomes[3][0]) is ErrorCode.UNAVAILABLE
-
-
-def done_after(queue_us: int, attempt: str, ok: bool = True) -> DoneNotice:
-    timing = Timing(queue_us, 0, 1_000, 1) if ok else Timing()
-    code = "" if ok else ErrorCode.DEADLINE_EXCEEDED.value
-    return DoneNotice(1, ReplicaId("a"), "life-1", 0, (Completion(AttemptId(attempt), ok, timing, T0, code),))
-
-
-def test_contention_that_the_profile_does_not_know_is_learned() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=1_000))
-    for n in range(100):
-        gatekeeper.admit(ticket(n, T0 + SECOND), request(), T0)
-        gatekeeper.completed(done_after(3_000, f"r{n}.1"), T0)
-    assert 3_000 <= gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) <= 5_000
-
-
-def test_requests_that_expired_on_the_worker_teach_that_it_is_slow() -> None:
-    gatekeeper = gate(status("a"))
-    gatekeeper.profile_known(profile(us_per_row=1_000))
-    for n in range(300):
-        gatekeeper.admit(ticket(n, T0 + 10_000), request(), T0)
-        gatekeeper.completed(done_after(0, f"r{n}.1", ok=False), T0)
-    assert gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) >= 8_000
 
 
 def test_a_second_send_that_crosses_the_answer_runs_nothing_again() -> None:
