@@ -8,17 +8,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
 from nats.aio.msg import Msg
 
-from fastgshare.profiler.app import run_profiler
+from fastgshare.profiler.adapters.claim_session import ClaimSession
+from fastgshare.profiler.app import run_profiler, serve
 from fastgshare.profiler.config import ProfilerConfig
+from fastgshare.profiler.core.commands import Claim, Release
+from fastgshare.profiler.core.keys import TableKey
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, NoAnswer, open_bus
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.config import to_env
-from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.ids import GatewayId
+from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidConfig
+from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId
+from fastgshare.shared.leases import Lease
 from fastgshare.shared.messages import (
     Event,
     FunctionLoad,
@@ -28,6 +33,7 @@ from fastgshare.shared.messages import (
     MeasureRequest,
     Profile,
     ProfileProgress,
+    ProfileRequest,
     ProfileState,
     ReplicaState,
     ServiceReady,
@@ -283,3 +289,51 @@ async def answering(fleet: FakeFleet) -> ServiceReady:
                 return decode(ServiceReady, answer.data)
             except NoAnswer:
                 await anyio.sleep(0.05)
+
+
+async def test_requests_without_a_reply_are_let_be(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, profiling(nats):
+        subject = subjects.profile(FunctionName("echo"))
+        for payload in (
+            b"",
+            b"\xc1garbage",
+            encode(ProfileRequest(function="no name")),
+            encode(MeasureRequest(batch=1)),
+        ):
+            await fleet.bus.publish(subject, payload)
+        await fleet.deploy()
+        await fleet.start_replica()
+        await fleet.table_when(is_complete)
+        assert not fleet.progress, "nobody asked"
+
+
+async def test_a_request_that_cannot_be_answered_is_let_be(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, profiling(nats):
+        answers: list[ProfileProgress] = []
+
+        async def on_answer(msg: Msg) -> None:
+            answers.append(decode(ProfileProgress, msg.data))
+
+        await fleet.bus.subscribe("answers.here", on_answer)
+        await fleet.bus.flush()
+        for reply in ("answers.>", "answers.*", "answers.here"):
+            await fleet.bus.publish(subjects.profile(FunctionName("echo")), b"\xc1garbage", reply)
+        with anyio.fail_after(PATIENCE_S):
+            while not answers:
+                await anyio.sleep(0.01)
+        assert answers[0].state is ProfileState.FAILED
+
+
+async def test_commands_to_a_claim_that_has_ended_are_dropped(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet:
+        key = TableKey("0123.cpu")
+        claim = Claim(key, DeviceId("node-cpu0"))
+        assert await Lease(fleet.bus, subjects.profile_lease(key), "rival").acquire()
+        session = ClaimSession(fleet.bus, claim, "late", lambda fact: None)
+        await session.run()
+        session.submit(Release(key))
+
+
+async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> None:
+    with pytest.raises(InvalidConfig, match="FASTGSHARE_INSTANCE, value=a b"):
+        await serve(ProfilerConfig(nats_url=nats.url, instance="a b"))

@@ -18,6 +18,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
+from fastgshare.shared.config import check_name
 from fastgshare.shared.messages import FunctionSpec, Profile, ReplicaStatus
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
@@ -29,6 +30,7 @@ MS_PER_S = 1_000
 
 async def serve(config: ProfilerConfig) -> None:
     """Run one profiler until it is told to stop; what it was measuring is continued by the next."""
+    check_name("instance", config.instance)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.instance)))
         async with anyio.create_task_group() as work:
@@ -44,7 +46,7 @@ async def run_profiler(
     await ensure_storage(bus)
     async with anyio.create_task_group() as work:
         engine = Engine(bus, config, work)
-        handlers = Handlers(bus, engine.learn)
+        handlers = Handlers(bus, engine.learn, engine.outbox.send)
         work.start_soon(engine.outbox.run)
         work.start_soon(handlers.serve_requests)
         await _mirror(bus, handlers, work)

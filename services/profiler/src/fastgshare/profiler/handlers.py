@@ -6,6 +6,7 @@ from collections.abc import Callable
 import anyio
 from nats.aio.msg import Msg
 
+from fastgshare.profiler.core.commands import Answer
 from fastgshare.profiler.core.facts import (
     Fact,
     FunctionChanged,
@@ -19,7 +20,7 @@ from fastgshare.profiler.core.keys import TableKey
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, StorageUnavailable
 from fastgshare.shared.bus import Bus
-from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.ids import FunctionName, ReplicaId, is_name
 from fastgshare.shared.messages import (
@@ -41,9 +42,9 @@ logger = logging.getLogger(__name__)
 class Handlers:
     """What is subscribed to. Callbacks return at once; requests wait in a bounded queue for `serve_requests`."""
 
-    def __init__(self, bus: Bus, learn: Callable[[Fact], None]) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, learn: Callable[[Fact], None], answer: Callable[[Answer], None]) -> None:
         self._learn = learn
+        self._answer = answer
         self._functions = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
         self._inbox, self._requests = anyio.create_memory_object_stream[Msg](REQUESTS_WAITING)
 
@@ -74,11 +75,14 @@ class Handlers:
             logger.warning("%s ignored: %s", msg.subject, error)
 
     async def on_request(self, msg: Msg) -> None:
-        """Somebody wants a table."""
+        """Somebody wants a table. Without a reply subject nobody waits for it, and nothing is measured for nobody."""
+        if not msg.reply:
+            logger.warning("%s ignored: it names no reply subject", msg.subject)
+            return
         try:
             self._inbox.send_nowait(msg)
         except anyio.WouldBlock:
-            await self._refuse(msg, f"more than {REQUESTS_WAITING} requests wait for the profiler")
+            self._refuse(msg, f"more than {REQUESTS_WAITING} requests wait for the profiler")
 
     async def serve_requests(self) -> None:
         """Take requests one after the other until cancelled."""
@@ -87,13 +91,13 @@ class Handlers:
                 try:
                     request = decode(ProfileRequest, msg.data)
                 except PayloadInvalid as error:
-                    await self._refuse(msg, str(error))
+                    self._refuse(msg, str(error))
                     continue
                 await self._take(request, msg)
 
     async def _take(self, request: ProfileRequest, msg: Msg) -> None:
         if not is_name(request.function):
-            await self._refuse(msg, f"there is no function '{request.function}'")
+            self._refuse(msg, f"there is no function '{request.function}'")
             return
         function = FunctionName(request.function)
         try:
@@ -104,8 +108,8 @@ class Handlers:
             logger.warning("function %s taken as last seen: %s", function, error)
         self._learn(ProfileAsked(function, request.again, msg.reply))
 
-    async def _refuse(self, msg: Msg, reason: str) -> None:
+    def _refuse(self, msg: Msg, reason: str) -> None:
         function = msg.subject.rpartition(".")[2]
         state = ProfileState.FAILED
         progress = ProfileProgress(function=function, done=0, planned=0, state=state, reason=reason)
-        await self._bus.publish(msg.reply, encode(progress))
+        self._answer(Answer(msg.reply, progress))

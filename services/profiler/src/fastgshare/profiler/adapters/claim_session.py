@@ -45,9 +45,15 @@ class ClaimSession:
         self._inbox, self._commands = anyio.create_memory_object_stream[ClaimCommand](COMMANDS_WAITING)
         self._measuring = anyio.CancelScope()
         self._released = False
+        self._ended = False
 
     def submit(self, command: ClaimCommand) -> None:
-        """Carry out `command` after those before it; a release ends a measurement under way."""
+        """Carry out `command` after those before it; a release ends a measurement under way.
+
+        Once the claim has ended nothing is carried out any more: its end is about to be told.
+        """
+        if self._ended:
+            return
         self._inbox.send_nowait(command)
         if isinstance(command, Release):
             self._released = True
@@ -61,6 +67,7 @@ class ClaimSession:
         except (StorageUnavailable, RevisionConflict) as error:
             logger.info("claim on %s ended: %s", self._key, error)
         finally:
+            self._ended = True
             self._inbox.close()
             self._commands.close()
             await self._give_back()
