@@ -9,23 +9,27 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import anyio
+import pytest
 from nats.aio.msg import Msg
 
-from fastgshare.scheduler.app import SERVICE, run_scheduler
+from fastgshare.scheduler.adapters.writer import Writer
+from fastgshare.scheduler.app import SERVICE, run_scheduler, serve
 from fastgshare.scheduler.config import SchedulerConfig
+from fastgshare.scheduler.core.commands import PlaceReplica
+from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.children import die_with_parent
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.config import to_env
-from fastgshare.shared.ids import FunctionName, GatewayId
-from fastgshare.shared.messages import Autoscale, Demand, Event, LeaseHolder, ServiceReady
+from fastgshare.shared.errors import InvalidConfig
+from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
+from fastgshare.shared.messages import Autoscale, Demand, Event, LeaseHolder, Placement, ServiceReady
 from tests.natsd import Natsd
 from tests.scheduler.fleet import BROKEN, Observatory, TalkingNode, function, open_node, until
 
 RSS_LIMIT_MIB = 120
-ANSWER_S = 0.2
 QUICK = SchedulerConfig(tick_ms=100, node_silent_s=1.0, idle_s=0.5, sweep_s=0.5)
 
 
@@ -82,29 +86,24 @@ async def until_another_leads(bus: Bus, former: str) -> str:
     return await leader(bus)
 
 
-async def answers(bus: Bus) -> list[ServiceReady]:
-    """What the schedulers that are ready say of themselves within a moment."""
-    found: list[ServiceReady] = []
+async def until_ready(bus: Bus, *instances: str) -> dict[str, ServiceReady]:
+    """Ask until these schedulers have all answered; what they say of themselves, by instance."""
+    found: dict[str, ServiceReady] = {}
     inbox = bus.connection.new_inbox()
 
     async def take(msg: Msg) -> None:
-        if msg.data:
-            found.append(decode(ServiceReady, msg.data))
-
-    subscription = await bus.subscribe(inbox, take)
-    await bus.publish(subjects.ping(SERVICE), b"", inbox)
-    await anyio.sleep(ANSWER_S)
-    await subscription.unsubscribe()
-    return found
-
-
-async def until_ready(bus: Bus, *instances: str) -> None:
-    """Wait until these schedulers all answer."""
+        if msg.data:  # else nobody listens yet
+            answer = decode(ServiceReady, msg.data)
+            found[answer.instance] = answer
 
     async def ready() -> bool:
-        return {answer.instance for answer in await answers(bus)} >= set(instances)
+        await bus.publish(subjects.ping(SERVICE), b"", inbox)
+        return found.keys() >= set(instances)
 
+    subscription = await bus.subscribe(inbox, take)
     await until(ready)
+    await subscription.unsubscribe()
+    return found
 
 
 async def collect(bus: Bus, subject: str, into: list[Event]) -> None:
@@ -240,7 +239,7 @@ async def test_it_says_when_it_is_ready_and_stays_small(nats: Natsd) -> None:
             await until_ready(bus, "one")
             await seen.deploy(function())
             await seen.until_ready(1)
-            (ready,) = await answers(bus)
+            ready = (await until_ready(bus, "one"))["one"]
             assert (ready.service, ready.instance, ready.pid) == (SERVICE, "one", process.pid)
             assert ready.rss_mib < RSS_LIMIT_MIB
 
@@ -251,3 +250,43 @@ async def test_what_does_not_decode_is_ignored(nats: Natsd) -> None:
             await bus.publish(subject, b"\xff not a message")
         await seen.deploy(function())
         await seen.until_ready(1)
+
+
+async def test_a_ping_without_a_reply_is_let_be(nats: Natsd) -> None:
+    async with open_scheduler(nats) as (bus, _seen):
+        await bus.publish(subjects.ping(SERVICE), b"")
+        await until_ready(bus, QUICK.instance)
+
+
+async def test_garbage_as_a_leader_s_lease_runs_out(nats: Natsd) -> None:
+    async with open_view(nats) as (view, _seen):
+        store = await view.jetstream.key_value(subjects.LEASES)
+        await store.put(subjects.LEADER_KEY, b"\xc1garbage")
+        async with open_scheduler(nats) as (bus, seen), open_node(bus, "a"):
+            await seen.deploy(function())
+            await seen.until_ready(1)
+
+
+async def test_garbage_where_a_placement_goes_is_somebody_else_s(nats: Natsd) -> None:
+    async with open_view(nats) as (bus, _seen), anyio.create_task_group() as tasks:
+        placement = Placement(
+            replica=ReplicaId("f-1-a"),
+            function=function(),
+            node=NodeId("a"),
+            device=DeviceId("a-cpu0"),
+            chunks=(0,),
+            epoch=1,
+        )
+        store = await bus.jetstream.key_value(subjects.PLACEMENTS)
+        await store.put(subjects.fleet_key(placement.node, placement.replica), b"\xc1garbage")
+        refused: list[PlacementRefused] = []
+        writer = Writer(bus, lambda epoch: epoch == placement.epoch, refused.append)
+        writer.submit([PlaceReplica(placement, "because")])
+        tasks.start_soon(writer.run)
+        await until(lambda: [refusal.replica for refusal in refused] == [placement.replica])
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> None:
+    with pytest.raises(InvalidConfig, match="FASTGSHARE_INSTANCE, value=a b"):
+        await serve(SchedulerConfig(nats_url=nats.url, instance="a b"))

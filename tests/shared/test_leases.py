@@ -70,6 +70,19 @@ async def test_a_holder_whose_key_somebody_else_took_notices(nats: Natsd) -> Non
         assert lease.revision == 0
 
 
+async def test_garbage_is_somebody_else_s_and_runs_out(nats: Natsd) -> None:
+    async with open_storage(nats) as bus:
+        store = await bus.jetstream.key_value(subjects.LEASES)
+        await store.put(KEY, b"\xc1garbage")
+        lease = Lease(bus, KEY, "next")
+        assert not await lease.acquire()
+        await acquire_when_free(lease)
+        await store.put(KEY, b"")
+        with anyio.fail_after(LEASE_TTL_S):
+            await lease.hold()
+        assert lease.revision == 0
+
+
 async def test_a_holder_that_cannot_renew_gives_up_before_the_bucket_forgets(nats: Natsd) -> None:
     async with open_storage(nats) as bus:
         lease = Lease(bus, KEY, "cut off")

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from fastgshare.shared import subjects
 from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.errors import InvalidSpec
@@ -46,6 +47,27 @@ async def test_a_name_never_gets_a_generation_twice_not_even_after_deletion(nats
             await registry.delete(NAME)
         assert generations == sorted(set(generations))
         assert generations[0] == 1
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xc1garbage", b"\x80"])
+async def test_what_does_not_decode_counts_as_no_function_and_is_replaced_or_removed(
+    nats: Natsd, tmp_path: Path, garbage: bytes
+) -> None:
+    async with open_registry(nats.url, tmp_path) as registry, open_bus(BusConfig(url=nats.url)) as bus:
+        before = [await registry.put(replace(SPEC, max_batch=max_batch)) for max_batch in (8, 1, 2)]
+        store = await bus.jetstream.key_value(subjects.FUNCTIONS)
+        await store.put(NAME, garbage)
+        assert await registry.get(NAME) is None
+        assert await registry.list() == {}
+        with pytest.raises(FunctionUnknown):
+            await registry.change(NAME, lambda old: old)
+        again = await registry.put(SPEC)
+        assert again.generation > before[-1].generation
+        assert await registry.get(NAME) == again
+        await store.put(NAME, garbage)
+        await registry.delete(NAME)
+        with pytest.raises(FunctionUnknown):
+            await registry.delete(NAME)
 
 
 async def test_putting_the_same_again_changes_nothing(nats: Natsd, tmp_path: Path) -> None:

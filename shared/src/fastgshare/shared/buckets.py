@@ -98,13 +98,21 @@ class Bucket(Generic[M]):
 
     async def get(self, key: str) -> tuple[M, int] | None:
         """The value and its revision, or None. Raises StorageUnavailable or PayloadInvalid."""
+        entry = await self._entry(key)
+        return (decode(self._kind, entry.value or b""), entry.revision or 0) if entry else None
+
+    async def standing(self, key: str) -> tuple[M | None, int]:
+        """Like `get`; None with a revision where the value does not decode, with 0 where there is nothing."""
+        entry = await self._entry(key)
+        return (self.read(entry), entry.revision or 0) if entry else (None, 0)
+
+    async def _entry(self, key: str) -> KeyValue.Entry | None:
         try:
-            entry = await self._call(lambda store: store.get(key))
+            return await self._call(lambda store: store.get(key))
         except js_errors.KeyNotFoundError:
             return None
         except BUS_FAULTS as error:
             raise self._unavailable(key, error) from error
-        return decode(self._kind, entry.value or b""), entry.revision or 0
 
     async def deletion(self, key: str) -> int:
         """The revision that deleted the key; 0 if it stands or never was. Raises StorageUnavailable."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from fastgshare.shared.errors import InvalidConfig
+from fastgshare.shared.ids import NAME_PATTERN, is_name
 
 ENV_PREFIX = "FASTGSHARE_"
 
@@ -37,6 +38,12 @@ def load_config(kind: type[C], env: Mapping[str, str]) -> C:
         elif field.required:
             raise InvalidConfig(setting=variable_for(field.name), value=None, expected="to be set")
     return msgspec.convert(values, kind, strict=False)
+
+
+def check_name(field: str, value: str) -> None:
+    """Raises InvalidConfig unless `value` fits into subjects and keys, as the setting `field` has to."""
+    if not is_name(value):
+        raise InvalidConfig(setting=variable_for(field), value=value, expected=f"to match {NAME_PATTERN.pattern}")
 
 
 def to_env(config: msgspec.Struct) -> dict[str, str]:

@@ -11,6 +11,7 @@ import anyio
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import LEASE_TTL_S, Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus
+from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import LeaseHolder
 
 RENEW_S = LEASE_TTL_S / 4
@@ -70,7 +71,10 @@ class Lease:
             self.revision = await self._bucket.replace(self.key, self._holder, revision)
         except RevisionConflict:
             # A write whose confirmation was lost looks like somebody else's.
-            found = await self._bucket.get(self.key)
+            try:
+                found = await self._bucket.get(self.key)
+            except PayloadInvalid:
+                return False  # whoever wrote that is somebody else, and it runs out like any lease
             if found is None or found[0] != self._holder:
                 return False
             return await self._write(found[1])  # when that write was made is not known, so make another

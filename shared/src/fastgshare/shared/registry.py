@@ -1,4 +1,7 @@
-"""The one way to change the `functions` bucket: checked, numbered, and safe against a second writer."""
+"""The one way to change the `functions` bucket: checked, numbered, and safe against a second writer.
+
+A value that does not decode counts as no function, and is replaced or removed like one.
+"""
 
 from collections.abc import Callable
 
@@ -32,8 +35,8 @@ class Registry:
 
     async def get(self, name: FunctionName) -> FunctionSpec | None:
         """The function as it stands."""
-        found = await self._bucket.get(name)
-        return found[0] if found else None
+        spec, _ = await self._bucket.standing(name)
+        return spec
 
     async def put(self, wanted: FunctionSpec) -> FunctionSpec:
         """Deploy or replace; what now stands, with its generation.
@@ -62,7 +65,8 @@ class Registry:
 
     async def delete(self, name: FunctionName) -> None:
         """Remove. Raises FunctionUnknown if it is not there."""
-        if await self._bucket.get(name) is None:
+        _, revision = await self._bucket.standing(name)
+        if not revision:
             raise FunctionUnknown(function=name)
         await self._bucket.delete(name)
         await self._bus.tell("function_removed", name)
@@ -71,13 +75,12 @@ class Registry:
         self, name: FunctionName, wanted_after: Callable[[FunctionSpec | None], FunctionSpec]
     ) -> FunctionSpec:
         for attempt in range(1, WRITE_ATTEMPTS + 1):
-            found = await self._bucket.get(name)
-            old, revision = found or (None, 0)
+            old, revision = await self._bucket.standing(name)
             wanted = wanted_after(old)
             if problems := problems_with(wanted):
                 raise InvalidSpec(problems)
-            deleted_at = 0 if old else await self._bucket.deletion(name)
-            spec = next_spec(old, wanted, first_generation=max(1, deleted_at))
+            lost_at = 0 if old else revision or await self._bucket.deletion(name)  # what no longer reads had one too
+            spec = next_spec(old, wanted, first_generation=max(1, lost_at))
             if spec == old:
                 return spec
             try:

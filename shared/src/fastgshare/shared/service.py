@@ -67,6 +67,8 @@ async def answer_pings(
     """Answer `fast.ping.<service>` until cancelled; start this once the service is ready, not before."""
 
     async def answer(msg: Msg) -> None:
+        if not msg.reply:
+            return
         ready = ServiceReady(
             service=service,
             instance=instance,

@@ -17,7 +17,8 @@ from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
-from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.config import check_name
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.units import us_to_s
@@ -29,6 +30,7 @@ SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
 
 async def serve(config: SchedulerConfig) -> None:
     """Run one scheduler until it is told to stop; if it leads, another can take over at once."""
+    check_name("instance", config.instance)
     async with open_bus(BusConfig(config.nats_url, config.instance)) as bus, anyio.create_task_group() as work:
         await work.start(run_scheduler, bus, config)
         await stop_signal()
@@ -89,8 +91,9 @@ async def sweep(bus: Bus, every_s: float) -> None:
     """Forget old deletions now and then. Every scheduler may do this: it changes nothing that anybody reads."""
     while True:
         await anyio.sleep(every_s)
+        now = datetime.fromtimestamp(us_to_s(unix_us()), UTC)
         for name in SWEPT:
             try:
-                await Bucket(bus, name, msgspec.Struct).sweep(timedelta(seconds=every_s), datetime.now(UTC))
+                await Bucket(bus, name, msgspec.Struct).sweep(timedelta(seconds=every_s), now)
             except StorageUnavailable:
                 continue  # next time

@@ -16,6 +16,7 @@ from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus
+from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import Placement
 
 RETRY_S = 0.1
@@ -80,11 +81,18 @@ class Writer:
         try:
             await self._bucket.replace(key, placement, 0)
         except RevisionConflict:
-            found = await self._bucket.get(key)
-            if found is None or found[0] != placement:
+            if not await self._stands(placement, key):
                 self._refused(PlacementRefused(placement.node, placement.replica, "another one stands there"))
                 return False
         return True
+
+    async def _stands(self, placement: Placement, key: str) -> bool:
+        try:
+            found = await self._bucket.get(key)
+        except PayloadInvalid as error:
+            logger.warning("placement %s cannot be read: %s", key, error)
+            return False
+        return found is not None and found[0] == placement
 
     async def _tell_placed(self, placement: Placement, reason: str) -> None:
         await self._tell(
