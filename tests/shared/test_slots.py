@@ -8,9 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from fastgshare.shared import slots
-from fastgshare.shared.errors import SlotInvalid
-from fastgshare.shared.messages import SlotRef
+from fastgshare.shared.errors import ErrorCode, SlotInvalid
+from fastgshare.shared.ids import ReplicaId
+from fastgshare.shared.messages import INFER_VERSION, InferReply, SlotRef, Tensor
 from fastgshare.shared.slots import SHARED_MEMORY, Slot, SlotPool, host_id, read_slot, sweep_orphans, write_slot
+from fastgshare.shared.slotted import out_of_slot
 
 SIZE = 1 << 20
 
@@ -121,6 +123,50 @@ def test_a_range_that_is_not_there_is_refused_before_memory_is_taken_for_it(
     with pytest.raises(SlotInvalid):
         write_slot(wrong, [b"x"])
     pool.give_back(slot)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"offset_bytes": -1},
+        {"size_bytes": -1},
+        {"size_bytes": 1 << 62},
+        {"offset_bytes": SIZE - 7},
+        {"name": "fastgshare-1-000000000000"},
+    ],
+)
+def test_an_answer_that_is_not_where_it_says_is_an_error(pool: SlotPool, lie: dict[str, object]) -> None:
+    slot = taken(pool)
+    slot.write(8, b"question")
+
+    def answer(ref: SlotRef) -> InferReply:
+        tensor = Tensor("y", "FP32", (2,), slot=ref)
+        return out_of_slot(InferReply(INFER_VERSION, (tensor,), replica=ReplicaId("r")), slot)
+
+    truth = answer(ref_to(slot, 8))
+    assert truth.error is None
+    assert bytes(truth.outputs[0].data) == b"question"
+    lied = answer(replace(ref_to(slot, 8), **lie))
+    assert lied.error is not None
+    assert (lied.error.code, lied.outputs, lied.replica) == (ErrorCode.INTERNAL, (), "r")
+    os.truncate(SHARED_MEMORY / slot.name, 12)
+    cut_off = answer(ref_to(slot, 8))
+    assert cut_off.error is not None
+    assert "cut off" in cut_off.error.message
+    pool.abandon(slot)
+
+
+def test_a_slot_that_cannot_be_made_leaves_nothing_behind(pool: SlotPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_fd: int, _size_bytes: int) -> None:
+        raise OSError("no space left")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refuse)
+        assert pool.take(SIZE) is None
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert not mine()
+    pool.give_back(taken(pool))
 
 
 def test_a_file_of_nothing_costs_no_memory_either(pool: SlotPool) -> None:

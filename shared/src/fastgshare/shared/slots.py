@@ -45,8 +45,12 @@ class Slot:
         self.size_bytes = size_bytes
         self._path = SHARED_MEMORY / self.name
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_SH)  # held while the owner lives: how `sweep_orphans` tells
-        os.ftruncate(self._fd, size_bytes)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)  # held while the owner lives: how `sweep_orphans` tells
+            os.ftruncate(self._fd, size_bytes)
+        except BaseException:
+            self.unlink()
+            raise
 
     def renew(self) -> bool:
         """Make the slot fit for another request; False while somebody still writes for the last one."""
@@ -65,8 +69,13 @@ class Slot:
         _write_all(self._fd, data, offset_bytes)
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """A copy of the range."""
-        return os.pread(self._fd, size_bytes, offset_bytes)
+        """A copy of the range. Raises SlotInvalid: it does not lie in this slot."""
+        if offset_bytes < 0 or size_bytes < 0 or offset_bytes + size_bytes > self.size_bytes:
+            raise SlotInvalid(name=self.name, reason=f"has no {size_bytes} bytes at {offset_bytes}")
+        data = os.pread(self._fd, size_bytes, offset_bytes)
+        if len(data) < size_bytes:
+            raise SlotInvalid(name=self.name, reason="was cut off")
+        return data
 
     def unlink(self) -> None:
         """Give the memory back as soon as nobody has the file open."""

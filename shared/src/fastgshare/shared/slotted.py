@@ -5,6 +5,7 @@ Used by whoever sends requests (the Python client, and the gateway on behalf of 
 
 from msgspec.structs import replace
 
+from fastgshare.shared.errors import ErrorBody, ErrorCode, SlotInvalid
 from fastgshare.shared.messages import InferReply, InferRequest, SlotRef, Tensor
 from fastgshare.shared.slots import INLINE_LIMIT_BYTES, Slot, SlotPool
 
@@ -34,10 +35,17 @@ def into_slot(request: InferRequest, pool: SlotPool, reply_room_bytes: int) -> t
 
 
 def out_of_slot(reply: InferReply, slot: Slot) -> InferReply:
-    """The reply with every output inline; those in `slot` are copied out, so that it can be reused."""
+    """The reply with every output inline; those in `slot` are copied out, so that it can be reused.
+
+    A reply that names another slot, or a range that this one does not have, becomes an error.
+    """
     if all(tensor.slot is None for tensor in reply.outputs):
         return reply
-    return replace(reply, outputs=tuple(_inline(tensor, slot) for tensor in reply.outputs))
+    try:
+        return replace(reply, outputs=tuple(_inline(tensor, slot) for tensor in reply.outputs))
+    except SlotInvalid as error:
+        told = ErrorBody(ErrorCode.INTERNAL, f"the answer's outputs are not where it says: {error}")
+        return replace(reply, outputs=(), error=told)
 
 
 def _written(request: InferRequest, slot: Slot, pool: SlotPool) -> InferRequest:
@@ -56,6 +64,8 @@ def _written(request: InferRequest, slot: Slot, pool: SlotPool) -> InferRequest:
 def _inline(tensor: Tensor, slot: Slot) -> Tensor:
     if tensor.slot is None:
         return tensor
+    if tensor.slot.name != slot.name:
+        raise SlotInvalid(name=tensor.slot.name, reason=f"is not the slot of this request, {slot.name}")
     data = slot.read(tensor.slot.offset_bytes, tensor.slot.size_bytes)
     return Tensor(tensor.name, tensor.datatype, tensor.shape, memoryview(data))
 
