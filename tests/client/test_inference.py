@@ -6,6 +6,7 @@ import time
 import anyio
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.client import RequestRefused, connect
@@ -17,7 +18,7 @@ from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
-from fastgshare.shared.messages import InferRequest, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import InferRequest, ReplicaState, ReplicaStatus, Tensor
 from fastgshare.shared.slots import SHARED_MEMORY, host_id
 from fastgshare.shared.tracing import new_trace, parse_traceparent
 from tests.client.fake_gateway import REPLICA, FakeGateway, echo, run_gateway
@@ -227,6 +228,23 @@ async def test_an_unreachable_slot_is_answered_inline_and_not_tried_again(nats: 
             np.testing.assert_array_equal(result.outputs["x"], LARGE)
         assert [request.reply_slot is None for request in gateway.requests] == [False, True, True]
         assert len({request.request_id for request in gateway.requests}) == 3
+
+
+async def test_an_answer_that_is_not_where_it_says_is_refused_and_the_next_request_takes_a_slot_all_the_same(
+    nats: Natsd,
+) -> None:
+    async def lie(gateway: FakeGateway, msg: Msg, request: InferRequest) -> None:
+        room = request.reply_slot
+        assert room is not None
+        beyond = replace(room, size_bytes=1 << 62)
+        await gateway.reply(msg, (Tensor("x", "FP32", LARGE.shape, slot=beyond),))
+
+    await put_replica(nats.url, host_id())
+    async with run_gateway(nats.url, lie) as gateway, connect(nats.url) as client:
+        for _ in range(2):
+            with pytest.raises(RequestRefused, match="internal: the answer's outputs are not where it says"):
+                await client.invoke("echo", {"x": LARGE})
+        assert [request.reply_slot is None for request in gateway.requests] == [False, False]
 
 
 async def test_replicas_on_another_host_get_tensors_inline(nats: Natsd) -> None:

@@ -72,8 +72,9 @@ class Inference:
         except BaseException:
             self._large.abandon(slot)
             raise
+        reply = self._large.out_of_slot(function, reply, slot)
         self._large.saw(function, reply)
-        return self._large.out_of_slot(function, reply, slot)
+        return reply
 
     async def _exchange(
         self, function: FunctionName, request: InferRequest, deadline_us: int, traceparent: str

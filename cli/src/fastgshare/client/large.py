@@ -61,8 +61,8 @@ class LargeTensors:
         self._pool.abandon(slot)
 
     def saw(self, function: FunctionName, reply: InferReply) -> None:
-        """Remember how large this function's replies get: the next slot has that much room for one."""
-        size_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
+        """Remember how large this function's replies, out of their slots, get: the next slot has that much room."""
+        size_bytes = sum(tensor.data.nbytes for tensor in reply.outputs)
         if size_bytes > self._reply_bytes.get(function, INLINE_LIMIT_BYTES):
             self._reply_bytes[function] = size_bytes
 
