@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from fastgshare.shared.config import load_config, to_env
+from fastgshare.shared.config import check_name, load_config, to_env
 from fastgshare.shared.errors import InvalidConfig
 
 
@@ -62,3 +62,12 @@ def test_a_setting_without_default_that_is_missing_is_refused_by_name() -> None:
 )
 def test_a_child_reads_what_its_parent_wrote(settings: Settings) -> None:
     assert load_config(Settings, to_env(settings)) == settings
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a.b", "Gateway", "*", "x" * 64])
+def test_a_setting_that_becomes_part_of_subjects_has_to_be_a_name(value: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        check_name("instance", value)
+    assert caught.value.fields["setting"] == "FASTGSHARE_INSTANCE"
+    assert caught.value.fields["value"] == value
+    check_name("instance", "gateway-0")
