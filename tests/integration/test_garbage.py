@@ -12,13 +12,24 @@ from nats.aio.msg import Msg
 
 from fastgshare.client import Client
 from fastgshare.shared import subjects
+from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
-from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, SlotRef, Tensor
+from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
+from fastgshare.shared.messages import (
+    INFER_VERSION,
+    InferReply,
+    InferRequest,
+    MeasureReply,
+    MeasureRequest,
+    SlotRef,
+    Tensor,
+    Work,
+)
 from fastgshare.shared.slots import host_id
+from fastgshare.shared.units import s_to_us
 from tests.integration import functions, models
 from tests.integration.doors import deployed, json_body, rows, until
-from tests.integration.world import GATEWAY, HANDLER, NODE_MANAGER, WORKER, World
+from tests.integration.world import GATEWAY, HANDLER, NODE_MANAGER, PROFILER, SCHEDULER, WORKER, World
 
 ANSWER_S = 30.0
 NOWHERE = SlotRef(host_id(), "fastgshare-1-000000000000", 0, 64)
@@ -72,7 +83,7 @@ async def serves_a_little(client: Client, name: str) -> None:
 
 
 def survivors(world: World) -> list[int]:
-    return [*world.pids(GATEWAY), *world.pids(NODE_MANAGER), *world.pids(WORKER)]
+    return [pid for program in (GATEWAY, SCHEDULER, PROFILER, NODE_MANAGER, WORKER) for pid in world.pids(program)]
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -176,15 +187,20 @@ async def test_garbage_on_every_subject_and_in_every_bucket_is_let_be(world: Wor
             subjects.node_status(NodeId("local")),
             subjects.worker_hello(DeviceId("nothing")),
             subjects.profile(FunctionName(name)),
+            subjects.profile_progress(FunctionName(name)),
+            subjects.invoke(FunctionName(name)),
+            *(subjects.ping(service) for service in ("gateway", "scheduler", "profiler", "node_manager")),
         ):
             for payload in (b"", b"\xc1garbage", encode(tensor())):
                 await client.bus.publish(subject, payload, "nobody.listens")
+                await client.bus.publish(subject, payload)
         keys = []
-        for bucket in (subjects.FUNCTIONS, subjects.PLACEMENTS, subjects.REPLICAS, subjects.PROFILES):
+        for bucket in (subjects.FUNCTIONS, subjects.PLACEMENTS, subjects.REPLICAS, subjects.PROFILES, subjects.LEASES):
             store = await client.bus.jetstream.key_value(bucket)
-            for key in ("garbage", subjects.fleet_key(NodeId("local"), ReplicaId("garbage"))):
+            for key in ("garbage", subjects.LEADER_KEY, subjects.fleet_key(NodeId("local"), ReplicaId("garbage"))):
                 await store.put(key, b"\xc1garbage")
-                keys.append((store, key))
+                if bucket != subjects.LEASES:  # those run out
+                    keys.append((store, key))
         await serves(client, name)
         await client.deploy(functions.times(name, tmp_path, 4.0))
         await until(lambda: answered_by(client, name, 4.0))
@@ -192,6 +208,50 @@ async def test_garbage_on_every_subject_and_in_every_bucket_is_let_be(world: Wor
         assert not (await client.status()).missing
         for store, key in keys:
             await store.delete(key)
+
+
+ABSURD = {
+    "a batch of nothing": MeasureRequest(batch=0),
+    "a batch below nothing": MeasureRequest(batch=-1),
+    "a batch without end": MeasureRequest(batch=1 << 62),
+    "runs below nothing": MeasureRequest(batch=1, warmup_runs=-1, min_runs=-5, max_runs=-1),
+    "no runs": MeasureRequest(batch=1, warmup_runs=0, min_runs=0, max_runs=0),
+    "runs without end": MeasureRequest(batch=1, min_runs=1 << 62, max_runs=1 << 62),
+    "warming up without end": MeasureRequest(batch=1, warmup_runs=1 << 62),
+    "a budget without end": MeasureRequest(batch=1, max_runs=1 << 62, budget_ms=1 << 62),
+    "a budget below nothing": MeasureRequest(batch=1, budget_ms=-1),
+}
+
+
+@pytest.mark.parametrize("absurdity", ABSURD)
+async def test_a_measurement_that_makes_no_sense_is_answered_and_harms_nobody(
+    world: World, tmp_path: Path, name: str, absurdity: str
+) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        await serves(client, name)
+        before = survivors(world)
+        (status,) = [status for status in await client.replicas() if status.function == name]
+        subject, request = subjects.measure(status.replica), encode(ABSURD[absurdity])
+        await client.bus.publish(subject, request)
+        decode(MeasureReply, (await client.bus.request(subject, request, ANSWER_S)).data)
+        await serves(client, name)
+        assert survivors(world) == before
+
+
+@pytest.mark.parametrize("gateway", ["", ".", "a b", "a..b", ">", "*", "x" * 5000, "\r\nPUB a 1\r\n"])
+async def test_work_from_a_gateway_that_cannot_be_told_harms_nobody(
+    world: World, tmp_path: Path, name: str, gateway: str
+) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        await serves(client, name)
+        before = survivors(world)
+        (status,) = [status for status in await client.replicas() if status.function == name]
+        deadline_us = unix_us() + s_to_us(ANSWER_S)
+        work = Work(INFER_VERSION, AttemptId("a-1"), GatewayId(gateway), deadline_us, "", memoryview(encode(tensor())))
+        await client.bus.publish(subjects.replica(status.replica), encode(work), "nobody.listens")
+        await client.bus.publish(subjects.replica(status.replica), encode(work))
+        await serves(client, name)
+        assert survivors(world) == before
 
 
 async def answered_by(client: Client, name: str, factor: float) -> bool:
