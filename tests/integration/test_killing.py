@@ -6,6 +6,7 @@ those over HTTP may be refused, but never late and never with a wrong answer.
 
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from nats.aio.msg import Msg
 
 from fastgshare.client import Client, FunctionDefinition
+from fastgshare.shared import subjects
 from fastgshare.shared.buckets import StorageUnavailable
-from fastgshare.shared.messages import ReplicaState
+from fastgshare.shared.codec import decode
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import InferRequest, ReplicaState
 from tests.integration import functions
 from tests.integration.doors import deployed, door, rows, until
 from tests.integration.load import Load, by_http, by_nats, under_load
@@ -34,6 +39,7 @@ from tests.integration.world import (
 )
 
 PATIENT_S = 20.0
+UNHURRIED_S = 90.0
 HASTY_S = 1.5
 LARGE = (600 << 10) // 4
 REPLICAS = 2
@@ -164,10 +170,24 @@ async def test_one_of_two_gateways(pair: World, tmp_path: Path, name: str, index
 
 
 async def test_a_gateway_that_is_told_to_stop_finishes_what_it_was_sent(pair: World, tmp_path: Path, name: str) -> None:
+    sent: Counter[str] = Counter()
+
+    async def on_request(msg: Msg) -> None:
+        sent[decode(InferRequest, msg.data).request_id] += 1
+
     async with storm(pair, tmp_path, name) as weather:
-        stopped = pair.kill(GATEWAY, 0, signal.SIGTERM)
-        await until(partial(another, pair, GATEWAY, stopped))
-    assert max(call.took_s for call in weather.patient.calls) < PATIENT_S / 2  # when it would have been sent again
+        witness = functions.times(f"{name[:50]}-seen", tmp_path, 2.0)
+        await weather.client.deploy(witness)
+        await weather.client.bus.subscribe(subjects.invoke(FunctionName(witness.name)), on_request)
+        async with under_load(by_nats(weather.client, witness.name), 4, UNHURRIED_S, {2.0}) as load:
+            await load.more(20)
+            stopped = pair.kill(GATEWAY, 0, signal.SIGTERM)
+            await until(partial(another, pair, GATEWAY, stopped))
+            await load.more(20)
+        assert load.failures() == []
+        assert sent.total() >= len(load.calls)
+        assert [request for request, times in sent.items() if times > 1] == []  # nothing was lost and sent again
+        await weather.client.delete(witness.name)
 
 
 async def test_the_leading_scheduler_of_two_and_then_a_deploy(pair: World, tmp_path: Path, name: str) -> None:
