@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
@@ -98,6 +99,17 @@ def test_without_a_replica_requests_are_held_demand_is_raised_and_they_go_when_o
     assert gatekeeper.admit(ticket(2), request(), T0) is None
     actions = gatekeeper.replica_reported(status("a"), T0)
     assert dispatched(actions) == ["r1", "r2"]
+
+
+def test_a_function_scaled_to_zero_is_refused_at_once() -> None:
+    gatekeeper = gate()
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.function_defined(replace(spec(), replicas=0))
+    later = gatekeeper.admit(ticket(2), request(), T0)
+    assert code(later) is ErrorCode.UNAVAILABLE
+    assert isinstance(later, Refuse)
+    assert "scaled to 0" in later.error.message
+    assert [code(action) for action in gatekeeper.tick(T0, connected=True)] == [ErrorCode.UNAVAILABLE]
 
 
 def test_the_holding_queue_is_bounded() -> None:

@@ -159,6 +159,19 @@ class TestUpdate:
         world.tick()
         assert world.ready("f", 1) == 1
 
+    def test_scaling_to_zero_does_not_lose_the_last_good_definition(self, world: World) -> None:
+        world.define(spec(replicas=2))
+        world.tick()
+        world.broken["f", 2] = False
+        world.define(spec(replicas=2, generation=2))
+        world.tick()
+        world.define(spec(replicas=0, generation=2))
+        world.run_for(30)
+        assert world.ready("f", 1) == 1
+        world.define(spec(replicas=2, generation=2))
+        world.run_for(10)
+        assert world.ready("f", 1) == 2
+
     def test_two_broken_generations_one_cut_off_before_it_could_fail_come_to_rest(self, world: World) -> None:
         world.add_node("b")
         world.broken["f", 1] = world.broken["f", 2] = False

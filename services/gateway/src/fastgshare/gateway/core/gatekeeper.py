@@ -268,6 +268,8 @@ class Gatekeeper:
         if ticket.host is not None and self.fleet.ready(function):
             message = f"no replica of '{function}' shares memory with host {ticket.host}: send the tensors inline"
             return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message))
+        if self.functions[function].replicas == 0:
+            return self._refuse(ticket, refusals.at_zero(function))
         failure = self._failure(function, now_us)
         if failure is not None:
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000))
@@ -325,7 +327,10 @@ class Gatekeeper:
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
         held = self._held.get(function)
-        if not held or not (self.fleet.ready(function) or self._failure(function, now_us)):
+        if not held:
+            return []
+        hopeless = self.functions[function].replicas == 0 or self._failure(function, now_us)
+        if not (self.fleet.ready(function) or hopeless):
             return []
         waiting, self._held[function] = list(held), deque()
         actions: list[Action] = []

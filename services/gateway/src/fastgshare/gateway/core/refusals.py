@@ -33,6 +33,11 @@ def crowded(requests: int) -> ErrorBody:
     return ErrorBody(ErrorCode.OVERLOADED, f"the gateway has {requests} requests open, the limit", FULL_RETRY_MS)
 
 
+def at_zero(function: FunctionName) -> ErrorBody:
+    """Somebody asked for no replicas, so none will come."""
+    return ErrorBody(ErrorCode.UNAVAILABLE, f"function '{function}' is scaled to 0 replicas")
+
+
 def overloaded(message: str, wait_us: int) -> ErrorBody:
     """Try again after `wait_us`."""
     return ErrorBody(ErrorCode.OVERLOADED, message, max(1, wait_us // US_PER_MS))

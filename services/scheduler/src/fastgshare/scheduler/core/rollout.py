@@ -103,8 +103,8 @@ def _decide(rollout: Rollout) -> None:
         capacity.replica_rps(rollout.plan.state, function, spec),
     )
     count = _count(rollout, supply)
-    if base != spec.generation and spec.autoscale is not None:
-        count = max(1, count)
+    if base != spec.generation:
+        count = max(1, count)  # its placements are all that is left of the last good definition
     built = _built(rollout, base)
     why = scaling.explain(function, spec, supply, rollout.plan.now_us, rollout.plan.settings)
     _replace_stuck(rollout, base)
