@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.node_manager.worker.gate import TokenGate
-from fastgshare.node_manager.worker.runner import Finished, Runner
+from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Finished, MeasurementRefused, Runner
 from fastgshare.shared.arrays import Array, to_tensor
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
@@ -157,6 +158,60 @@ def test_a_measurement_that_fails_says_so() -> None:
     done = here.runner.measure(MeasureRequest(batch=1), {"x": np.full((1, 2), -1, np.float32)})
     with pytest.raises(ModelFault, match="negative"):
         done.result(WAIT_S)
+
+
+def test_a_second_measurement_is_refused_and_the_model_is_not_to_blame() -> None:
+    here = scene()
+    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
+    first = here.runner.measure(MeasureRequest(batch=1, min_runs=3, max_runs=3), feed)
+    second = here.runner.measure(MeasureRequest(batch=1), feed)
+    here.session.begin.set()
+    with pytest.raises(MeasurementRefused, match="another"):
+        second.result(WAIT_S)
+    assert len(first.result(WAIT_S)) == 3
+
+
+def test_whoever_comes_after_the_end_is_told_that_it_ended() -> None:
+    here = scene()
+    here.session.begin.set()
+    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
+    here.runner.stop()
+    early = here.runner.measure(MeasureRequest(batch=1), feed)
+    with pytest.raises(MeasurementRefused, match="stopped"):
+        early.result(WAIT_S)
+    assert here.runner._thread is not None
+    here.runner._thread.join(WAIT_S)
+    late = here.runner.measure(MeasureRequest(batch=1), feed)
+    with pytest.raises(MeasurementRefused, match="stopped"):
+        late.result(WAIT_S)
+    here.runner.submit(job())
+    end = here.next()
+    assert isinstance(end.result, ErrorBody)
+    assert end.result.code is ErrorCode.UNAVAILABLE
+
+
+def test_a_measurement_that_nobody_waits_for_any_more_is_not_made() -> None:
+    here = scene()
+    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
+    here.runner.submit(job())  # keeps the thread busy until `begin`
+    given_up = here.runner.measure(MeasureRequest(batch=1), feed)
+    given_up.cancel()
+    here.session.begin.set()
+    wanted = here.runner.measure(MeasureRequest(batch=1, max_runs=1), feed)
+    assert len(wanted.result(WAIT_S)) == 1
+    assert here.faults == []
+
+
+def test_one_long_run_on_the_calling_thread_sends_the_rest_back_to_the_replicas_own() -> None:
+    here = scene()
+    here.session.begin.set()
+    here.runner._usual_us = HERE_BELOW_US  # however slow the machine is
+    here.session.inside = lambda: time.sleep(2 * HERE_LIMIT_US / 1e6)
+    finished = here.runner.run_here([job() for _ in range(6)])  # at most 4 in a batch
+    assert finished is not None
+    assert len(finished) == 4
+    assert not here.runner.is_quick
+    assert len([here.next() for _ in range(2)]) == 2
 
 
 def test_a_model_that_does_not_load_ends_the_thread_with_its_reason() -> None:

@@ -10,7 +10,7 @@ import nats.errors
 
 from fastgshare.node_manager.adapters.device_manager import DeviceManager
 from fastgshare.node_manager.adapters.status_writer import StatusWriter
-from fastgshare.node_manager.config import NodeConfig
+from fastgshare.node_manager.config import NodeConfig, check_name
 from fastgshare.node_manager.devices.cpu import CpuDevice
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.shared import subjects
@@ -116,6 +116,8 @@ async def _sweep() -> None:
 
 async def serve(config: NodeConfig) -> None:
     """Run a node manager until it is told to stop."""
+    check_name("node", config.node)
+    check_name("node", subjects.device_id(NodeId(config.node), 0, "cpu"))
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.node)))
         await ensure_storage(bus)

@@ -26,9 +26,6 @@ class WorkerReady(msgspec.Struct, frozen=True, tag=True):
     """Worker → manager: on the bus and ready for commands."""
 
     incarnation: str
-    device_kind: str
-    chunks: int
-    memory_mib: int
 
 
 class ReplicaChanged(msgspec.Struct, frozen=True, tag=True):

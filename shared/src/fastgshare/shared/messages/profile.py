@@ -1,11 +1,18 @@
 """Throughput and latency tables: what a model does on a kind of device at each (chunks, quota, batch)."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import Digest
+
+MAX_RUNS = 10_000
+MAX_BUDGET_MS = 60_000
+
+Runs = Annotated[int, msgspec.Meta(ge=0, le=MAX_RUNS)]
+BudgetMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_BUDGET_MS)]
 
 
 class ProfileState(StrEnum):
@@ -52,10 +59,10 @@ class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     batch: int
-    warmup_runs: int = 2
-    min_runs: int = 5
-    max_runs: int = 200
-    budget_ms: int = 1000
+    warmup_runs: Runs = 2
+    min_runs: Runs = 5
+    max_runs: Runs = 200
+    budget_ms: BudgetMs = 1000
     version: int = 1
 
 

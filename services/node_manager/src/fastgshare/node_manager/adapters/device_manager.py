@@ -191,7 +191,6 @@ class DeviceManager:
         config = self._config
         return WorkerConfig(
             nats_url=config.nats_url,
-            node=config.node,
             device_id=self.device_id,
             cores=config.cores,
             data_dir=config.data_dir,

@@ -25,8 +25,6 @@ class Job:
     key: Hashable
     arrived_us: int
     content: object = None
-    seq: int = 0
-    started_us: int = 0
 
 
 @dataclass(slots=True)
@@ -65,19 +63,17 @@ class Timetable:
 class WorkQueue:
     """Waiting jobs of one replica, earliest deadline first."""
 
-    def __init__(self, max_batch: int, window_us: int) -> None:
-        self.timetable = Timetable()
+    def __init__(self, max_batch: int, window_us: int, timetable: Timetable | None = None) -> None:
+        self.timetable = timetable if timetable is not None else Timetable()
         self._max_batch = max_batch
+        self._window_us = window_us
         self._budget_us = window_us // BATCH_SHARE_OF_WINDOW
         self._heap: list[tuple[int, int, Job]] = []
         self._seq = 0
 
     def sibling(self) -> "WorkQueue":
         """An empty queue under the same limits that shares what is known of times."""
-        made = WorkQueue(self._max_batch, 0)
-        made._budget_us = self._budget_us
-        made.timetable = self.timetable
-        return made
+        return WorkQueue(self._max_batch, self._window_us, self.timetable)
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 import msgspec
 
-from fastgshare.node_manager.config import WorkerConfig
+from fastgshare.node_manager.config import WorkerConfig, check_name
 from fastgshare.node_manager.devices.cpu import CpuDevice
 from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.ipc.channel import Channel, open_channel
@@ -95,8 +95,7 @@ class Worker:
             self._bus.on_reconnect(self._back_on_bus.set)
             tasks.start_soon(self._say_hello_again)
             await self._say_hello()
-            device = self._parts.device
-            self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
+            self._channel.send_nowait(WorkerReady(self._incarnation))
             await self._obey(tasks)
             await self._drain_all()
             tasks.cancel_scope.cancel()
@@ -176,6 +175,7 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
     """Run a device worker at the end of its manager's socket."""
     # A replica's thread that comes back from a run must not wait 5 ms for the event loop to let go of the GIL.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    check_name("device_id", config.device_id)
     dialect: Dialect[FromWorker, ToWorker] = Dialect(msgspec.msgpack.Decoder(ToWorker))
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))

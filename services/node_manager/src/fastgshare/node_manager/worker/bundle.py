@@ -5,6 +5,8 @@ Nothing is written outside that directory, whatever the archive says, and not mo
 
 import shutil
 import stat
+import zlib
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -27,7 +29,7 @@ def unpack_bundle(bundle: Path, directory: Path) -> None:
             _check(members)
             directory.mkdir(parents=True)
             archive.extractall(directory, members)
-    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:  # zipfile raises them all
+    except (BadZipFile, OSError, EOFError, RuntimeError, LZMAError, zlib.error) as error:  # zipfile raises them all
         shutil.rmtree(directory, ignore_errors=True)
         raise BundleInvalid(reason=f"cannot be unpacked: {error}") from error
 

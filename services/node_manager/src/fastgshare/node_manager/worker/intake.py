@@ -7,13 +7,19 @@ from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
+from fastgshare.shared.ids import is_name
 from fastgshare.shared.messages import InferRequest, Signature, Work
 from fastgshare.shared.tensors import problem_with_inputs
+from fastgshare.shared.units import BYTES_PER_KIB
+
+SMALL_BYTES = 16 * BYTES_PER_KIB
 
 
 def read_work(msg: Msg, now_us: int) -> tuple[Work, Request]:
     """The envelope of a message. Raises PayloadInvalid: it is from no gateway of ours."""
     work = decode(Work, msg.data)
+    if work.gateway is not None and not is_name(work.gateway):  # it becomes a subject
+        raise PayloadInvalid(expected="Work", reason=f"gateway {work.gateway!r} is no name")
     return work, Request(msg.reply, work.attempt, work.gateway, work.deadline_us, now_us)
 
 
@@ -30,6 +36,18 @@ def fill_request(request: Request, work: Work, signature: Signature, max_batch: 
     request.outputs = message.outputs
     request.reply_slot = message.reply_slot
     return None
+
+
+def is_small(request: Request) -> bool:
+    """Whether a request's tensors, in and out, are inline and few enough bytes to be read on the event loop."""
+    if request.reply_slot is not None:
+        return False
+    size_bytes = 0
+    for tensor in request.inputs:
+        if tensor.slot is not None:
+            return False
+        size_bytes += tensor.data.nbytes
+    return size_bytes <= SMALL_BYTES
 
 
 def plain_job(request: Request, batched: bool) -> Job:

@@ -6,6 +6,7 @@ Everything it acquires sits in one exit stack; whatever goes wrong with its mode
 """
 
 import asyncio
+import errno
 import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,13 +22,14 @@ from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker.assemble import Request, answer, wanted_tensors
 from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
-from fastgshare.node_manager.worker.intake import fill_request, handled_job, plain_job, read_work
+from fastgshare.node_manager.worker.intake import fill_request, handled_job, is_small, plain_job, read_work
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.runner import Finished, Runner
 from fastgshare.shared import subjects
 from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
+from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
 from fastgshare.shared.ids import Digest
@@ -39,6 +41,7 @@ FETCH_RETRY_S = 0.5
 DRAIN_POLL_S = 0.02
 QUICK_BURST = 64
 SPARSE_US = 100
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class Replica:
                 if not self._failure:
                     self._report(ReplicaState.DRAINING)
                     await self._drain()
-        except (ModelFault, HandlerBroken, ObjectMissing) as fault:
+        except (ModelFault, HandlerBroken, ObjectMissing, OSError) as fault:
             self._failure = fault.reason if isinstance(fault, ModelFault | HandlerBroken) else str(fault)
         if self._failure:
             logger.warning("replica %s failed: %s", self.replica, self._failure)
@@ -141,6 +144,9 @@ class Replica:
             try:
                 return await self._parts.objects.fetch(digest, self._parts.cache)
             except StorageUnavailable as error:  # the bus comes back; a replica does not fail for that
+                cause = error.__cause__
+                if isinstance(cause, OSError) and cause.errno in DISK_FAULTS:
+                    raise cause from error
                 logger.info("replica %s waits for the object store: %s", self.replica, error)
                 await anyio.sleep(FETCH_RETRY_S)
 
@@ -155,11 +161,21 @@ class Replica:
             self._handler,
             self._parts,
             len(self.placement.chunks),
+            self._max_batch,
             self._tasks,
         )
         probes = await bus.subscribe(subjects.measure(self.replica), measuring.on_message)
         stack.push_async_callback(probes.unsubscribe)
-        await bus.connection.flush()
+        await self._until_open()
+
+    async def _until_open(self) -> None:
+        """Wait until the server knows of the subscriptions; while it is away they are kept for its return."""
+        while True:
+            try:
+                return await self._parts.bus.flush()
+            except NoAnswer as error:
+                logger.info("replica %s waits for the bus: %s", self.replica, error)
+                await anyio.sleep(FETCH_RETRY_S)
 
     async def _drain(self) -> None:
         """Gateways learn of the draining state and stop sending; late requests are still served."""
@@ -193,7 +209,7 @@ class Replica:
         """A request without user code: to the replica's thread, or with its burst right here if that is cheaper."""
         job = plain_job(request, self._info.is_batched)
         only_burst_waits = self.depth == len(self._burst) + 1 <= QUICK_BURST
-        if not (only_burst_waits and self._runner.is_quick and request.reply_slot is None):
+        if not (only_burst_waits and self._runner.is_quick and is_small(request)):
             self._runner.submit(job)
             return
         self._burst.append(job)
@@ -207,9 +223,13 @@ class Replica:
         burst, self._burst = self._burst, []
         if not burst:
             return
-        finished = self._runner.run_here(burst)
-        if finished is not None:
-            self._send([self._pack(end) for end in finished])
+        try:
+            finished = self._runner.run_here(burst)
+            if finished is not None:
+                self._send([self._pack(end) for end in finished])
+                return
+        except Exception as error:  # as in the replica's thread: no replica is to blame, a new worker takes over
+            self._parts.on_fault(error)
             return
         for job in burst:
             self._runner.submit(job)

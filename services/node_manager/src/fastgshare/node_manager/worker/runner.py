@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
 from fastgshare.node_manager.core.tokens import mask_of
@@ -18,9 +18,16 @@ from fastgshare.node_manager.worker.assemble import Request, batch_feed, split_o
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.shared.arrays import Array, to_array
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.errors import ErrorBody, ErrorCode, SlotInvalid
+from fastgshare.shared.errors import ErrorBody, ErrorCode, FastGShareError, SlotInvalid
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import MeasureRequest, Profile, Timing
+
+
+class MeasurementRefused(FastGShareError):
+    """A measurement that cannot be made now, through no fault of the model: field `reason`."""
+
+    def __str__(self) -> str:
+        return str(self.fields["reason"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ _STOP = object()
 TINY_BATCH_US = 200
 # Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
 HERE_BELOW_US = 60
+# The event loop stands still for a run there: after one this long the thread takes over until they are short again.
+HERE_LIMIT_US = 5_000
 QUICKNESS_WEIGHT = 0.1
 TOGETHER_LIMIT = 64
 
@@ -86,6 +95,8 @@ class Runner:
         self._session: Session | None = None
         self._holder_here = ReplicaId(f"{replica}:here")
         self._stopping = False
+        self._has_ended = False
+        self._is_faulted = False
         self._thread: threading.Thread | None = None
 
     def start(self, load: Callable[[], Session]) -> "Future[ModelInfo]":
@@ -98,8 +109,8 @@ class Runner:
         return loaded
 
     def submit(self, job: Job) -> None:
-        """Queue a job."""
-        self._inbox.put(job)
+        """Queue a job; one that comes after the end is answered as unavailable."""
+        self._put(job)
 
     @property
     def is_quick(self) -> bool:
@@ -121,15 +132,20 @@ class Runner:
                 here.push(job)
             finished = [Finished(job, _late(job, now_us), Timing()) for job in here.hopeless(now_us)]
             while batch := here.take(now_us):
+                started_us = monotonic_us()
                 finished += self._run(session, batch, 0, now_us)
+                took_us = monotonic_us() - started_us
+                if took_us > HERE_LIMIT_US:
+                    self._usual_us = max(self._usual_us, took_us)
+                    self._submit_all(here, now_us)
             return finished
         finally:
             self._gate.release(self._holder_here)
 
     def measure(self, request: MeasureRequest, feed: dict[str, Array]) -> "Future[list[int]]":
-        """Time runs of `feed` in microseconds; raises ModelFault through the future."""
+        """Time runs of `feed` in microseconds; raises ModelFault or MeasurementRefused through the future."""
         done: Future[list[int]] = Future()
-        self._inbox.put(Probe(request, feed, done))
+        self._put(Probe(request, feed, done))
         return done
 
     def learn_profile(self, profile: Profile | None) -> None:
@@ -140,7 +156,34 @@ class Runner:
         """End the thread once its inbox is worked off; does not wait."""
         self._inbox.put(_STOP)
 
+    def _put(self, item: Job | Probe) -> None:
+        self._inbox.put(item)
+        if self._has_ended:  # the thread's last look may have come before this
+            self._refuse_left()
+
+    def _submit_all(self, waiting: WorkQueue, now_us: int) -> None:
+        while batch := waiting.take(now_us):
+            for job in batch:
+                self.submit(job)
+
+    def _refuse_left(self) -> None:
+        """Answer what nobody will work on. Jobs of a faulted worker stay open: their gateways send them elsewhere."""
+        jobs: list[Job] = []
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except Empty:
+                break
+            if isinstance(item, Job):
+                jobs.append(item)
+            elif isinstance(item, Probe) and item.done.set_running_or_notify_cancel():
+                item.done.set_exception(_stopped())
+        if jobs and not self._is_faulted:
+            error = ErrorBody(ErrorCode.UNAVAILABLE, "the replica was stopped")
+            self._deliver([Finished(job, error, Timing()) for job in jobs])
+
     def _main(self, load: Callable[[], Session], loaded: "Future[ModelInfo]") -> None:
+        loaded.set_running_or_notify_cancel()  # from here on whoever waits for it cannot cancel it any more
         try:
             self._device.enter(self._chunks)
             try:
@@ -152,11 +195,15 @@ class Runner:
             loaded.set_result(session.info)
             while not self._stopping or self._queue:  # whoever waits gets an answer first
                 self._turn(session)
+            self._deliver_outgoing()
         except BaseException as error:
+            self._is_faulted = True
             self._on_fault(error)
         finally:
             if self._probe is not None:
-                self._probe.done.set_exception(ModelFault(reason="the replica was stopped"))
+                self._probe.done.set_exception(_stopped())
+            self._has_ended = True
+            self._refuse_left()
 
     def _turn(self, session: Session) -> None:
         """Take what arrived, then run one batch, or one measured run when nothing waits."""
@@ -241,8 +288,10 @@ class Runner:
         return finished
 
     def _accept_probe(self, probe: Probe) -> None:
+        if not probe.done.set_running_or_notify_cancel():
+            return
         if self._probe is not None:
-            probe.done.set_exception(ModelFault(reason="another measurement is under way"))
+            probe.done.set_exception(MeasurementRefused(reason="another measurement is under way"))
             return
         self._probe = probe
 
@@ -267,6 +316,10 @@ class Runner:
         if spent or runs >= request.max_runs:
             self._probe = None
             probe.done.set_result(probe.execute_us)
+
+
+def _stopped() -> MeasurementRefused:
+    return MeasurementRefused(reason="the replica was stopped")
 
 
 def _feed(job: Job) -> dict[str, Array]:

@@ -1,0 +1,138 @@
+"""A replica's life where its surroundings fail: the disk is its own end, the bus is waited for."""
+
+import errno
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import anyio
+import pytest
+
+from fastgshare.node_manager.config import WorkerConfig
+from fastgshare.node_manager.core.batching import Job
+from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged
+from fastgshare.node_manager.worker import replica as module
+from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.node_manager.worker.parts import Parts
+from fastgshare.node_manager.worker.replica import Replica
+from fastgshare.shared.arrays import Array
+from fastgshare.shared.buckets import StorageUnavailable
+from fastgshare.shared.bus import NoAnswer
+from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId, ReplicaId
+from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState
+
+X = (TensorSpec("x", "FP32", (-1, 2)),)
+WAIT_S = 20.0
+
+
+class FakeSession:
+    info = ModelInfo(inputs=X, outputs=X, metadata={})
+
+    def run(self, feed: dict[str, Array]) -> dict[str, Array]:
+        return feed
+
+
+@dataclass
+class Fakes:
+    """Everything a replica finds in its worker."""
+
+    fetches: list[Exception] = field(default_factory=list)
+    flushes: list[Exception] = field(default_factory=list)
+    reports: list[FromWorker] = field(default_factory=list)
+    faults: list[BaseException] = field(default_factory=list)
+    chunks: int = 1
+    kind: str = "cpu-fake"
+    memory_mib: int = 100
+
+    async def fetch(self, _digest: Digest, _cache: Path) -> Path:
+        if self.fetches:
+            raise self.fetches.pop(0)
+        return Path("model")
+
+    async def flush(self) -> None:
+        if self.flushes:
+            raise self.flushes.pop(0)
+
+    async def subscribe(self, *_: object) -> "Fakes":
+        return self
+
+    async def unsubscribe(self) -> None: ...
+
+    def enter(self, chunks: tuple[int, ...]) -> None: ...
+
+    def load(self, _path: Path, _cores: int) -> FakeSession:
+        return FakeSession()
+
+    def states(self) -> list[ReplicaState]:
+        return [report.state for report in self.reports if isinstance(report, ReplicaChanged)]
+
+    def parts(self) -> Parts:
+        names = ("bus", "objects", "device", "runtime", "answers")
+        config = WorkerConfig(nats_url="", device_id="d", drain_quiet_ms=0)
+        others: dict[str, object] = {
+            "gate": TokenGate(),
+            "config": config,
+            "cache": Path("cache"),
+            "report": self.reports.append,
+            "on_fault": self.faults.append,
+            "profile_of": {}.get,
+        }
+        return cast("Parts", SimpleNamespace(**dict.fromkeys(names, self), **others))
+
+
+def placement() -> Placement:
+    spec = FunctionSpec(name=FunctionName("f"), model=ModelRef(digest=Digest("b" * 64), size_bytes=1))
+    return Placement(
+        replica=ReplicaId("f-1"), function=spec, node=NodeId("n"), device=DeviceId("d"), chunks=(0,), epoch=1
+    )
+
+
+async def life(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From loading to gone, or to failed."""
+    monkeypatch.setattr(module, "FETCH_RETRY_S", 0.0)
+    with anyio.fail_after(WAIT_S):
+        async with anyio.create_task_group() as tasks:
+            replica = Replica(placement(), fakes.parts(), tasks)
+            replica.drain()
+            await replica.run()
+
+
+async def test_a_bus_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = Fakes(fetches=[StorageUnavailable(reason="away")], flushes=[NoAnswer(reason="away")] * 2)
+    await life(fakes, monkeypatch)
+    assert fakes.states() == [ReplicaState.READY, ReplicaState.DRAINING]
+    assert not fakes.flushes
+
+
+def full_while_downloading() -> Exception:
+    error = StorageUnavailable(reason="full")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EACCES, "Permission denied"), full_while_downloading()])
+async def test_a_disk_that_takes_nothing_fails_the_replica_alone(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = Fakes(fetches=[fault])
+    await life(fakes, monkeypatch)
+    assert fakes.states() == [ReplicaState.FAILED]
+    last = fakes.reports[-1]
+    assert isinstance(last, ReplicaChanged)
+    assert "denied" in last.reason or "No space" in last.reason
+
+
+async def test_an_error_on_the_event_loop_is_a_fault_as_in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_jobs: list[Job]) -> None:
+        raise MemoryError
+
+    fakes = Fakes()
+    async with anyio.create_task_group() as tasks:
+        replica = Replica(placement(), fakes.parts(), tasks)
+        monkeypatch.setattr(replica._runner, "run_here", broken)
+        replica._burst.append(Job(0, 1, "k", 0))
+        replica._run_burst()
+    assert isinstance(fakes.faults[0], MemoryError)
