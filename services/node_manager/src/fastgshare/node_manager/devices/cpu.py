@@ -25,10 +25,6 @@ class CpuDevice:
         """Pin the calling thread to the chunks' cores."""
         os.sched_setaffinity(0, {self._cores[chunk] for chunk in chunks})
 
-    def cores_of(self, chunks: tuple[int, ...]) -> set[int]:
-        """The core numbers behind chunk indices."""
-        return {self._cores[chunk] for chunk in chunks}
-
 
 def cpu_kind() -> str:
     """A name for CPUs that run a model equally fast: the model name, as a bucket key may hold it."""
