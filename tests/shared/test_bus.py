@@ -166,3 +166,18 @@ async def test_a_server_that_is_not_there_or_says_nothing_is_named(reachable: bo
             async with open_bus(BusConfig(url, connect_timeout_s=0.3)):
                 pass
     assert url in str(caught.value)
+
+
+async def test_what_does_not_decode_is_told_by_its_subject_and_what_comes_after_is_heard(
+    nats: Natsd, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Event] = []
+    async with open_bus(BusConfig(nats.url)) as bus:
+        await bus.listen(subjects.EVENT_ALL, Event, heard.append)
+        await bus.publish("fast.event.garbage", b"\xc1")
+        await bus.tell("sound")
+        with anyio.fail_after(10):
+            while not heard:
+                await anyio.sleep(0.01)
+    assert [event.kind for event in heard] == ["sound"]
+    assert "message on fast.event.garbage ignored" in caplog.text

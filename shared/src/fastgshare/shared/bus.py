@@ -8,6 +8,7 @@ blind after a server restart (callers hang `on_reconnect` callbacks); `drain()` 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -20,8 +21,8 @@ from nats.js import JetStreamContext
 
 from fastgshare.shared import subjects
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.codec import encode
-from fastgshare.shared.errors import BusUnavailable, FastGShareError
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import BusUnavailable, FastGShareError, PayloadInvalid
 from fastgshare.shared.messages import Event
 from fastgshare.shared.prompt import PromptClient
 
@@ -31,6 +32,8 @@ PENDING_BYTES = 64 << 20
 SUBSCRIPTION_MESSAGES = 65_536
 SUBSCRIPTION_BYTES = 256 << 20
 CONTROL_TIMEOUT_S = 5.0
+
+M = TypeVar("M", bound=msgspec.Struct)
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +146,19 @@ class Bus:
             pending_msgs_limit=SUBSCRIPTION_MESSAGES,
             pending_bytes_limit=SUBSCRIPTION_BYTES,
         )
+
+    async def listen(self, subject: str, kind: type[M], take: Callable[[M], None]) -> Subscription:
+        """Call `take` with every message on `subject`; what is no `kind` is logged with its subject and let be."""
+
+        async def on_message(msg: Msg) -> None:
+            try:
+                message = decode(kind, msg.data)
+            except PayloadInvalid as error:
+                logger.warning("message on %s ignored: %s", msg.subject, error)
+                return
+            take(message)
+
+        return await self.subscribe(subject, on_message)
 
     async def flush(self, timeout_s: float = CONTROL_TIMEOUT_S) -> None:
         """Return once the server has taken in everything published and subscribed to before.

@@ -19,7 +19,7 @@ from fastgshare.shared.buckets import Mirror, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
-from fastgshare.shared.messages import FunctionSpec, Profile, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, GatewayLoad, NodeStatus, Profile, ReplicaStatus
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.units import s_to_us
@@ -50,8 +50,8 @@ async def run_profiler(
         work.start_soon(engine.outbox.run)
         work.start_soon(handlers.serve_requests)
         await _mirror(bus, handlers, work)
-        await bus.subscribe(subjects.NODE_STATUS_ALL, handlers.on_node)
-        await bus.subscribe(subjects.LOAD_ALL, handlers.on_load)
+        await bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, handlers.node_heard)
+        await bus.listen(subjects.LOAD_ALL, GatewayLoad, handlers.load_heard)
         await bus.subscribe(subjects.PROFILE_ALL, handlers.on_request, queue=subjects.PROFILE_QUEUE)
         await bus.flush()  # who is told that this profiler is ready may ask it at once
         work.start_soon(_tick, engine, config.tick_ms)

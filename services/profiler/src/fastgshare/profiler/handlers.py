@@ -60,19 +60,13 @@ class Handlers:
         """The bucket `profiles` has this now."""
         self._learn(TableSeen(TableKey(key), table))
 
-    async def on_node(self, msg: Msg) -> None:
+    def node_heard(self, status: NodeStatus) -> None:
         """A node's heartbeat."""
-        try:
-            self._learn(NodeHeard(decode(NodeStatus, msg.data)))
-        except PayloadInvalid as error:
-            logger.warning("%s ignored: %s", msg.subject, error)
+        self._learn(NodeHeard(status))
 
-    async def on_load(self, msg: Msg) -> None:
+    def load_heard(self, load: GatewayLoad) -> None:
         """A gateway's heartbeat."""
-        try:
-            self._learn(LoadHeard(decode(GatewayLoad, msg.data)))
-        except PayloadInvalid as error:
-            logger.warning("%s ignored: %s", msg.subject, error)
+        self._learn(LoadHeard(load))
 
     async def on_request(self, msg: Msg) -> None:
         """Somebody wants a table. Without a reply subject nobody waits for it, and nothing is measured for nobody."""

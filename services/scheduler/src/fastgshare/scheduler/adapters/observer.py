@@ -1,21 +1,13 @@
 """What the scheduler sees: four buckets mirrored, and heartbeats, load and demand as they are published."""
 
-import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
 import anyio
 import anyio.abc
-import msgspec
-from nats.aio.msg import Msg
 
 from fastgshare.scheduler.adapters.inbox import Inbox
 from fastgshare.scheduler.core import events
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus
-from fastgshare.shared.codec import decode
-from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.ids import FunctionName, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     Demand,
@@ -27,10 +19,6 @@ from fastgshare.shared.messages import (
     ReplicaStatus,
 )
 from fastgshare.shared.units import US_PER_MS
-
-M = TypeVar("M", bound=msgspec.Struct)
-
-logger = logging.getLogger(__name__)
 
 
 class Observer:
@@ -51,9 +39,9 @@ class Observer:
         """Return once the buckets were read; then keep following in `tasks`."""
         for mirror in self._mirrors:
             await tasks.start(mirror.run)
-        await self._subscribe(subjects.NODE_STATUS_ALL, NodeStatus, self._on_node)
-        await self._subscribe(subjects.LOAD_ALL, GatewayLoad, self._on_load)
-        await self._subscribe(subjects.DEMAND_ALL, Demand, self._on_demand)
+        await self._bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, self._on_node)
+        await self._bus.listen(subjects.LOAD_ALL, GatewayLoad, self._on_load)
+        await self._bus.listen(subjects.DEMAND_ALL, Demand, self._on_demand)
         self._bus.on_reconnect(lambda: self._inbox.put(events.BusResumed, events.BusResumed()))
 
     async def relist(self) -> None:
@@ -61,16 +49,6 @@ class Observer:
         async with anyio.create_task_group() as tasks:
             for mirror in self._mirrors:
                 tasks.start_soon(mirror.relist)
-
-    async def _subscribe(self, subject: str, kind: type[M], take: Callable[[M], None]) -> None:
-        async def on_message(msg: Msg) -> None:
-            try:
-                take(decode(kind, msg.data))
-            except PayloadInvalid as error:
-                logger.warning("message on %s ignored: %s", msg.subject, error)
-
-        callback: Callable[[Msg], Awaitable[None]] = on_message
-        await self._bus.subscribe(subject, callback)
 
     def _on_function(self, key: str, spec: FunctionSpec | None) -> None:
         event = events.FunctionDefined(spec) if spec else events.FunctionRemoved(FunctionName(key))
