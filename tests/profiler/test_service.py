@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.profiler.adapters.claim_session import ClaimSession
+from fastgshare.profiler.adapters.outbox import Outbox
 from fastgshare.profiler.app import run_profiler, serve
 from fastgshare.profiler.config import ProfilerConfig
-from fastgshare.profiler.core.commands import Claim, Release
+from fastgshare.profiler.core.commands import Answer, Claim, Release, Report
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
@@ -307,21 +309,16 @@ async def test_requests_without_a_reply_are_let_be(nats: Natsd) -> None:
         assert not fleet.progress, "nobody asked"
 
 
-async def test_a_request_that_cannot_be_answered_is_let_be(nats: Natsd) -> None:
-    async with open_fleet(nats) as fleet, profiling(nats):
-        answers: list[ProfileProgress] = []
-
-        async def on_answer(msg: Msg) -> None:
-            answers.append(decode(ProfileProgress, msg.data))
-
-        await fleet.bus.subscribe("answers.here", on_answer)
-        await fleet.bus.flush()
-        for reply in ("answers.>", "answers.*", "answers.here"):
-            await fleet.bus.publish(subjects.profile(FunctionName("echo")), b"\xc1garbage", reply)
-        with anyio.fail_after(PATIENCE_S):
-            while not answers:
-                await anyio.sleep(0.01)
-        assert answers[0].state is ProfileState.FAILED
+async def test_an_answer_that_cannot_be_sent_stops_no_other(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, anyio.create_task_group() as work:
+        outbox = Outbox(fleet.bus)
+        work.start_soon(outbox.run)
+        progress = ProfileProgress(function="echo", done=0, planned=0, state=ProfileState.FAILED, reason="no")
+        outbox.send(Answer("", progress))
+        outbox.send(Answer("here", replace(progress, reason="x" * fleet.bus.max_payload_bytes)))
+        outbox.send(Report(progress))
+        await fleet.progress_when(lambda heard: heard == progress)
+        work.cancel_scope.cancel()
 
 
 async def test_commands_to_a_claim_that_has_ended_are_dropped(nats: Natsd) -> None:
