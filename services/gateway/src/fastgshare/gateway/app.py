@@ -19,8 +19,8 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.errors import InvalidConfig
-from fastgshare.shared.ids import NAME_PATTERN, GatewayId, is_name
+from fastgshare.shared.config import check_name
+from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
@@ -31,8 +31,7 @@ SERVICE = "gateway"
 
 async def serve(config: GatewayConfig) -> None:
     """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
-    if not is_name(config.instance):  # it becomes part of subjects
-        raise InvalidConfig(setting="FASTGSHARE_INSTANCE", value=config.instance, expected=NAME_PATTERN.pattern)
+    check_name("instance", config.instance)
     gateway = GatewayId(config.instance)
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))

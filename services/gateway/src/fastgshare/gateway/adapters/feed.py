@@ -4,7 +4,6 @@ import os
 
 import anyio
 import anyio.abc
-from nats.aio.msg import Msg
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.config import GatewayConfig
@@ -13,7 +12,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.codec import encode
 from fastgshare.shared.ids import FunctionName, GatewayId, ReplicaId
 from fastgshare.shared.messages import (
     DoneNotice,
@@ -57,9 +56,9 @@ class Feed:
             Mirror(bus, subjects.REPLICAS, ReplicaStatus, self._on_replica),
         ):
             await tasks.start(mirror.run)
-        await bus.subscribe(subjects.NODE_STATUS_ALL, self._on_node)
-        await bus.subscribe(subjects.WORKER_HELLO_ALL, self._on_hello)
-        await bus.subscribe(subjects.done(self._gateway), self._on_done)
+        await bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, self._on_node)
+        await bus.listen(subjects.WORKER_HELLO_ALL, WorkerHello, self._on_hello)
+        await bus.listen(subjects.done(self._gateway), DoneNotice, self._on_done)
         bus.on_reconnect(lambda: self._gatekeeper.heard_again(unix_us()))
         self._data.on_reconnect(self._on_reconnect)
         tasks.start_soon(self._tick)
@@ -83,17 +82,15 @@ class Feed:
             actions = self._gatekeeper.replica_removed(ReplicaId(key.partition(".")[2]), now_us)
         self._dispatcher.enqueue(actions)
 
-    async def _on_node(self, msg: Msg) -> None:
-        status = decode(NodeStatus, msg.data)
+    def _on_node(self, status: NodeStatus) -> None:
         depth = {replica: waiting for device in status.devices for replica, waiting in device.depth.items()}
         self._gatekeeper.node_seen(status.node, unix_us(), depth)
 
-    async def _on_hello(self, msg: Msg) -> None:
-        hello = decode(WorkerHello, msg.data)
+    def _on_hello(self, hello: WorkerHello) -> None:
         self._dispatcher.enqueue(self._gatekeeper.worker_reconnected(hello.device, unix_us()))
 
-    async def _on_done(self, msg: Msg) -> None:
-        self._gatekeeper.completed(decode(DoneNotice, msg.data), unix_us())
+    def _on_done(self, notice: DoneNotice) -> None:
+        self._gatekeeper.completed(notice, unix_us())
 
     def _on_reconnect(self) -> None:
         self._dispatcher.enqueue(self._gatekeeper.reconnected(unix_us()))
