@@ -50,7 +50,8 @@ class OnnxRuntime:
         except ModelFault:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own that share no public base
-            raise ModelFault(reason=error) from error
+            words = str(error).replace(str(path), "the model file")  # where a node keeps it is nobody's business
+            raise ModelFault(reason=f"it is no model that ONNX Runtime can load: {words}") from error
 
 
 class OnnxSession:
