@@ -124,7 +124,33 @@ async def test_a_deploy_that_nobody_takes_up_times_out_with_what_was_said_of_it(
         with pytest.raises(DeployTimedOut) as caught:
             await client.deploy(tmp_path / "echo.yaml", timeout_s=0.5)
         assert "not ready within 0.5 s: 0 of 1 replicas ready; no node has taken one up yet" in str(caught.value)
-        assert "s ago: no_room needs 256 MiB, node-a has 12" in str(caught.value)
+        assert "s ago: needs 256 MiB, node-a has 12" in str(caught.value)
+
+
+async def test_no_room_is_said_at_once_and_is_the_reason_in_the_end_whatever_comes_after(
+    nats: Natsd, tmp_path: Path
+) -> None:
+    async with platform(nats, tmp_path) as (client, bus):
+        spec = await client.deploy(tmp_path / "echo.yaml", wait=False)
+        await put_replica(bus, spec, ReplicaState.READY)
+        await until_kept(bus, "function_defined")
+        said: list[str] = []
+
+        async def tell() -> None:
+            while not said:
+                await anyio.sleep(0.01)
+            await bus.tell("no_room", "echo", "0 such chunks")
+            await bus.tell("replica_ready", "echo")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell)
+            for _ in range(2):  # the second time nothing changes, and the scheduler has no reason to repeat itself
+                with pytest.raises(DeployTimedOut, match=r"1 of 9 replicas ready; no room for more, .*0 such chunks"):
+                    await client.scale("echo", 9, timeout_s=1.5, say=said.append)
+        step, shortage = "generation 1: waiting for 9 ready", "no room for more: 0 such chunks; Ctrl-C to stop waiting"
+        assert said == [step, shortage] * 2
+        (function,) = (await client.status()).functions
+        assert function.reasons[0].endswith("s ago: 0 such chunks")
 
 
 async def test_update_scale_and_delete_change_only_what_they_name(nats: Natsd, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def replica(generation: int, state: ReplicaState, reason: str = "", transient: b
 def test_enough_ready_replicas_of_the_generation_are_ready() -> None:
     ready = replica(2, ReplicaState.READY)
     assert judge(SPEC, [ready, ready]) == Ready(2)
-    assert judge(SPEC, [ready, replica(1, ReplicaState.READY)]) == Waiting("1 of 2 replicas ready; 1 ready")
+    assert judge(SPEC, [ready, replica(1, ReplicaState.READY)]) == Waiting("1 of 2 replicas ready")
     other = replace(ready, function=FunctionName("other"))
     assert isinstance(judge(SPEC, [ready, other]), Waiting)
 

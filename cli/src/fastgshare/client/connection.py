@@ -22,6 +22,7 @@ from fastgshare.client.inference import Inference
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
 from fastgshare.client.rollout import wanted_replicas
+from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
 from fastgshare.client.values import Result, Value, to_request, to_result
@@ -112,8 +113,10 @@ class Client:
             StorageUnavailable: JetStream did not answer.
         """
         tell = say or _say_nothing
-        spec = await self._registry.put(await self._stored(source, tell))
-        return await self._settle(spec, wait, timeout_s, tell)
+        stored = await self._stored(source, tell)
+        before = await told_before(self.bus, stored.name)
+        spec = await self._registry.put(stored)
+        return await self._settle(spec, before, wait, timeout_s, tell)
 
     async def update(
         self,
@@ -144,14 +147,21 @@ class Client:
         changes = {field: value for field, value in given.items() if value is not None}
         if replicas is not None or autoscale is not None:
             changes |= {"replicas": replicas, "autoscale": autoscale}
+        before = await told_before(self.bus, FunctionName(function))
         spec = await self._registry.change(FunctionName(function), lambda old: replace(old, **changes))
-        return await self._settle(spec, wait, timeout_s, say or _say_nothing)
+        return await self._settle(spec, before, wait, timeout_s, say or _say_nothing)
 
     async def scale(
-        self, function: str, replicas: int, *, wait: bool = True, timeout_s: float = DEPLOY_TIMEOUT_S
+        self,
+        function: str,
+        replicas: int,
+        *,
+        wait: bool = True,
+        timeout_s: float = DEPLOY_TIMEOUT_S,
+        say: Callable[[str], None] | None = None,
     ) -> FunctionSpec:
         """Hold exactly this many replicas from now on. Raises as `update`."""
-        return await self.update(function, replicas=replicas, wait=wait, timeout_s=timeout_s)
+        return await self.update(function, replicas=replicas, wait=wait, timeout_s=timeout_s, say=say)
 
     async def delete(self, function: str) -> None:
         """Remove a function; its replicas finish what they have. Raises FunctionUnknown."""
@@ -211,11 +221,11 @@ class Client:
             return await store(bundle, Objects(self.bus))
 
     async def _settle(
-        self, spec: FunctionSpec, wait: bool, timeout_s: float, say: Callable[[str], None]
+        self, spec: FunctionSpec, before: Before, wait: bool, timeout_s: float, say: Callable[[str], None]
     ) -> FunctionSpec:
         if wait:
             say(f"generation {spec.generation}: waiting for {wanted_replicas(spec)} ready")
-            await Watch(self.bus, spec).until_ready(timeout_s)
+            await Watch(self.bus, spec, before, say).until_ready(timeout_s)
         return spec
 
 

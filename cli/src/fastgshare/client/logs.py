@@ -5,6 +5,7 @@ on the bus meanwhile only says that it is time to look.
 """
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import anyio
 from nats.aio.msg import Msg
@@ -22,15 +23,29 @@ from fastgshare.shared.messages import Event
 LOOK_AGAIN_S = 1.0
 
 
+class Kept(NamedTuple):
+    """An event and its position in the stream."""
+
+    position: int
+    event: Event
+
+
 async def last_event(bus: Bus, function: FunctionName) -> Event | None:
     """The newest event about `function`. Raises StorageUnavailable."""
+    kept = await last_kept(bus, function)
+    return None if kept is None else kept.event
+
+
+async def last_kept(bus: Bus, function: FunctionName, kind: str = "*") -> Kept | None:
+    """The newest event about `function` of a kind (`*`: of any). Raises StorageUnavailable."""
     try:
-        found = await bus.jetstream.get_last_msg(subjects.EVENT_STREAM, subjects.function_events(function))
+        found = await bus.jetstream.get_last_msg(subjects.EVENT_STREAM, subjects.event(kind, function))
     except js_errors.NotFoundError:
         return None
     except BUS_FAULTS as error:
         raise _unavailable(function, error) from error
-    return _read(found.data)
+    event = _read(found.data)
+    return None if event is None else Kept(found.seq or 0, event)
 
 
 async def kept_events(bus: Bus, function: FunctionName) -> AsyncIterator[Event]:

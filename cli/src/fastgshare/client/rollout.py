@@ -47,7 +47,8 @@ def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Brok
     final = [status for status in mine if status.state is ReplicaState.FAILED and not status.transient]
     if final:
         return Broken(max(final, key=lambda status: status.since_us).reason or "no reason given", serving)
-    return Waiting(f"{ready} of {wanted} replicas ready; {_told(mine)}")
+    told = _told(mine)
+    return Waiting("; ".join(part for part in (f"{ready} of {wanted} replicas ready", told) if part))
 
 
 def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:
@@ -58,7 +59,7 @@ def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:
 def _told(replicas: list[ReplicaStatus]) -> str:
     if not replicas:
         return "no node has taken one up yet"
-    counts = Counter(status.state.value for status in replicas)
+    counts = Counter(status.state.value for status in replicas if status.state is not ReplicaState.READY)
     told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     reasons = sorted({status.reason for status in replicas if status.reason})
-    return f"{told} ({'; '.join(reasons)})" if reasons else told
+    return f"{told} ({'; '.join(reasons)})".strip() if reasons else told

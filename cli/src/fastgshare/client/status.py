@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.client.rollout import serving_generation, wanted_replicas
+from fastgshare.client.shortage import in_words, last_shortage
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, is_no_responders
@@ -32,7 +34,8 @@ HEARTBEAT_PATIENCE_S = 1.5
 class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     """A function, its replicas of every generation, and its model's profiles.
 
-    `serving` is the newest generation with a ready replica (0: none), `reasons` what replicas say went wrong.
+    `serving` is the newest generation with a ready replica (0: none), `reasons` what replicas say
+    went wrong or, where they say nothing, that there was no room for more.
     """
 
     spec: FunctionSpec
@@ -119,7 +122,16 @@ async def _functions(bus: Bus) -> list[FunctionState]:
     specs = await Registry(bus).list()
     replicas = list((await Bucket(bus, subjects.REPLICAS, ReplicaStatus).list()).values())
     profiles = list((await Bucket(bus, subjects.PROFILES, Profile).list()).values())
-    return [_state(specs[name], replicas, profiles) for name in sorted(specs)]
+    states = [_state(specs[name], replicas, profiles) for name in sorted(specs)]
+    return [await _with_shortage(bus, state) for state in states]
+
+
+async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:
+    """Why it has fewer replicas than wanted, where they do not tell themselves."""
+    is_short = len([status for status in state.replicas if status.generation == state.spec.generation]) < state.wanted
+    if not is_short or state.reasons or (told := await last_shortage(bus, state.spec.name)) is None:
+        return state
+    return replace(state, reasons=[in_words(told)])
 
 
 def _state(spec: FunctionSpec, replicas: list[ReplicaStatus], profiles: list[Profile]) -> FunctionState:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fastgshare.cli.running import Url, with_client
+from fastgshare.cli.running import Url, say, with_client
 from fastgshare.client.connection import DEPLOY_TIMEOUT_S, Client
 
 
@@ -18,7 +18,7 @@ def scale(
     """Hold a fixed number of replicas of a function; ends its automatic scaling."""
 
     async def act(client: Client) -> None:
-        spec = await client.scale(function, replicas, wait=wait, timeout_s=timeout)
+        spec = await client.scale(function, replicas, wait=wait, timeout_s=timeout, say=say)
         print(f"{spec.name} generation {spec.generation}: {replicas} {'ready' if wait else 'wanted'}")
 
     with_client(url, act)
