@@ -33,6 +33,43 @@ async def test_messages_arrive_whole_and_in_order_alone_and_in_bursts(nats: Nats
     assert [len(data.partition(b":")[2]) for data in received] == sizes
 
 
+async def test_prompt_callbacks_see_every_message_and_their_faults_end_nothing(nats: Natsd) -> None:
+    faults: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        faults.append(error)
+
+    client = PromptClient()
+    await client.connect(nats.url, error_cb=note)
+    seen: list[bytes] = []
+    done = anyio.Event()
+
+    async def take(msg: Msg) -> None:
+        seen.append(msg.data)
+        if msg.data == b"bad":
+            raise ValueError("no good")
+        if msg.reply:
+            await client.publish(msg.reply, msg.data, headers=msg.headers)
+        if msg.data == b"last":
+            done.set()
+
+    subscription = await client.subscribe_prompt("ask", take, queue="q")
+    await client.flush()
+    answer = await client.request("ask", b"first", headers={"kind": "test"}, timeout=WAIT_S)
+    assert (answer.data, answer.headers) == (b"first", {"kind": "test"})
+    for data in (b"bad", b"last"):
+        await client.publish("ask", data)
+    with anyio.fail_after(WAIT_S):
+        await done.wait()
+    assert seen == [b"first", b"bad", b"last"]
+    assert [type(fault) for fault in faults] == [ValueError]
+    await subscription.unsubscribe()
+    await client.publish("ask", b"nobody")
+    await client.flush()
+    assert len(seen) == 3
+    await client.close()
+
+
 async def test_a_lone_message_is_written_where_it_is_published(nats: Natsd) -> None:
     client = PromptClient()
     await client.connect(nats.url)

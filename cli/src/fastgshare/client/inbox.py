@@ -59,7 +59,7 @@ class Inbox:
 
     async def open(self) -> None:
         """Subscribe; a reconnect wakes every open call, because its request or answer may be lost."""
-        self._subscription = await self._bus.subscribe(f"{self._prefix}*", self._deliver)
+        self._subscription = await self._bus.subscribe_prompt(f"{self._prefix}*", self._deliver)
         self._bus.on_reconnect(self._wake_all)
 
     async def close(self) -> None:

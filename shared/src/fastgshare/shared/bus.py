@@ -53,7 +53,7 @@ class NoAnswer(FastGShareError):
 class Bus:
     """One NATS connection with JetStream. Made by `open_bus`."""
 
-    def __init__(self, connection: Client, jetstream: JetStreamContext, name: str) -> None:
+    def __init__(self, connection: PromptClient, jetstream: JetStreamContext, name: str) -> None:
         self.connection = connection
         self.jetstream = jetstream
         self.name = name
@@ -146,6 +146,12 @@ class Bus:
             pending_msgs_limit=SUBSCRIPTION_MESSAGES,
             pending_bytes_limit=SUBSCRIPTION_BYTES,
         )
+
+    async def subscribe_prompt(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]], queue: str = ""
+    ) -> Subscription:
+        """As `subscribe`, without a queue and a task between: `callback` must not wait for anything that comes in."""
+        return await self.connection.subscribe_prompt(subject, callback, queue)
 
     async def listen(self, subject: str, kind: type[M], take: Callable[[M], None]) -> Subscription:
         """Call `take` with every message on `subject`; what is no `kind` is logged with its subject and let be."""

@@ -1,15 +1,22 @@
-"""A nats-py connection that, while little is said, writes each message at once.
+"""A nats-py connection with fewer task switches; docs/decisions/0003 has the figures.
 
 nats-py hands every published message to a flusher task. Under load that is right: what was published meanwhile leaves
 in one write. A lone message only waits for the task, so below a few thousand messages a second it is written where it
-is published (docs/decisions/0003 has the figures). Everything else, back-pressure and reconnecting included, is
-nats-py's own. This overrides one of its private methods, so its minor version is pinned and
-`tests/shared/test_prompt.py` holds what is relied on.
+is published.
+
+nats-py hands every received message to a queue and a task per subscription. A prompt subscription's callback is awaited
+where the message is parsed instead.
+
+Everything else, back-pressure and reconnecting included, is nats-py's own. This overrides two of its private methods,
+so its minor version is pinned and `tests/shared/test_prompt.py` holds what is relied on.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from fastgshare.shared.clock import monotonic_us
 
@@ -20,7 +27,7 @@ CONGESTED_BYTES = 64 << 10
 
 
 class PromptClient(Client):
-    """A `Client` whose lone messages leave at once."""
+    """A `Client` whose lone messages leave at once, and that can call back without a queue between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +35,30 @@ class PromptClient(Client):
         self._sent_before = 0
         self._flushed_us = 0
         self._is_quiet = True
+        self._prompt: dict[int, Callable[[Msg], Awaitable[None]]] = {}
+
+    async def subscribe_prompt(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]], queue: str = ""
+    ) -> Subscription:
+        """Await `callback` for each message while it is parsed.
+
+        It holds up the whole connection meanwhile, so it may publish, but never wait for anything that comes in here.
+        """
+        subscription = await self.subscribe(subject, queue=queue, cb=callback)
+        self._prompt[subscription._id] = callback  # noqa: SLF001  # the key that messages come with
+        return subscription
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        callback = self._prompt.get(sid)
+        if callback is None or sid not in self._subs:
+            self._prompt.pop(sid, None)
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        parsed = await self._process_headers(headers) if headers else None
+        try:
+            await callback(Msg(self, subject.decode(), reply.decode(), data, parsed))
+        except Exception as error:  # as nats-py does: a callback's fault is reported, not the connection's end
+            await self._error_cb(error)
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
         transport = self._transport

@@ -54,7 +54,9 @@ async def serve(config: GatewayConfig) -> None:
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
             ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, config, work)
-            requests = await data.subscribe(subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE)
+            requests = await data.subscribe_prompt(
+                subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
+            )
             url = f"http://{config.http_host}:{port}"
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
             await stop_signal()

@@ -49,7 +49,7 @@ class AnswerInbox:
 
     async def open(self) -> Subscription:
         """Subscribe; call once."""
-        return await self._bus.subscribe(f"{self._prefix}.*", self._on_answer)
+        return await self._bus.subscribe_prompt(f"{self._prefix}.*", self._on_answer)
 
     def expect(self, request_id: str) -> tuple[str, "asyncio.Future[InferReply]"]:
         """The reply subject for a request, and the future of its answer."""

@@ -152,7 +152,7 @@ class Replica:
 
     async def _open_door(self, stack: AsyncExitStack) -> None:
         bus = self._parts.bus
-        requests = await bus.subscribe(subjects.replica(self.replica), self._on_request)
+        requests = await bus.subscribe_prompt(subjects.replica(self.replica), self._on_request)
         stack.push_async_callback(requests.unsubscribe)
         measuring = Measuring(
             self._runner,
