@@ -26,6 +26,7 @@ from examples.demo.summary import (
     door_figures,
     function_figures,
     notes_on,
+    objectives_of,
     phase_figures,
     problems_of,
     spread,
@@ -246,14 +247,16 @@ def _summary(
     memory_mib |= {device.device: device.rss_mib for node in status.nodes for device in node.devices}
     lag_ms = spread(outcome.lag_us for outcome in load.outcomes)
     busy = load.core_time.cores_busy(0, s_to_us(options.seconds))
+    phases = phase_figures(PHASES, targets, load.outcomes, options.seconds, load.core_time.cores_busy)
     return Summary(
         began_at="",
         seed=options.seed,
         load_seconds=options.seconds,
         problems=[*problems, *problems_of(functions, books)],
-        notes=notes_on(busy, lag_ms, load.stood_still_us),
+        notes=notes_on(busy, phases, lag_ms, load.stood_still_us),
         functions=functions,
-        phases=phase_figures(PHASES, targets, load.outcomes, options.seconds, load.core_time.cores_busy),
+        objectives=objectives_of(targets, phases),
+        phases=phases,
         doors=door_figures(targets, load.outcomes),
         timeline={t.function: timeline(t, by_function[t.function], options.seconds) for t in targets},
         lag_ms=lag_ms,
@@ -262,6 +265,6 @@ def _summary(
         profiles=dict(profiles),
         first_answers=list(lines),
         stages=[],
-        machine=facts(),
+        machine=facts(ROOT),
         memory_mib=memory_mib,
     )

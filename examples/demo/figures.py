@@ -16,6 +16,10 @@ class Target(msgspec.Struct, frozen=True):
     percentile: float
     least_accuracy: float
 
+    def is_met(self, attainment: float | None) -> bool | None:
+        """Whether so large a share in time is enough; None where nothing was sent."""
+        return None if attainment is None else attainment * 100 >= self.percentile
+
 
 class Latency(msgspec.Struct, frozen=True):
     """Percentiles of the answers; None where there were none."""
@@ -27,9 +31,10 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Refusals(msgspec.Struct, frozen=True):
-    """Requests that got the same code and, but for numbers, the same reason; `example` is one of them."""
+    """Requests that got the same code and, but for numbers, the same reason; `example` is one, `by` who said it."""
 
     code: str
+    by: str
     count: int
     example: str
 
@@ -63,6 +68,9 @@ class Counts(msgspec.Struct, frozen=True):
     refused: int
     lost: int
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
+
     @property
     def attainment(self) -> float | None:
         """The share of all that was sent."""
@@ -95,22 +103,50 @@ class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
     replicas: dict[str, int]
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether an objective was met by the share in time of all that was sent; None where nothing was."""
+
+    attainment: float | None
+    met: bool | None
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
+    """One function's objective, over the whole load and over the phases that asked for less than there is."""
+
+    overall: Verdict
+    below_capacity: Verdict
+
+
 class CoresBusy(msgspec.Struct, frozen=True):
     """Cores at work on average: for anybody on this machine, and for the demo with all that it started."""
 
     by_all: float
     by_us: float
 
+    @property
+    def by_others(self) -> float:
+        """What was not ours."""
+        return max(self.by_all - self.by_us, 0.0)
+
 
 class PhaseFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase: what was planned, and by function how its requests ended."""
+    """One phase: what was planned, and by function how its requests ended.
+
+    Where it was disturbed, its level is void: others took what it was a share of.
+    """
 
     name: str
     seconds: float
     begin: float
     end: float
     cores_busy: CoresBusy | None
+    disturbed: bool
     functions: dict[str, Counts]
+
+    @property
+    def is_below_capacity(self) -> bool:
+        """Whether all of it was planned to fit."""
+        return max(self.begin, self.end) < 1
 
 
 class DoorFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +196,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
     notes: list[str]
     functions: list[FunctionFigures]
+    objectives: dict[str, Objective]
     phases: list[PhaseFigures]
     doors: list[DoorFigures]
     timeline: dict[str, list[Second]]

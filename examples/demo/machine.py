@@ -16,7 +16,7 @@ from examples.demo.pace import Pace
 from fastgshare.cli.up.embedded import find_server
 from fastgshare.shared.units import US_PER_S
 
-PACKAGES = ("fastgshare-shared", "nats-py", "onnxruntime", "numpy", "msgspec", "uvloop", "uvicorn", "pillow", "httpx")
+PACKAGES = ("nats-py", "onnxruntime", "numpy", "msgspec", "uvloop", "uvicorn", "pillow", "httpx")
 SAMPLE_S = 0.5
 # Fields of a `cpu` line of /proc/stat, see proc_stat(5): user, nice, system, idle, iowait, irq, softirq. The next one,
 # steal, grows while a virtual machine is suspended: nobody in it was at work then.
@@ -25,10 +25,12 @@ _ALL, _IDLE = slice(0, 7), slice(3, 5)
 _OWN = slice(11, 15)
 
 
-def facts() -> dict[str, str | int]:
-    """Cores, processor, system and versions."""
+def facts(root: Path) -> dict[str, str | int]:
+    """Cores, processor, system and versions; the commit too where `root` is a git checkout."""
     server = subprocess.run([find_server(), "--version"], capture_output=True, text=True, check=True)
     return {
+        "fastgshare": version("fastgshare-shared"),
+        **_commit(root),
         "cores": cores(),
         "processor": _processor(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
@@ -37,6 +39,18 @@ def facts() -> dict[str, str | int]:
         "nats-server": server.stdout.strip().rpartition("v")[2],
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _commit(root: Path) -> dict[str, str]:
+    """The commit that is checked out at `root`, marked where files differ from it; nothing where there is none."""
+    if not (root / ".git").exists():
+        return {}
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or it trusts not this directory
+        return {}
+    return {"commit": described.stdout.strip()}
 
 
 def cores() -> int:

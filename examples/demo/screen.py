@@ -11,13 +11,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.tally import LiveRow
+from examples.demo.tally import WINDOW_US, LiveRow
 from examples.demo.wording import ms, share
 from fastgshare.shared.messages import ProfileProgress, ProfileState
+from fastgshare.shared.units import us_to_s
 
 PLAIN_WIDTH = 118
 LINE_EVERY_S = 5.0
 BAR_CELLS = 30
+WINDOW = f"last {us_to_s(WINDOW_US):.0f} s"
 
 
 class LiveView(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,32 +159,37 @@ def told(progress: ProfileProgress) -> str:
 
 def line_of(view: LiveView) -> str:
     """The load in one line."""
-    parts = [
-        f"{row.function} {row.rps:.0f}/s p99 {_in_ms(row.p99_us)} ms, in time {share(row.attainment)}"
-        + (f" refused {row.refused}" if row.refused else "")
+    now = ", ".join(f"{row.function} {row.rps:.0f}/s p99 {_in_ms(row.p99_us)} ms" for row in view.rows)
+    so_far = ", ".join(
+        f"{row.function} {share(row.attainment)} in time"
+        f" ({row.late} late {row.expired} expired {row.refused} refused{_lost(row)})"
         for row in view.rows
-    ]
-    return f"  {view.elapsed_s:3.0f} s, {view.phase} at {view.level:.0%}: {'; '.join(parts)}"
+    )
+    return f"  {view.elapsed_s:3.0f} s, {view.phase} at {view.level:.0%}; {WINDOW}: {now}; so far: {so_far}"
 
 
 def picture_of(view: LiveView) -> Group:
     """The load as a table under a bar."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("function", no_wrap=True)
-    for heading in ("req/s", "answers", "late", "refused", "p50 ms", "p99 ms", "slo ms", "in time", "right"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("ended/s", "p50 ms", "p99 ms"):
+        table.add_column(f"{WINDOW}\n{heading}", justify="right", no_wrap=True)
+    table.add_column("objective\nms", justify="right", no_wrap=True)
+    for heading in ("answered", "late", "expired", "refused", "in time", "right"):
+        table.add_column(f"so far\n{heading}", justify="right", no_wrap=True)
     table.add_column("runs on")
     for row in view.rows:
         objective_ms = view.objectives_ms[row.function]
         table.add_row(
             row.function,
             f"{row.rps:.0f}",
-            f"{row.right + row.wrong:,}",
-            f"{row.late:,}",
-            f"{row.refused:,}" + (f" +{row.lost} lost" if row.lost else ""),
             _in_ms(row.p50_us),
             Text(_in_ms(row.p99_us), style="red" if (row.p99_us or 0) > objective_ms * 1000 else ""),
             f"{objective_ms:g}",
+            f"{row.right + row.wrong:,}",
+            f"{row.late:,}",
+            f"{row.expired:,}",
+            f"{row.refused:,}{_lost(row)}",
             share(row.attainment),
             share(row.right / (row.right + row.wrong)) if row.right + row.wrong else "-",
             view.places.get(row.function, ""),
@@ -190,6 +197,10 @@ def picture_of(view: LiveView) -> Group:
     done = round(BAR_CELLS * min(view.elapsed_s / view.total_s, 1))
     bar = f"  {'━' * done}{'╌' * (BAR_CELLS - done)}  {view.elapsed_s:.0f} of {view.total_s:.0f} s"
     return Group(Text(f"{bar}   {view.phase}: {view.level:.0%} of what fits", no_wrap=True), table)
+
+
+def _lost(row: LiveRow) -> str:
+    return f" {row.lost} lost" if row.lost else ""
 
 
 def _in_ms(time_us: int | None) -> str:

@@ -3,16 +3,22 @@
 A section is told in full in the file; those that are `brief` also end the demo on the terminal.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from examples.demo.figures import CoresBusy, Counts, FunctionFigures, Latency, Summary
+from examples.demo.figures import Counts, FunctionFigures, Latency, PhaseFigures, Summary, Target, Verdict
 from examples.demo.plot import LEGEND, over_time
+from examples.demo.profiled import why_it_ends
 from examples.demo.wording import ms, share
 
 WRONG_TOLD = 5
 REASONS_TOLD = 4
+SETTLED = (
+    "Settled: the medians of the first and the second half of a point's batches lie within 10 %, so neither warm-up "
+    "nor a neighbour shaped it; one that did not settle was measured twice."
+)
 DOOR_NAMES = {"nats": "NATS (Python client)", "http": "HTTP (Open Inference Protocol v2)"}
 
 
@@ -46,6 +52,7 @@ def sections(summary: Summary) -> list[Section]:
         _doors(summary),
         _time_spent(summary),
         _replicas(summary),
+        _memory(summary),
         _profiles(summary),
         _first(summary),
         _books(summary),
@@ -55,7 +62,7 @@ def sections(summary: Summary) -> list[Section]:
 
 
 def verdict(summary: Summary) -> str:
-    """The run in a sentence or two."""
+    """The run in a sentence or two; it never says OK without saying whether the objectives were met."""
     counts = [figures.counts for figures in summary.functions]
     whole = f"{sum(c.sent for c in counts):,} requests in {summary.load_seconds:.0f} s"
     if summary.problems:
@@ -66,9 +73,32 @@ def verdict(summary: Summary) -> str:
         f"{sum(c.in_time for c in counts):,} answered in time",
         *_some(sum(c.late for c in counts), "answered late"),
         *_some(sum(c.refused for c in counts), "refused with a reason"),
-        *_some(sum(c.expired for c in counts), "told at their deadline"),
+        *_some(sum(c.expired for c in counts), "expired"),
     ]
-    return f"OK: {whole}: {', '.join(ends)}; none lost; {share(right / answered)} of the answers are right."
+    answers = "every answer" if right == answered else f"{share(right / answered)} of the answers"
+    return f"OK: nothing lost, {answers} right; {_objectives_met(summary)}. {whole}: {', '.join(ends)}."
+
+
+def _objectives_met(summary: Summary) -> str:
+    if all(objective.overall.met for objective in summary.objectives.values()):
+        return "every objective met"
+    below = {function: objective.below_capacity for function, objective in summary.objectives.items()}
+    overall = {function: objective.overall for function, objective in summary.objectives.items()}
+    return f"objectives met below capacity: {_yes_or_no(below)}; with the overload: {_yes_or_no(overall)}"
+
+
+def _yes_or_no(verdicts: Mapping[str, Verdict]) -> str:
+    return ", ".join(f"{function} {_met(verdict)}" for function, verdict in verdicts.items())
+
+
+def _met(verdict: Verdict) -> str:
+    return "untried" if verdict.met is None else "yes" if verdict.met else "no"
+
+
+def _judged(verdict: Verdict, target: Target) -> str:
+    if verdict.met is None:
+        return "untried"
+    return f"{_met(verdict)} ({share(verdict.attainment)} in time of {target.percentile:g}%)"
 
 
 def _some(count: int, what: str) -> list[str]:
@@ -78,6 +108,9 @@ def _some(count: int, what: str) -> list[str]:
 def _functions(summary: Summary) -> Section:
     columns = [
         (
+            f"p{figures.target.percentile:g} in {figures.target.objective_ms:g} ms",
+            _judged(summary.objectives[figures.target.function].overall, figures.target),
+            _judged(summary.objectives[figures.target.function].below_capacity, figures.target),
             f"{figures.counts.sent:,}",
             f"{figures.answered_rps:.1f}",
             f"{figures.counts.in_time:,}",
@@ -87,11 +120,13 @@ def _functions(summary: Summary) -> Section:
             share(figures.attainment),
             share(figures.attainment_admitted),
             *(f"{cell} ms" for cell in _percentiles(figures.latency_ms)),
-            f"p{figures.target.percentile:g} in {figures.target.objective_ms:g} ms",
         )
         for figures in summary.functions
     ]
     names = (
+        "objective",
+        "objective met",
+        "met below capacity",
         "sent",
         "answered a second",
         "answered in time",
@@ -100,20 +135,22 @@ def _functions(summary: Summary) -> Section:
         "refused",
         "attainment",
         "of admitted",
-        "latency p50",
-        "latency p95",
-        "latency p99",
-        "objective",
+        "p50 of answers",
+        "p95 of answers",
+        "p99 of answers",
     )
     rows = [(name, *(column[at] for column in columns)) for at, name in enumerate(names)]
     headings = ("", *(figures.target.function for figures in summary.functions))
     return Section(
         title="Requests",
-        text="Every request carries its function's objective as its deadline.",
+        text="Every request carries its function's objective as its deadline. Objective met: by the share in time of "
+        "all that was sent; what failed, was refused or expired counts against it. Below capacity: only the phases "
+        "whose load was planned to fit.",
         grid=Grid(headings, "l" + "r" * len(columns), rows),
         after="Late: after the objective. Expired: no answer by the deadline. Refused: told why before it ran. "
-        "Attainment: answered in time, of all that was sent; of admitted: of what was not refused. Latency: from when "
-        "a request was due to its answer.",
+        "Attainment: answered in time, of all that was sent; of admitted: of what was not refused. Percentiles of "
+        "answers: from when a request was due to its answer; they cover only answers that came, and as callers wait no "
+        "longer than the deadline, they are cut there.",
         brief=True,
     )
 
@@ -148,14 +185,14 @@ def _wrong(figures: FunctionFigures) -> str:
 
 def _refusals(summary: Summary) -> Section:
     rows = [
-        (figures.target.function, f"{refusals.count:,}", refusals.code, refusals.example)
+        (figures.target.function, f"{refusals.count:,}", refusals.code, refusals.by, refusals.example)
         for figures in summary.functions
         for refusals in figures.refusals[:REASONS_TOLD]
     ]
     return Section(
         title="Why requests were not answered",
         text="" if rows else "All were.",
-        grid=Grid(("function", "requests", "code", "for example"), "lrll", rows) if rows else None,
+        grid=Grid(("function", "requests", "code", "said by", "for example"), "lrlll", rows) if rows else None,
         brief=bool(rows),
     )
 
@@ -171,28 +208,37 @@ def _phases(summary: Summary) -> Section:
             phase.name,
             f"{phase.seconds:.0f}",
             f"{phase.begin:.0%}" if phase.begin == phase.end else f"{phase.begin:.0%} to {phase.end:.0%}",
-            *_cores(phase.cores_busy),
+            *_cores(phase),
             *(_phase_cell(phase.functions[function]) for function in functions),
+            _disturbance(phase),
         )
         for phase in summary.phases
     ]
-    headings = ("phase", "seconds", "load", "cores busy", "ours", *functions)
+    headings = ("phase", "seconds", "load", "cores busy", "ours", *functions, "")
     return Section(
         title="Phase by phase",
         text="Load is a share of what the machine can do, reckoned from what one request costs. Cores busy is for "
-        "anybody on this machine, ours for the demo and all that it started. For each function: requests sent, and "
-        "the share answered in time.",
-        grid=Grid(headings, "lrrrr" + "r" * len(functions), rows),
+        "anybody on this machine, ours for the demo and all that it started. For each function: requests sent, the "
+        "share answered in time, and how many were refused or expired. Where others disturbed a phase, its load is "
+        "void: they took some of what it is a share of.",
+        grid=Grid(headings, "lrrrr" + "r" * len(functions) + "l", rows),
     )
 
 
-def _cores(busy: CoresBusy | None) -> tuple[str, str]:
+def _cores(phase: PhaseFigures) -> tuple[str, str]:
+    busy = phase.cores_busy
     return ("-", "-") if busy is None else (f"{busy.by_all:.2f}", f"{busy.by_us:.2f}")
 
 
+def _disturbance(phase: PhaseFigures) -> str:
+    if not phase.disturbed or phase.cores_busy is None:
+        return ""
+    return f"load void, disturbed: others used {phase.cores_busy.by_others:.1f} cores"
+
+
 def _phase_cell(counts: Counts) -> str:
-    refused = f", {counts.refused + counts.expired:,} not" if counts.refused + counts.expired else ""
-    return f"{counts.sent:,}: {share(counts.attainment)}{refused}"
+    ends = [share(counts.attainment), *_some(counts.refused, "refused"), *_some(counts.expired, "expired")]
+    return f"{counts.sent:,}: {', '.join(ends)}"
 
 
 def _doors(summary: Summary) -> Section:
@@ -213,12 +259,13 @@ def _time_spent(summary: Summary) -> Section:
     for figures in summary.functions:
         means = figures.means_ms
         cells = (means.queue, means.token, means.execute, means.handler, means.elsewhere)
-        batches = ", ".join(f"{count:,} in {size}s" for size, count in figures.batches.items())
+        batches = ", ".join(f"batch {size}: {count:,}" for size, count in figures.batches.items())
         rows.append((figures.target.function, *(ms(cell) for cell in cells), batches))
-    headings = ("function", "queue", "token", "execute", "handler", "elsewhere", "answers in batches of")
+    headings = ("function", "queue", "token", "execute", "handler", "elsewhere", "answers by size of their batch")
     return Section(
         title="Where the time of an answer went",
-        text="Means in ms, as the worker tells them: in its queue, waiting for the token of its chunks, in the model, "
+        text="Means in ms over answered requests that came by NATS, as the worker tells them: "
+        "in its queue, waiting for the token of its chunks, in the model, "
         "in user code (waiting for that process included). Elsewhere: bus, gateway, client, and waiting for a core.",
         grid=Grid(headings, "lrrrrrl", rows),
     )
@@ -239,12 +286,29 @@ def _replicas(summary: Summary) -> Section:
         )
         for status in summary.replicas
     ]
-    headings = ("function", "replica", "device", "chunks", "state", "MiB", "load ms", "answers")
+    headings = ("function", "replica", "device", "chunks", "state", "loading took MiB", "ms", "answers")
     return Section(
         title="Who ran where",
         grid=Grid(headings, "lllllrrr", rows),
-        after="Answers that came by NATS: over HTTP the protocol does not tell who gave them.",
+        after="Answers that came by NATS: over HTTP the protocol does not tell who gave them. MiB and ms are what "
+        "loading took; a worker's total is larger, see Memory in the report.",
         brief=True,
+    )
+
+
+def _memory(summary: Summary) -> Section:
+    loading: Counter[str] = Counter()
+    for status in summary.replicas:
+        loading[status.device] += round(status.memory_mib)
+    rows = [
+        (name, f"{mib:.0f}", f"{loading[name]:,}" if name in loading else "-")
+        for name, mib in summary.memory_mib.items()
+    ]
+    return Section(
+        title="Memory",
+        text="MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; the worker's "
+        "total is all it has resident, so runtime, arenas and buffers too.",
+        grid=Grid(("process", "total", "loading its replicas took"), "lrr", rows),
     )
 
 
@@ -261,11 +325,19 @@ def _profiles(summary: Summary) -> Section:
         for function, profile in summary.profiles.items()
         for point in profile.points
     ]
-    headings = ("function", "batch", "inputs/s", "p50", "p95", "p99", "runs", "settled")
+    headings = ("function", "batch", "inputs/s", "p50", "p95", "p99", "batches run", "settled")
+    largest = {str(status.function): status.max_batch for status in summary.replicas}
+    objectives_ms = {figures.target.function: figures.target.objective_ms for figures in summary.functions}
+    ends = {
+        function: why_it_ends(profile, largest[function], objectives_ms[function])
+        for function, profile in summary.profiles.items()
+        if function in largest
+    }
     return Section(
         title="Profiles",
         text="Measured by the profiler on each replica's slice, before the load: the model alone, ms per batch.",
         grid=Grid(headings, "lrrrrrrl", rows),
+        after="\n\n".join([SETTLED, *(f"{function}: {why}." for function, why in ends.items() if why)]),
     )
 
 
@@ -287,6 +359,8 @@ def _books(summary: Summary) -> Section:
         text="What the gateways counted, first requests included; what arrived and is neither answered, refused nor "
         "failed is open. Failed: ended by the worker or the deadline.",
         grid=Grid(("function", "sent", "arrived", "answered", "refused", "failed", "open"), "lrrrrrr", rows),
+        after="More may have arrived than was sent: half-way to its deadline a client sends a request again, in case "
+        "it got lost. A gateway that holds or answered it already does not run it again.",
     )
 
 
@@ -298,10 +372,9 @@ def _stages(summary: Summary) -> Section:
 
 def _machine(summary: Summary) -> Section:
     facts = ", ".join(f"{name} {value}" for name, value in summary.machine.items())
-    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in summary.memory_mib.items())
     return Section(
         title="The machine",
-        text=f"{facts}.\n\nResident memory in MiB at the end: {memory}.\n\nThe sender ran {ms(summary.lag_ms.p50)} ms "
+        text=f"{facts}.\n\nThe sender ran {ms(summary.lag_ms.p50)} ms "
         f"behind its timetable at the median and {ms(summary.lag_ms.p99)} ms at p99; latencies include that. Seed "
         f"{summary.seed}; the run began at {summary.began_at}.",
     )

@@ -15,17 +15,21 @@ from examples.demo.figures import (
     FunctionFigures,
     Latency,
     Means,
+    Objective,
     PhaseFigures,
     Refusals,
     Second,
     Target,
+    Verdict,
     Wrong,
 )
 from examples.demo.plan import Phase, spans_us
+from examples.demo.reasons import said_by
 from examples.demo.tally import Ending, Outcome, mean, percentile, standing
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_ms, us_to_s
 
 OTHERS_WORTH_TELLING = 0.15
+OTHERS_VOID_A_LEVEL = 0.3
 LAG_WORTH_TELLING_MS = 300.0
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
@@ -62,13 +66,16 @@ def phase_figures(
     cores_busy: Callable[[int, int], CoresBusy | None],
 ) -> list[PhaseFigures]:
     """Each phase; `cores_busy(begin_us, end_us)` tells how many cores were at work between two moments."""
+    spans = spans_us(phases, seconds)
+    busy = [cores_busy(begin_us, end_us) for begin_us, end_us in spans]
     return [
         PhaseFigures(
             name=phase.name,
             seconds=us_to_s(end_us - begin_us),
             begin=phase.begin,
             end=phase.end,
-            cores_busy=cores_busy(begin_us, end_us),
+            cores_busy=busy[number],
+            disturbed=_is_disturbed(busy[number]),
             functions={
                 target.function: counts_of(
                     [o for o in outcomes if o.phase == number and o.function == target.function], target.objective_ms
@@ -76,8 +83,26 @@ def phase_figures(
                 for target in targets
             },
         )
-        for number, (phase, (begin_us, end_us)) in enumerate(zip(phases, spans_us(phases, seconds), strict=True))
+        for number, (phase, (begin_us, end_us)) in enumerate(zip(phases, spans, strict=True))
     ]
+
+
+def objectives_of(targets: Sequence[Target], phases: Sequence[PhaseFigures]) -> dict[str, Objective]:
+    """Whether each function's objective was met: failures, refusals and what expired count as not in time."""
+    below = [phase for phase in phases if phase.is_below_capacity]
+    return {
+        target.function: Objective(overall=_verdict(target, phases), below_capacity=_verdict(target, below))
+        for target in targets
+    }
+
+
+def _verdict(target: Target, phases: Sequence[PhaseFigures]) -> Verdict:
+    attainment = sum((phase.functions[target.function] for phase in phases), Counts(0, 0, 0, 0, 0, 0)).attainment
+    return Verdict(attainment, target.is_met(attainment))
+
+
+def _is_disturbed(busy: CoresBusy | None) -> bool:
+    return busy is not None and busy.by_others > OTHERS_VOID_A_LEVEL
 
 
 def door_figures(targets: Sequence[Target], outcomes: Sequence[Outcome]) -> list[DoorFigures]:
@@ -152,12 +177,14 @@ def problems_of(functions: Sequence[FunctionFigures], books: dict[str, Books]) -
     return problems
 
 
-def notes_on(busy: CoresBusy | None, lag_ms: Latency, stood_still_us: int) -> list[str]:
+def notes_on(busy: CoresBusy | None, phases: Sequence[PhaseFigures], lag_ms: Latency, stood_still_us: int) -> list[str]:
     """What disturbed a run: somebody else's work on this machine, or a machine that was overfull or stood still."""
     notes = []
-    if busy is not None and busy.by_all - busy.by_us >= OTHERS_WORTH_TELLING:
-        others = f"{busy.by_all - busy.by_us:.2f} cores"
+    if busy is not None and busy.by_others >= OTHERS_WORTH_TELLING:
+        others = f"{busy.by_others:.2f} cores"
         notes.append(f"others used {others} of this machine during the load: on one of its own more is in time")
+    if disturbed := [phase.name for phase in phases if phase.disturbed]:
+        notes.append(f"the levels of these phases are void, others disturbed them: {', '.join(disturbed)}")
     if lag_ms.max is not None and lag_ms.max >= LAG_WORTH_TELLING_MS:
         notes.append(f"requests left up to {lag_ms.max / 1000:.1f} s late, because this machine was overfull")
     if stood_still_us:
@@ -187,11 +214,12 @@ def _wrong(answered: Sequence[Outcome]) -> list[Wrong]:
 
 def _refusals(outcomes: Sequence[Outcome]) -> list[Refusals]:
     """Everything that was not answered, by code and reason."""
-    groups: dict[tuple[str, str], list[Outcome]] = {}
+    groups: dict[tuple[str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.ending is not Ending.ANSWERED:
-            groups.setdefault((outcome.code, _NUMBER.sub("N", outcome.reason)), []).append(outcome)
-    found = [Refusals(code, len(group), group[0].reason) for (code, _), group in groups.items()]
+            key = (outcome.code, said_by(outcome.code, outcome.reason), _NUMBER.sub("N", outcome.reason))
+            groups.setdefault(key, []).append(outcome)
+    found = [Refusals(code, by, len(group), group[0].reason) for (code, by, _), group in groups.items()]
     return sorted(found, key=lambda refusals: (-refusals.count, refusals.code, refusals.example))
 
 

@@ -60,13 +60,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveRow(msgspec.Struct, frozen=True):
-    """One function now: rates and percentiles over the last seconds, counts since the beginning."""
+    """One function now: rate of endings and percentiles over the last seconds, counts since the beginning."""
 
     function: str
     rps: float
     sent: int
     in_time: int
     late: int
+    expired: int
     refused: int
     lost: int
     right: int
@@ -77,7 +78,7 @@ class LiveRow(msgspec.Struct, frozen=True):
     @property
     def attainment(self) -> float | None:
         """The share of all ended requests that were answered in time."""
-        ended = self.in_time + self.late + self.refused + self.lost
+        ended = self.in_time + self.late + self.expired + self.refused + self.lost
         return self.in_time / ended if ended else None
 
 
@@ -115,7 +116,8 @@ class Tally:
             rps=len(recent) / seconds,
             sent=sent,
             in_time=counts["in_time"],
-            late=counts["late"] + counts["expired"],
+            late=counts["late"],
+            expired=counts["expired"],
             refused=counts["refused"],
             lost=counts["lost"],
             right=counts["right"],

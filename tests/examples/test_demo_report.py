@@ -7,13 +7,14 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from examples.demo.figures import Books, CoresBusy, Latency, Stage, Summary, Target
+from examples.demo.figures import Books, CoresBusy, Latency, Objective, Stage, Summary, Target, Verdict
 from examples.demo.plan import Phase
 from examples.demo.plot import bars
+from examples.demo.profiled import why_it_ends
 from examples.demo.render import markdown, show
 from examples.demo.screen import LiveView, PlainScreen, TerminalScreen, line_of, picture_of, screen_for
 from examples.demo.sections import sections, verdict
-from examples.demo.summary import door_figures, function_figures, phase_figures, timeline
+from examples.demo.summary import door_figures, function_figures, objectives_of, phase_figures, timeline
 from examples.demo.tally import Ending, Outcome, Tally
 from examples.demo.wording import ms, share
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
@@ -29,6 +30,7 @@ from fastgshare.shared.messages import (
 PHASES = (Phase("calm", 4, 0.3, 0.3, {"ocr": 1}), Phase("burst", 2, 1.3, 1.3, {"ocr": 1}))
 TARGET = Target("ocr", objective_ms=100.0, percentile=99.0, least_accuracy=0.5)
 SECONDS = 6.0
+MET = Verdict(1.0, True)
 
 
 def outcomes() -> list[Outcome]:
@@ -58,6 +60,7 @@ def outcomes() -> list[Outcome]:
 
 def summary() -> Summary:
     ended = outcomes()
+    phases = phase_figures(PHASES, [TARGET], ended, SECONDS, lambda begin_us, end_us: CoresBusy(1.5, 1.0))
     point = ProfilePoint(
         sm_partition=50, quota=1.0, batch=1, throughput_rps=48.0, p50_us=20_000, p95_us=0, p99_us=0, device_us=0, runs=9
     )
@@ -68,7 +71,8 @@ def summary() -> Summary:
         problems=[],
         notes=[],
         functions=[function_figures(TARGET, ended, SECONDS)],
-        phases=phase_figures(PHASES, [TARGET], ended, SECONDS, lambda begin_us, end_us: CoresBusy(1.5, 1.0)),
+        objectives=objectives_of([TARGET], phases),
+        phases=phases,
         doors=door_figures([TARGET], ended),
         timeline={"ocr": timeline(TARGET, ended, SECONDS)},
         lag_ms=Latency(0.1, 0.1, 0.1, 0.1),
@@ -86,6 +90,8 @@ def summary() -> Summary:
                 device_kind="cpu",
                 model_digest=Digest("d"),
                 chunks=(1,),
+                max_batch=4,
+                memory_mib=61.0,
             )
         ],
         profiles={
@@ -94,14 +100,17 @@ def summary() -> Summary:
         first_answers=["ocr: a line is 'a line'"],
         stages=[Stage("start", 1.0), Stage("load", 6.0)],
         machine={"cores": 2},
-        memory_mib={"local-gateway": 50.0},
+        memory_mib={"local-gateway": 50.0, "local-cpu0": 250.0},
     )
 
 
 def test_the_verdict_says_what_became_of_all_requests() -> None:
     assert verdict(summary()) == (
-        "OK: 6 requests in 6 s: 5 answered in time, 1 refused with a reason; none lost; 80.0% of the answers are right."
+        "OK: nothing lost, 80.0% of the answers right; objectives met below capacity: ocr yes; with the overload: "
+        "ocr no. 6 requests in 6 s: 5 answered in time, 1 refused with a reason."
     )
+    easy = replace(summary(), objectives={"ocr": Objective(overall=Verdict(1.0, True), below_capacity=MET)})
+    assert "; every objective met. 6 requests" in verdict(easy)
     assert verdict(replace(summary(), problems=["ocr: nothing was answered"])) == (
         "FAILED, 6 requests in 6 s: ocr: nothing was answered."
     )
@@ -118,6 +127,15 @@ def test_the_markdown_has_every_section_and_whole_tables() -> None:
     assert "a \\| b: 'a l b'" in text
     assert "would answer 7 ms after the deadline" in text
     assert "1.50 | 1.00" in text
+    assert "| objective met | no (83.3% in time of 99%) |" in text
+    assert "| met below capacity | yes (100% in time of 99%) |" in text
+    assert "| gateway | would answer 7 ms after the deadline |" in text
+    assert "load void, disturbed: others used 0.5 cores" in text
+    assert "| 2: 50.0%, 1 refused |" in text
+    assert "| batch 1: 5 |" in text
+    assert "| local-cpu0 | 250 | 61 |" in text
+    assert "| local-gateway | 50 | - |" in text
+    assert "\n\nocr: nothing above 1 of at most 4 was measured" in text
 
 
 def test_a_run_in_which_nothing_was_answered_can_be_told_too() -> None:
@@ -171,13 +189,44 @@ def view() -> LiveView:
 
 
 def test_the_live_view_says_the_same_as_a_picture_and_as_a_line() -> None:
-    assert line_of(view()) == "    6 s, burst at 130%: ocr 1/s p99 100 ms, in time 83.3% refused 1"
+    assert line_of(view()) == (
+        "    6 s, burst at 130%; last 5 s: ocr 1/s p99 100 ms; so far: ocr 83.3% in time (0 late 0 expired 1 refused)"
+    )
     console = Console(file=io.StringIO(), width=118)
     console.print(picture_of(view()))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "6 of 6 s   burst: 130% of what fits" in shown
     assert "local-cpu0 1" in shown
+    for heading in ("last 5 s", "so far", "ended/s", "late", "expired", "refused"):
+        assert heading in shown
+
+
+def profile(*points: tuple[int, float, int], state: ProfileState = ProfileState.COMPLETE) -> Profile:
+    """Points of batch, inputs a second and median in ms."""
+    measured = tuple(
+        ProfilePoint(
+            sm_partition=50,
+            quota=1.0,
+            batch=batch,
+            throughput_rps=rps,
+            p50_us=p50_ms * 1000,
+            p95_us=0,
+            p99_us=0,
+            device_us=0,
+            runs=9,
+        )
+        for batch, rps, p50_ms in points
+    )
+    return Profile(model_digest=Digest("d"), device_kind="cpu", state=state, points=measured)
+
+
+def test_a_profile_that_ends_early_says_why() -> None:
+    assert why_it_ends(profile((1, 50.0, 20), (2, 90.0, 22)), 2, 100) == ""
+    assert why_it_ends(profile(), 8, 100) == ""
+    assert "longer than the objective, 120 ms" in why_it_ends(profile((1, 10.0, 60), (2, 16.0, 120)), 8, 100)
+    assert "no gain" in why_it_ends(profile((1, 50.0, 20), (2, 50.0, 40), (4, 49.0, 80)), 8, 100)
+    assert "not complete" in why_it_ends(profile((1, 50.0, 20), state=ProfileState.FAILED), 8, 100)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

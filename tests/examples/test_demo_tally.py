@@ -1,21 +1,25 @@
 """The demo's tally and figures: every request has one ending, and shares are of everything that was sent."""
 
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.demo.figures import Books, CoresBusy, Counts, Latency, Refusals, Target, Wrong
-from examples.demo.machine import CoreTime
+from examples.demo.figures import Books, CoresBusy, Counts, Latency, Objective, Refusals, Target, Verdict, Wrong
+from examples.demo.machine import CoreTime, facts
 from examples.demo.pace import Pace
 from examples.demo.plan import Phase
+from examples.demo.reasons import WORDS, said_by
 from examples.demo.summary import (
     counts_of,
     door_figures,
     function_figures,
     notes_on,
+    objectives_of,
     phase_figures,
     problems_of,
     timeline,
@@ -24,6 +28,7 @@ from examples.demo.summary import (
 from examples.demo.tally import Ending, Outcome, Tally, ending_of, percentile
 from fastgshare.shared.errors import ErrorCode
 
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = Target("ocr", objective_ms=100.0, percentile=99.0, least_accuracy=0.9)
 
 
@@ -69,7 +74,7 @@ def test_endings_add_up_to_what_was_sent(outcomes: list[Outcome]) -> None:
         row.add(ended)
     live = row.live(1_000_000, {"ocr": len(outcomes)})[0]
     assert live.in_time == counts.in_time
-    assert live.late == counts.late + counts.expired
+    assert (live.late, live.expired, live.refused) == (counts.late, counts.expired, counts.refused)
     assert live.attainment == counts.attainment
 
 
@@ -98,8 +103,8 @@ def test_figures_of_a_function_keep_wrong_answers_and_reasons_apart() -> None:
     assert figures.accuracy == pytest.approx(1 / 3)
     assert figures.wrong_examples == [Wrong("Hello", "Hello", "Hallo", 2)]
     assert figures.refusals == [
-        Refusals("overloaded", 2, "would answer 7 ms late"),
-        Refusals("deadline_exceeded", 1, "did not answer in time"),
+        Refusals("overloaded", "gateway", 2, "would answer 7 ms late"),
+        Refusals("deadline_exceeded", "client (gave up waiting)", 1, "did not answer in time"),
     ]
     assert (figures.sent_rps, figures.answered_rps) == (3.0, 1.5)
     assert figures.batches == {1: 1, 2: 2}
@@ -123,6 +128,61 @@ def test_phases_and_doors_share_out_all_outcomes() -> None:
     assert (nats.door, nats.functions["ocr"].sent) == ("nats", 3)
     assert (http.door, http.functions["ocr"].sent) == ("http", 1)
     assert nats.latency_ms["ocr"].p99 == 20.0
+
+
+def test_an_objective_is_judged_by_all_that_was_sent_and_again_without_the_overload() -> None:
+    phases = (Phase("calm", 1, 0.3, 0.3, {"ocr": 1}), Phase("burst", 1, 1.3, 1.3, {"ocr": 1}))
+
+    def judged(outcomes: list[Outcome]) -> Objective:
+        return objectives_of([TARGET], phase_figures(phases, [TARGET], outcomes, 10.0, lambda begin, end: None))["ocr"]
+
+    burst = [outcome(phase=1), refused(phase=1)]
+    assert judged([outcome()] * 2 + burst) == Objective(overall=Verdict(0.75, False), below_capacity=Verdict(1.0, True))
+    for miss in (EXPIRED, LATE, LOST, refused()):
+        assert judged([outcome(), miss]).below_capacity == Verdict(0.5, False)
+    assert judged([outcome()] * 99 + [LATE]).overall == Verdict(0.99, True)
+    assert judged(burst).below_capacity == Verdict(None, None)
+
+
+def test_a_phase_is_disturbed_where_others_took_much_of_the_cores() -> None:
+    phases = (Phase("calm", 1, 0.3, 0.3, {"ocr": 1}), Phase("busy", 1, 0.8, 0.8, {"ocr": 1}))
+
+    def busy(begin_us: int, end_us: int) -> CoresBusy:
+        return CoresBusy(2.0, 1.8 if begin_us == 0 else 0.8)
+
+    calm, crowded = phase_figures(phases, [TARGET], [outcome()], 10.0, busy)
+    assert (calm.disturbed, crowded.disturbed) == (False, True)
+    (note,) = notes_on(None, [calm, crowded], Latency(0.1, 0.2, 0.3, 0.4), 0)
+    assert note.endswith("others disturbed them: busy")
+
+
+def test_a_refusal_says_who_made_it() -> None:
+    assert said_by("deadline_exceeded", "'ocr' did not answer in time") == "client (gave up waiting)"
+    assert said_by("unavailable", "no gateway is listening") == "client"
+    assert said_by("deadline_exceeded", "no answer within 150 ms") == "gateway"
+    assert said_by("overloaded", "function 'ocr' would answer 7 ms after the deadline") == "gateway"
+    assert said_by("deadline_exceeded", "3 ms were left when its turn came, too few to run it") == "worker"
+    assert said_by("deadline_exceeded", "the deadline passed 0.2 s into preprocess") == "worker"
+    assert said_by("lost", "connection reset") == "demo"
+    assert said_by("internal", "something new") == "not told"
+
+
+@pytest.mark.parametrize(
+    ("who", "folder"), [("client", "cli"), ("gateway", "services/gateway"), ("worker", "services/node_manager")]
+)
+def test_those_who_refuse_still_say_it_in_these_words(who: str, folder: str) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / folder / "src").rglob("*.py"))
+    assert [words for words in WORDS[who] if words not in sources] == []
+
+
+def test_the_facts_name_the_commit_where_there_is_one(tmp_path: Path) -> None:
+    assert "commit" not in facts(tmp_path)
+    assert facts(tmp_path)["fastgshare"]
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    assert "commit" not in facts(tmp_path)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(tmp_path), *author, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+    assert len(str(facts(tmp_path)["commit"])) == 12
 
 
 def test_the_timeline_has_every_second_whether_anything_happened_or_not() -> None:
@@ -175,13 +235,13 @@ def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list
 
 def test_a_disturbed_run_says_so() -> None:
     on_time, held_up = Latency(0.1, 0.2, 0.3, 0.4), Latency(0.1, 0.2, 900.0, 950.0)
-    assert notes_on(CoresBusy(1.5, 1.4), on_time, 0) == []
-    assert notes_on(None, on_time, 0) == []
-    (others,) = notes_on(CoresBusy(1.9, 1.2), on_time, 0)
+    assert notes_on(CoresBusy(1.5, 1.4), [], on_time, 0) == []
+    assert notes_on(None, [], on_time, 0) == []
+    (others,) = notes_on(CoresBusy(1.9, 1.2), [], on_time, 0)
     assert "others used 0.70 cores" in others
-    (late,) = notes_on(CoresBusy(1.0, 1.0), held_up, 0)
+    (late,) = notes_on(CoresBusy(1.0, 1.0), [], held_up, 0)
     assert "up to 0.9 s late" in late
-    (still,) = notes_on(CoresBusy(1.0, 1.0), on_time, 14_000_000)
+    (still,) = notes_on(CoresBusy(1.0, 1.0), [], on_time, 14_000_000)
     assert "stood still for 14.0 s" in still
 
 
