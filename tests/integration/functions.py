@@ -13,6 +13,10 @@ HANDLERS = Path(__file__).with_name("handlers")
 NARROW = Slice(sm_partition=50, quota_request=0.05, quota_limit=1.0, gpu_mem_mib=32)
 
 
+# More than any machine has: a function on it stands, and its callers wait.
+NOWHERE = Slice(sm_partition=50, quota_request=0.05, quota_limit=1.0, gpu_mem_mib=1 << 40)
+
+
 def function(name: str, model: Path, **fields: Any) -> FunctionDefinition:
     """A function on a small slice, so that many fit on two cores."""
     definition = FunctionDefinition(name=name, model=ModelSource(file=str(model)), slice=NARROW, slo_ms=2000.0)

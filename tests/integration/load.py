@@ -70,6 +70,7 @@ class Load:
     """The calls so far; `callers` end theirs before the context does."""
 
     factors: set[float]
+    clock: Clock = field(default_factory=Clock)
     calls: list[Call] = field(default_factory=list)
     stopping: bool = False
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -105,20 +106,22 @@ class Load:
     async def more(self, answers: int) -> None:
         """Wait for this many more right answers."""
         enough = len(self.answers) + answers
-        with anyio.fail_after(PATIENCE_S):
-            while len(self.answers) < enough:
-                await self.changed.wait()
+        await self._until(lambda: len(self.answers) >= enough)
 
     async def until_refused(self, refusals: int) -> None:
         """Wait for this many refusals."""
-        with anyio.fail_after(PATIENCE_S):
-            while sum(bool(call.answer.refused) for call in self.calls) < refusals:
-                await self.changed.wait()
+        await self._until(lambda: sum(bool(call.answer.refused) for call in self.calls) >= refusals)
 
     async def until_answered_by(self, factor: float) -> None:
         """Wait until this version answers."""
-        with anyio.fail_after(PATIENCE_S):
-            while not self.answers or self.last_factor != factor:
+        await self._until(lambda: bool(self.answers) and self.last_factor == factor)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        given_up_s = self.clock.lived_s() + PATIENCE_S
+        while not condition():
+            if self.clock.lived_s() > given_up_s:
+                raise TimeoutError(f"{len(self.calls)} calls, the last: {self.calls[-3:]}")
+            with anyio.move_on_after(LOOK_S):
                 await self.changed.wait()
 
 
@@ -131,8 +134,8 @@ async def under_load(
 ) -> AsyncIterator[Load]:
     """So many callers of a function that answers `x` times a factor; at the end their last calls are awaited."""
     load = Load(set(factors))
+    clock = load.clock
     numbers = count(1)
-    clock = Clock()
 
     async def again_and_again() -> None:
         while not load.stopping:

@@ -2,20 +2,26 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
+import tritonclient.http as triton
 
 from fastgshare.client import Client, DeployFailed, FunctionDefinition
-from fastgshare.shared.messages import Autoscale
+from fastgshare.shared import subjects
+from fastgshare.shared.codec import decode
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import Autoscale, GatewayLoad
 from tests.integration import functions, models
-from tests.integration.doors import deployed, json_body, post, refusal, rows, until
+from tests.integration.doors import deployed, json_body, post, refusal, rows, triton_input, until, with_triton
 from tests.integration.load import Load, by_nats, under_load
 from tests.integration.world import World
 
 CLIENTS = 6
+HUGE = (9 << 20) // 4
 
 
 @asynccontextmanager
@@ -63,11 +69,13 @@ async def test_what_was_deployed_this_moment_is_known_at_every_door(world: World
             definition = functions.times(f"{name}-{number}", tmp_path, 2.0, replicas=0)
             await client.deploy(definition)
             if number % 2:
-                response = await post(world, definition.name, json_body({"x": rows(1)}, 50))
-                assert response.status_code == 504
+                response = await post(world, definition.name, json_body({"x": rows(1)}))
+                assert response.status_code == 503
+                assert "scaled to 0" in response.json()["error"]
             else:
-                error = await refusal(client.invoke(definition.name, {"x": rows(1)}, timeout_s=0.05))
-                assert error.http_status == 504
+                error = await refusal(client.invoke(definition.name, {"x": rows(1)}))
+                assert error.http_status == 503
+                assert "scaled to 0" in error.message
             await client.delete(definition.name)
 
 
@@ -119,7 +127,8 @@ async def test_of_two_who_deploy_at_once_one_has_the_last_word(world: World, tmp
 async def test_requests_that_wait_for_a_function_are_told_when_it_is_deleted(
     world: World, tmp_path: Path, name: str
 ) -> None:
-    async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=0)) as client:
+    async with deployed(world) as client:
+        await client.deploy(functions.times(name, tmp_path, 2.0, slice=functions.NOWHERE), wait=False)
         errors = []
 
         async def ask() -> None:
@@ -128,9 +137,41 @@ async def test_requests_that_wait_for_a_function_are_told_when_it_is_deleted(
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(ask)
-            await anyio.sleep(0.2)
+            await until(partial(waiting_at_the_gateway, client, name, 3))
             await client.delete(name)
         assert [error.http_status for error in errors] == [404] * 3
+
+
+async def test_requests_that_wait_for_room_are_answered_when_there_is_some(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    huge = np.ones((1, HUGE), np.float32)
+    async with deployed(world) as client:
+        await client.deploy(functions.times(name, tmp_path, 2.0, slice=functions.NOWHERE), wait=False)
+
+        def use(triton_client: triton.InferenceServerClient) -> None:
+            answer = triton_client.infer(name, [triton_input("x", huge, "FP32")])  # too large for a message
+            np.testing.assert_array_equal(answer.as_numpy("y"), huge * 2)
+
+        async with under_load(by_nats(client, name), 3, timeout_s=40.0, factors={2.0}) as load:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(with_triton, world, use)
+                await until(partial(waiting_at_the_gateway, client, name, 4))
+                await client.update(name, slice=functions.NARROW)
+            await load.more(20)
+        assert load.failures() == []
+        await client.delete(name)
+
+
+async def waiting_at_the_gateway(client: Client, name: str, held: int) -> bool:
+    """Whether the gateway says that so many requests wait there for a replica."""
+    heard = await client.bus.connection.subscribe(subjects.LOAD_ALL)
+    try:
+        load = decode(GatewayLoad, (await heard.next_msg(10.0)).data)
+    finally:
+        await heard.unsubscribe()
+    function = load.functions.get(FunctionName(name))
+    return function is not None and function.held == held
 
 
 def broken_model(name: str, directory: Path) -> FunctionDefinition:
@@ -186,13 +227,15 @@ async def test_what_never_ran_is_refused_with_its_reason(world: World, tmp_path:
             await client.delete(name)
 
 
-async def test_requests_wait_for_a_function_without_replicas_and_bring_one_up(
+async def test_a_function_scaled_to_zero_comes_up_for_its_callers_where_that_is_allowed(
     world: World, tmp_path: Path, name: str
 ) -> None:
     async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=0)) as client:
-        error = await refusal(client.invoke(name, {"x": rows(1)}, timeout_s=0.2))
-        assert error.http_status == 504
         async with under_load(by_nats(client, name), CLIENTS, timeout_s=40.0, factors={2.0}) as load:
+            await load.until_refused(20)
             await client.update(name, autoscale=Autoscale(min=0, max=1))
             await load.more(20)
-        assert load.failures() == []
+        assert load.dishonest() == []
+        assert {call.answer.refused for call in load.failures()} == {
+            f"unavailable: function '{name}' is scaled to 0 replicas"
+        }

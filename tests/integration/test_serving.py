@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -100,20 +99,6 @@ async def test_what_exceeds_a_message_goes_through_shared_memory_or_is_refused_w
     assert slots_of({os.getpid()}) == []
 
 
-async def test_a_large_request_waits_for_a_replica_like_any_other(world: World, tmp_path: Path) -> None:
-    huge = np.ones((1, TOO_LARGE), np.float32)
-    async with deployed(world, functions.times("late", tmp_path, 2.0, replicas=0)) as client:
-
-        def use(triton_client: triton.InferenceServerClient) -> None:
-            answer = triton_client.infer("late", [triton_input("x", huge, "FP32")])
-            np.testing.assert_array_equal(answer.as_numpy("y"), huge * 2)
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(with_triton, world, use)
-            await until(partial(_holds_memory, world))
-            await client.scale("late", 1)
-
-
 async def test_requests_that_wait_together_run_together(world: World, tmp_path: Path) -> None:
     async with deployed(world, functions.slow("slow", tmp_path, 40, max_batch=4)) as client:
         results: list[Result] = []
@@ -200,11 +185,6 @@ async def test_a_function_is_scaled_to_two_and_back(world: World, tmp_path: Path
         await until(one_is_left)
         result = await client.invoke("slow", {"x": rows(5)})
         np.testing.assert_array_equal(result.outputs["y"], rows(5))
-
-
-async def _holds_memory(world: World) -> bool:
-    """Whether a gateway holds shared memory, as for a request under way."""
-    return bool(world.slots())
 
 
 async def _collect(client: Client, function: str, x: np.ndarray, results: list[Result]) -> None:
