@@ -54,7 +54,7 @@ def test_files_are_arrays_or_content(tmp_path: Path) -> None:
         ("x", "expected name=JSON, name=@file.npy or name=@file"),
         ("x=[1,", "--input x is neither JSON nor @file"),
         ("x=@/no/such/file", "cannot read /no/such/file: No such file or directory"),
-        ("x=[[1, 2], [3]]", "input x cannot be FP32"),
+        ("x=[[1, 2], [3]]", "input x cannot be FP32: rows differ in length"),
         ('n=["a"]', "input n cannot be INT64"),
     ],
 )
@@ -62,6 +62,22 @@ def test_what_cannot_be_an_input_is_told(option: str, problem: str) -> None:
     with pytest.raises(Usage) as caught:
         parse_input(option, TAKES_NUMBERS)
     assert problem in str(caught.value)
+
+
+def test_an_npz_gives_its_arrays_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "line.npz"
+    np.savez(path, x=np.ones((1, 2)), n=np.arange(1))
+    name, array = parse_input(f"n=@{path}", None)
+    assert name == "n"
+    assert np.asarray(array).tolist() == [0]
+    assert parse_file(path, "f", TAKES_NUMBERS).keys() == {"x", "n"}
+    with pytest.raises(Usage, match=r"line.npz holds x, n, expected an array 'z'"):
+        parse_input(f"z=@{path}", None)
+    np.savez(path, np.arange(3))
+    assert np.asarray(parse_input(f"z=@{path}", None)[1]).tolist() == [0, 1, 2]
+    path.write_bytes(b"none")
+    with pytest.raises(Usage, match="cannot read"):
+        parse_input(f"z=@{path}", None)
 
 
 def test_a_pickle_in_a_npy_file_is_not_loaded(tmp_path: Path) -> None:

@@ -153,9 +153,8 @@ async def test_no_answer_by_the_deadline_is_refused_as_such(nats: Natsd) -> None
         with pytest.raises(RequestRefused, match="deadline_exceeded: 'echo' did not answer in time"):
             await client.invoke("echo", {"x": SMALL}, timeout_s=0.3)
         assert len(gateway.requests) == 2
-        with pytest.raises(RequestRefused, match="deadline_exceeded"):
+        with pytest.raises(ValueError, match="timeout_s is 0, expected above 0"):
             await client.invoke("echo", {"x": SMALL}, timeout_s=0)
-        assert len(gateway.requests) == 2
 
 
 async def test_a_server_restart_during_a_request_does_not_lose_it(nats: Natsd) -> None:

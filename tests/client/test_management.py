@@ -229,6 +229,7 @@ def progress(done: int, state: ProfileState = ProfileState.MEASURING) -> Profile
 
 async def test_a_profile_is_followed_to_its_end(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, tmp_path) as (client, bus):
+        await client.deploy(tmp_path / "echo.yaml", wait=False)
         asked: list[ProfileRequest] = []
 
         async def on_request(msg: Msg) -> None:
@@ -249,6 +250,7 @@ async def test_a_profiler_that_falls_silent_is_asked_again(
 ) -> None:
     monkeypatch.setattr(profiling, "SILENCE_S", 0.1)
     async with platform(nats, tmp_path) as (client, bus):
+        await client.deploy(tmp_path / "echo.yaml", wait=False)
         answers = [progress(0), progress(3, ProfileState.COMPLETE)]
 
         async def on_request(msg: Msg) -> None:
@@ -264,5 +266,16 @@ async def test_without_a_profiler_the_request_is_refused(
 ) -> None:
     monkeypatch.setattr(profiling, "GIVE_UP_S", 0.2)
     async with platform(nats, tmp_path) as (client, _):
+        await client.deploy(tmp_path / "echo.yaml", wait=False)
         with pytest.raises(RequestRefused, match="no profiler answered"):
+            await anext(aiter(client.profile("echo")))
+
+
+async def test_nothing_is_measured_of_a_function_that_is_not_there_or_cannot_run(nats: Natsd, tmp_path: Path) -> None:
+    async with platform(nats, tmp_path) as (client, bus):
+        with pytest.raises(FunctionUnknown):
+            await anext(aiter(client.profile("echo")))
+        spec = await client.deploy(tmp_path / "echo.yaml", wait=False)
+        await put_replica(bus, spec, ReplicaState.FAILED, "no such operator")
+        with pytest.raises(DeployFailed, match="generation 1 of 'echo' failed: no such operator"):
             await anext(aiter(client.profile("echo")))

@@ -5,8 +5,11 @@ Numbers in JSON have no type of their own, so they take the one that the functio
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,15 +20,17 @@ from fastgshare.shared.messages import Signature
 from fastgshare.shared.tensors import BYTES
 
 PRINTED_ELEMENTS = 32
+NPZ = ".npz"
 
 
 def parse_input(option: str, signature: Signature | None) -> tuple[str, Value]:
-    """`name=JSON`, `name=@file.npy` or `name=@file` (its bytes as one element). Raises Usage."""
+    """`name=JSON`, `name=@file.npy`, `name=@file.npz` or `name=@file` (its bytes as one element). Raises Usage."""
     name, given, text = option.partition("=")
     if not given or not name:
         raise Usage(problem=f"--input is '{option}', expected name=JSON, name=@file.npy or name=@file")
     if text.startswith("@"):
-        return name, _read(Path(text[1:]))
+        path = Path(text[1:])
+        return name, _member(path, name) if path.suffix == NPZ else _read(path)
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -34,13 +39,19 @@ def parse_input(option: str, signature: Signature | None) -> tuple[str, Value]:
 
 
 def parse_file(path: Path, function: str, signature: Signature | None) -> dict[str, Value]:
-    """A file's content as the only input of a function that takes one element of BYTES. Raises Usage."""
+    """A file's content as the only input of a function that takes one element of BYTES, or an .npz's arrays.
+
+    Raises:
+        Usage: it cannot be read, or is not what the function takes.
+    """
     if signature is None:
         raise Usage(problem=f"no replica of '{function}' has told what it takes yet: use --input NAME=@{path}")
     takers = [spec for spec in signature.inputs if spec.datatype == BYTES]
+    if not takers and path.suffix == NPZ:
+        return dict(_read_all(path))
     if len(takers) != 1 or len(signature.inputs) != 1:
         told = ", ".join(f"{spec.name} ({spec.datatype})" for spec in signature.inputs)
-        raise Usage(problem=f"'{function}' does not take a single file, it takes {told}: use --input")
+        raise Usage(problem=f"'{function}' does not take a single file, it takes {told}: use --input, or an .npz")
     return {takers[0].name: _read(path)}
 
 
@@ -97,12 +108,32 @@ def to_line(name: str, array: Array) -> str:
 
 
 def _read(path: Path) -> Value:
-    try:
+    with _readable(path):
         if path.suffix == ".npy":
             loaded: Array = np.load(path, allow_pickle=False)
             return loaded
         return path.read_bytes()
-    except (OSError, ValueError) as error:
+
+
+def _read_all(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz by name."""
+    with _readable(path), np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _member(path: Path, name: str) -> Array:
+    """The array of this name, or the only one."""
+    arrays = _read_all(path)
+    if name not in arrays and len(arrays) != 1:
+        raise Usage(problem=f"{path} holds {', '.join(arrays) or 'nothing'}, expected an array '{name}'")
+    return arrays[name] if name in arrays else next(iter(arrays.values()))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise Usage(problem=f"cannot read {path}: {reason}") from error
 
@@ -117,6 +148,8 @@ def _array(name: str, data: Any, datatype: str | None, shape: list[int] | None) 
     """JSON data as an array of the datatype and, if given, shape. Raises Usage."""
     if datatype is not None and datatype != BYTES and datatype not in DTYPES:
         raise Usage(problem=f"input {name} has datatype '{datatype}', expected BYTES or one of {', '.join(DTYPES)}")
+    if _shape(data) is None:
+        raise Usage(problem=f"input {name} cannot be {datatype or 'a tensor'}: rows differ in length")
     try:
         array: Array
         if datatype == BYTES or (datatype is None and _holds_text(data)):
@@ -128,6 +161,16 @@ def _array(name: str, data: Any, datatype: str | None, shape: list[int] | None) 
     if shape is not None and math.prod(shape) != array.size:
         raise Usage(problem=f"input {name} has shape {shape} and {array.size} elements, expected {math.prod(shape)}")
     return array if shape is None else array.reshape(shape)
+
+
+def _shape(data: Any) -> tuple[int, ...] | None:
+    """The shape of nested lists; None where they are ragged."""
+    if not isinstance(data, list):
+        return ()
+    shapes = {_shape(element) for element in data}
+    if len(shapes) > 1 or None in shapes:
+        return None
+    return (len(data), *(shapes.pop() or () if shapes else ()))
 
 
 def _holds_text(data: Any) -> bool:

@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import typer
@@ -24,13 +25,15 @@ from fastgshare.client.specfile import read_definition
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.errors import FastGShareError, InvalidSpec, RequestRefused
 from fastgshare.shared.registry import FunctionUnknown
-from fastgshare.shared.units import ms_to_us, us_to_s
+from fastgshare.shared.units import ms_to_us, us_to_ms, us_to_s
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 CONNECT_TIMEOUT_S = 3.0
 NATS_PORT = 4222
+NATS_SCHEMES = ("nats", "tls", "ws", "wss")
+_LOOK = "see `fastgshare status`"
 
 Url = Annotated[
     str | None,
@@ -54,7 +57,12 @@ def with_client(url: str | None, act: Callable[[Client], Awaitable[None]]) -> No
     async def main() -> None:
         await _probe(nats_url(url, os.environ))
         async with connect(url, name="cli", connect_timeout_s=CONNECT_TIMEOUT_S) as client:
-            await act(client)
+            try:
+                await act(client)
+            except FunctionUnknown as error:
+                name = str(error.fields["function"])
+                known = [str(spec.name) for spec in await client.functions()]
+                raise FunctionUnknown(function=name, similar=get_close_matches(name, known, 1)) from error
 
     with reported():
         anyio.run(main)
@@ -62,13 +70,30 @@ def with_client(url: str | None, act: Callable[[Client], Awaitable[None]]) -> No
 
 async def _probe(url: str) -> None:
     """Fail at once where nothing listens: a person waits here, while a program may outlast a server's restart."""
-    server = urlsplit(url if "://" in url else f"nats://{url}")
+    server = _server(url)
     try:
         with anyio.fail_after(CONNECT_TIMEOUT_S):
             stream = await anyio.connect_tcp(server.hostname or "", server.port or NATS_PORT)
             await stream.aclose()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise PlatformNotFound(url=url, reason="nothing listens there") from error
+
+
+def _server(url: str) -> SplitResult:
+    """A URL, or HOST:PORT as NATS's own tools take it as well. Raises Usage."""
+    try:
+        server = urlsplit(url if "://" in url else f"nats://{url}")
+        if server.hostname and server.scheme in NATS_SCHEMES and (server.port or "://" in url):
+            return server
+    except ValueError:  # the port is no number
+        pass
+    raise Usage(problem=f"'{url}' is not a NATS URL: expected nats://HOST:PORT")
+
+
+def in_ms(took_us: float) -> str:
+    """Milliseconds with about three digits that mean something."""
+    took_ms = us_to_ms(took_us)
+    return f"{took_ms:.{1 if took_ms >= 10 else 2 if took_ms >= 1 else 3}f}"
 
 
 @contextmanager
@@ -117,7 +142,9 @@ def explain(error: FastGShareError) -> str:
             again = f"; try again in {us_to_s(ms_to_us(body.retry_after_ms)):g} s" if body.retry_after_ms else ""
             return f"refused ({body.code.value}): {body.message}{again}"
         case FunctionUnknown():
-            return f"no function is called '{error.fields['function']}': see `fastgshare status`"
+            similar = error.fields.get("similar")
+            what_to_do = f"did you mean '{similar[0]}'?" if isinstance(similar, list) and similar else _LOOK
+            return f"no function '{error.fields['function']}': {what_to_do}"
         case StorageUnavailable():
             return (
                 f"the platform's storage did not answer ({error.fields['bucket']}: {error.fields['reason']}): "

@@ -16,12 +16,12 @@ from fastgshare.client import logs, profiling
 from fastgshare.client.bundle import assemble, store
 from fastgshare.client.definition import FunctionDefinition
 from fastgshare.client.deployment import Watch
-from fastgshare.client.errors import PlatformNotFound
+from fastgshare.client.errors import DeployFailed, PlatformNotFound
 from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
-from fastgshare.client.rollout import wanted_replicas
+from fastgshare.client.rollout import Broken, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
@@ -40,6 +40,7 @@ from fastgshare.shared.messages import (
     InferRequest,
     Profile,
     ProfileProgress,
+    ProfileState,
     ReplicaState,
     ReplicaStatus,
     Signature,
@@ -77,7 +78,7 @@ class Client:
 
         Raises:
             RequestRefused: the platform refused it, or nobody answered within `timeout_s`; its body says why.
-            ValueError: an input has a numpy type that no tensor datatype stands for.
+            ValueError: an input has a numpy type that no tensor datatype stands for, or `timeout_s` is not above 0.
         """
         request = to_request(inputs, outputs)
         return to_result(await self._inference.invoke(FunctionName(function), request, timeout_s, trace))
@@ -200,9 +201,30 @@ class Client:
         read = logs.all_events if follow else logs.kept_events
         return read(self.bus, FunctionName(function))
 
-    def profile(self, function: str, *, again: bool = False) -> AsyncIterator[ProfileProgress]:
-        """Have a function measured (`again`: even if it was), and follow it to a complete or failed table."""
-        return profiling.profile(self.bus, FunctionName(function), again)
+    async def profile(self, function: str, *, again: bool = False) -> AsyncIterator[ProfileProgress]:
+        """Have a function measured (`again`: even if it was), and follow it to a complete or failed table.
+
+        Raises:
+            FunctionUnknown, StorageUnavailable.
+            DeployFailed: its newest generation cannot run, so there is nothing to measure.
+            RequestRefused: no profiler answered for half a minute.
+        """
+        measured = {table.state for table in await self.profiles(function)}  # raises FunctionUnknown
+        if again or ProfileState.COMPLETE not in measured:
+            await self._refuse_broken(FunctionName(function))
+        async for progress in profiling.profile(self.bus, FunctionName(function), again):
+            yield progress
+
+    async def _refuse_broken(self, function: FunctionName) -> None:
+        spec = await self._registry.get(function)
+        if spec is None:
+            return
+        replicas = await self.replicas()
+        own = [status for status in replicas if (status.function, status.generation) == (function, spec.generation)]
+        verdict = judge(spec, replicas)
+        if isinstance(verdict, Broken) and all(status.state is ReplicaState.FAILED for status in own):
+            fields = {"generation": spec.generation, "reason": verdict.reason, "serving": verdict.serving}
+            raise DeployFailed(function=function, **fields)
 
     async def _stored(
         self, source: FunctionSpec | FunctionDefinition | Path | str, say: Callable[[str], None]

@@ -37,7 +37,9 @@ class Inference:
     async def invoke(
         self, function: FunctionName, request: InferRequest, timeout_s: float, trace: TraceContext | None
     ) -> InferReply:
-        """The answer, its outputs inline. Raises RequestRefused."""
+        """The answer, its outputs inline. Raises RequestRefused; ValueError for a `timeout_s` that is none."""
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}, expected above 0")
         if not is_name(function):
             raise refused(ErrorCode.NOT_FOUND, f"'{function}' is not the name of a function")
         deadline_us = monotonic_us() + s_to_us(timeout_s)

@@ -32,6 +32,8 @@ def parse_definition(text: str) -> FunctionDefinition:
         raise InvalidSpec([f"expected keys such as name and model, found {_kind(raw)}"])
     if unknown := list(unknown_keys(raw, FunctionDefinition)):
         raise InvalidSpec(unknown)
+    if raw.get("model") is None:
+        raise InvalidSpec(["model is missing: expected file, or wheel and path"])
     try:
         definition = msgspec.convert(raw, FunctionDefinition)
     except msgspec.ValidationError as error:

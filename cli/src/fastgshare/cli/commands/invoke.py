@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from fastgshare.cli.inputs import parse_file, parse_input, parse_json, to_json, to_line
-from fastgshare.cli.running import Url, Usage, reported, say, with_client
+from fastgshare.cli.running import Url, Usage, in_ms, reported, say, with_client
 from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.messages import Signature
-from fastgshare.shared.units import us_to_ms
+from fastgshare.shared.registry import FunctionUnknown
 
 STDIN = "-"
 
@@ -21,9 +21,10 @@ STDIN = "-"
 def invoke(
     function: Annotated[str, typer.Argument(help="Its name.")],
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", "-i", help="name=JSON, name=@file.npy or name=@file; repeatable.")
+        list[str] | None,
+        typer.Option("--input", "-i", help="name=JSON, name=@file[.npy|.npz]; repeatable."),
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="A file as the function's only input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="The only input, or an .npz with inputs by name.")] = None,
     json_text: Annotated[
         str | None, typer.Option("--json", help='A request as {"inputs": [...]}, or - for standard input.')
     ] = None,
@@ -35,17 +36,21 @@ def invoke(
 
     async def act(client: Client) -> None:
         signature = await client.signature(function)
+        if signature is None and function not in {spec.name for spec in await client.functions()}:
+            raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
         start_us = monotonic_us()
         result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout)
         if output_json:
             print(json.dumps(to_json(function, result)))
         else:
-            _show(result, us_to_ms(monotonic_us() - start_us))
+            _show(result, monotonic_us() - start_us)
 
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
             raise Usage(problem="give exactly one of --input (repeatable), --file and --json")
+        if not timeout > 0:
+            raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)
 
@@ -60,12 +65,12 @@ def _parse(
     return dict(parse_input(option, signature) for option in inputs), []
 
 
-def _show(result: Result, took_ms: float) -> None:
+def _show(result: Result, took_us: int) -> None:
     for name, array in result.outputs.items():
         print(to_line(name, array))
     timing = result.timing
-    parts = f"{took_ms:.1f} ms"
+    parts = f"{in_ms(took_us)} ms"
     if timing is not None:
         times = {"queue": timing.queue_us, "handler": timing.handler_us, "run": timing.execute_us}
-        parts += f" ({', '.join(f'{name} {us_to_ms(us):.1f}' for name, us in times.items())}, batch {timing.batch})"
+        parts += f" ({', '.join(f'{name} {in_ms(us)}' for name, us in times.items())}, batch {timing.batch})"
     say(f"{result.replica} in {parts}")

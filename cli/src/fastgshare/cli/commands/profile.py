@@ -7,11 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastgshare.cli.running import Url, with_client
+from fastgshare.cli.running import Url, in_ms, with_client
 from fastgshare.client.connection import Client
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import Profile, ProfileProgress, ProfileState
-from fastgshare.shared.units import us_to_ms
 
 
 def profile(
@@ -33,11 +32,14 @@ def profile(
 
 
 async def _follow(client: Client, function: str, again: bool) -> ProfileProgress | None:
-    last: ProfileProgress | None = None
+    reports = aiter(client.profile(function, again=again))
+    last = await anext(reports, None)  # a refusal needs no bar
+    if last is None:
+        return None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[reason]}"), console=Console(stderr=True)) as progress:
-        task = progress.add_task(function, total=None, reason="")
-        async for last in client.profile(function, again=again):
+        task = progress.add_task(function, completed=last.done, total=last.planned or None, reason=last.reason)
+        async for last in reports:
             progress.update(task, completed=last.done, total=last.planned or None, reason=last.reason)
     return last
 
@@ -47,7 +49,7 @@ def _show(profile: Profile) -> None:
     for heading in ("SMs %", "quota", "batch", "inputs/s", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(heading, justify="right")
     for point in profile.points:
-        times = (f"{us_to_ms(us):.1f}" for us in (point.p50_us, point.p95_us, point.p99_us))
+        times = (in_ms(us) for us in (point.p50_us, point.p95_us, point.p99_us))
         table.add_row(
             str(point.sm_partition), f"{point.quota:g}", str(point.batch), f"{point.throughput_rps:.1f}", *times
         )
