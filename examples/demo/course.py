@@ -243,7 +243,7 @@ def _summary(
     by_function = {t.function: [o for o in load.outcomes if o.function == t.function] for t in targets}
     functions = [function_figures(target, by_function[target.function], options.seconds) for target in targets]
     books = ledger.books()
-    memory_mib = {ready.instance: ready.rss_mib for ready in status.services}
+    memory_mib = {f"{ready.service} {ready.instance}": ready.rss_mib for ready in status.services}
     memory_mib |= {device.device: device.rss_mib for node in status.nodes for device in node.devices}
     lag_ms = spread(outcome.lag_us for outcome in load.outcomes)
     busy = load.core_time.cores_busy(0, s_to_us(options.seconds))

@@ -301,12 +301,12 @@ def _memory(summary: Summary) -> Section:
     for status in summary.replicas:
         loading[status.device] += round(status.memory_mib)
     rows = [
-        (name, f"{mib:.0f}", f"{loading[name]:,}" if name in loading else "-")
+        (f"worker {name}", f"{mib:.0f}", f"{loading[name]:,}") if name in loading else (name, f"{mib:.0f}", "-")
         for name, mib in summary.memory_mib.items()
     ]
     return Section(
         title="Memory",
-        text="MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; the worker's "
+        text="Resident MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; the worker's "
         "total is all it has resident, so runtime, arenas and buffers too.",
         grid=Grid(("process", "total", "loading its replicas took"), "lrr", rows),
     )

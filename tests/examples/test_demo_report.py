@@ -133,7 +133,7 @@ def test_the_markdown_has_every_section_and_whole_tables() -> None:
     assert "load void, disturbed: others used 0.5 cores" in text
     assert "| 2: 50.0%, 1 refused |" in text
     assert "| batch 1: 5 |" in text
-    assert "| local-cpu0 | 250 | 61 |" in text
+    assert "| worker local-cpu0 | 250 | 61 |" in text
     assert "| local-gateway | 50 | - |" in text
     assert "\n\nocr: nothing above 1 of at most 4 was measured" in text
 
