@@ -306,7 +306,7 @@ def _memory(summary: Summary) -> Section:
     ]
     return Section(
         title="Memory",
-        text="Resident MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; the worker's "
+        text="Resident MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; its "
         "total is all it has resident, so runtime, arenas and buffers too.",
         grid=Grid(("process", "total", "loading its replicas took"), "lrr", rows),
     )
