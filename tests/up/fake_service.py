@@ -30,7 +30,7 @@ async def serve(service: str, behaviour: str) -> None:
 def main(service: str, behaviour: str = "") -> None:
     """Run as one of the behaviours."""
     if behaviour == "broken":
-        print("the widget is missing", file=sys.stderr, flush=True)
+        print("broken stopped: the widget is missing", file=sys.stderr, flush=True)
         sys.exit(3)
     if behaviour == "parent":
         subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])

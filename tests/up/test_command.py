@@ -59,6 +59,7 @@ def test_a_signal_stops_everything_in_order(tmp_path: Path, sig: signal.Signals)
     assert process.returncode == 0, said
     assert "ready\n  NATS       nats://127.0.0.1:" in said
     assert "HTTP       http://127.0.0.1:" in said
+    assert said.endswith("fastgshare up: stopped; nothing was left running\n")
     assert still_running(tmp_path) == []
     assert not (tmp_path / ENDPOINTS_FILE).exists()
 
@@ -73,6 +74,7 @@ def test_a_second_signal_kills_what_still_drains(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said = said_by(process)
     assert process.returncode == 0, said
+    assert "fastgshare up: gateway killed\n" in said
     assert still_running(tmp_path) == []
 
 
@@ -102,7 +104,7 @@ def test_a_broken_service_ends_it_with_a_status_and_the_reason(tmp_path: Path) -
     with launched(fake_config(tmp_path, scheduler="broken")) as process:
         said = said_by(process)
     assert process.returncode == 1
-    assert "scheduler exited with status 3, starts again in 0.1 s: the widget is missing" in said
+    assert "scheduler exited with status 3, starts again in 0.1 s: broken stopped: the widget is missing" in said
     assert "scheduler cannot start" in said
     assert said.endswith("the widget is missing\n")
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastgshare.cli.up.logs import Logs
+from fastgshare.cli.up.logs import Logs, reason_in
 
 
 def write(logs: Logs, text: str) -> None:
@@ -53,3 +53,11 @@ def test_lines_are_found_after_the_file_was_cut(tmp_path: Path) -> None:
     os.truncate(logs.path("gateway"), 0)
     write(logs, "new\n")
     assert logs.last_lines("gateway", 3, begins) == ["new"]
+
+
+def test_only_an_error_is_taken_for_the_reason_of_an_end() -> None:
+    assert reason_in([]) == ""
+    assert reason_in(["12:00 INFO  profiler measured a row"]) == ""
+    assert reason_in(["scheduler stopped: StorageUnavailable: gone"]) == "scheduler stopped: StorageUnavailable: gone"
+    assert reason_in(["Traceback (most recent call last):", "  File x", "fastgshare.DeviceLost: gpu0"]).endswith("gpu0")
+    assert reason_in(["[7] 2026/01/01 [FTL] no such directory"])

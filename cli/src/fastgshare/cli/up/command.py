@@ -78,6 +78,7 @@ async def _until_asked_to_stop(config: UpConfig) -> None:
                 async with open_platform(config, _report, hurry) as platform:
                     _announce(platform)
                     await anyio.sleep_forever()
+            _report("stopped; nothing was left running")
             tasks.cancel_scope.cancel()
 
 

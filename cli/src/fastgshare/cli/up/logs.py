@@ -5,6 +5,7 @@ nothing, which is safe because children append.
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,17 @@ LIMIT_BYTES = 16 << 20
 KEPT = 2
 CHECK_S = 10.0
 _TAIL_BYTES = 64 << 10
+_TRACEBACK = "Traceback (most recent call last):"
+# Of our services ("scheduler stopped: ..."), of Python's logging and exceptions, and of the NATS server.
+_ERROR = re.compile(r"^\w+ stopped: |\b(ERROR|CRITICAL|FATAL)\b|\[(FTL|ERR)\]|\b(error|fatal|fault)\b|^[\w.]+Error\b")
+
+
+def reason_in(lines: list[str]) -> str:
+    """The last of a log's last lines, if it is an error or ends a traceback; else nothing."""
+    if not lines:
+        return ""
+    ends_traceback = _TRACEBACK in lines and len(lines) > 1 and lines[-2].startswith(" ")
+    return lines[-1] if ends_traceback or _ERROR.search(lines[-1]) else ""
 
 
 class Logs:

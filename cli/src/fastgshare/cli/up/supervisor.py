@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from fastgshare.cli.up import core
 from fastgshare.cli.up.core import ChildState, GiveUp, Phase, Policy
 from fastgshare.cli.up.errors import ChildHopeless, NotReadyInTime
-from fastgshare.cli.up.logs import Logs
+from fastgshare.cli.up.logs import Logs, reason_in
 from fastgshare.cli.up.process import ChildSpec, Process, describe_ending, spawn
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.units import us_to_s
@@ -91,18 +91,18 @@ class Supervisor:
     async def _run(self, spec: ChildSpec, probe: Probe) -> None:
         while spec.name not in self._stopping:
             log_begins = self._logs.size(spec.name)
-            ending = await self._live(spec, probe)
+            ending, said = await self._live(spec, probe, log_begins)
             if spec.name not in self._stopping:
-                await self._after(spec.name, ending, log_begins)
+                await self._after(spec.name, ending, said, log_begins)
 
-    async def _live(self, spec: ChildSpec, probe: Probe) -> str:
-        """One life; how it ended, in words."""
+    async def _live(self, spec: ChildSpec, probe: Probe, log_begins: int) -> tuple[str, str]:
+        """One life; how it ended, in words, and what the child gave as the reason if it ended by itself."""
         self._set(spec.name, core.started(self._states[spec.name], monotonic_us()))
         log = self._logs.open(spec.name)
         try:
             process = spawn(spec, log)
         except OSError as error:
-            return f"could not be started ({error})"
+            return f"could not be started ({error})", ""
         finally:
             os.close(log)
         self._processes[spec.name] = process
@@ -110,14 +110,16 @@ class Supervisor:
             life.start_soon(self._watch, spec, process, probe)
             status = await process.ended()
             life.cancel_scope.cancel()
-        return describe_ending(status)
+        # Whoever was killed did not see it coming: its last line is about something else.
+        reason = reason_in(self._logs.last_lines(spec.name, HOPELESS_LINES, log_begins)) if status > 0 else ""
+        return describe_ending(status), reason
 
     async def _watch(self, spec: ChildSpec, process: Process, probe: Probe) -> None:
         await probe(spec, process.pid)
         if process.is_running and not process.condemned:
             self._set(spec.name, core.became_ready(self._states[spec.name]))
 
-    async def _after(self, name: str, ending: str, log_begins: int) -> None:
+    async def _after(self, name: str, ending: str, said: str, log_begins: int) -> None:
         state, decision = core.exited(self._policy, self._states[name], monotonic_us())
         self._set(name, state)
         if isinstance(decision, GiveUp):
@@ -130,15 +132,14 @@ class Supervisor:
                 last_lines="\n".join(f"  {line}" for line in lines),
             )
         wait_s = us_to_s(max(0, decision.at_us - monotonic_us()))
-        last_words = "".join(f": {line}" for line in self._logs.last_lines(name, 1, log_begins))
-        self._report(f"{name} {ending}, starts again in {wait_s:.1f} s{last_words}")
+        self._report(f"{name} {ending}, starts again in {wait_s:.1f} s{f': {said}' if said else ''}")
         await anyio.sleep(wait_s)
 
     async def _end(self, name: str, grace_s: float, hurry: anyio.Event) -> None:
         process = self._processes[name]
         process.send(signal.SIGTERM)
         async with anyio.create_task_group() as waiting:
-            waiting.start_soon(_kill_when, hurry, process)
+            waiting.start_soon(self._kill_when, hurry, name)
             with anyio.move_on_after(grace_s):
                 await process.ended()
             waiting.cancel_scope.cancel()
@@ -147,12 +148,13 @@ class Supervisor:
             process.send(signal.SIGKILL)
             await process.ended()
 
+    async def _kill_when(self, hurry: anyio.Event, name: str) -> None:
+        await hurry.wait()
+        if self._processes[name].is_running:
+            self._report(f"{name} killed")
+            self._processes[name].send(signal.SIGKILL)
+
     def _set(self, name: str, state: ChildState) -> None:
         self._states[name] = state
         self._changed.set()
         self._changed = anyio.Event()
-
-
-async def _kill_when(hurry: anyio.Event, process: Process) -> None:
-    await hurry.wait()
-    process.send(signal.SIGKILL)
