@@ -59,6 +59,8 @@ class Fakes:
     async def subscribe(self, *_: object) -> "Fakes":
         return self
 
+    subscribe_prompt = subscribe
+
     async def unsubscribe(self) -> None: ...
 
     def enter(self, chunks: tuple[int, ...]) -> None: ...
