@@ -1,9 +1,13 @@
 """Who said why a request was not answered: told by the words, because a refusal does not name who made it. Pure."""
 
+# A caller that was held up itself until the deadline: no gateway can know of it.
+NEVER_SENT = "before it could be sent"
+
 # Words of the messages, as they stand in the sources of who says them.
 WORDS = {
     "client": (
         "did not answer in time",
+        NEVER_SENT,
         "the NATS server cannot be reached",
         "no gateway is listening",
         "cannot send: ",

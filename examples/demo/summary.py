@@ -24,7 +24,7 @@ from examples.demo.figures import (
     Wrong,
 )
 from examples.demo.plan import Phase, spans_us
-from examples.demo.reasons import said_by
+from examples.demo.reasons import NEVER_SENT, said_by
 from examples.demo.tally import Ending, Outcome, mean, percentile, standing
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_ms, us_to_s
 
@@ -167,6 +167,7 @@ def problems_of(functions: Sequence[FunctionFigures], books: dict[str, Books]) -
             problems.append(f"{function}: {counts.lost} requests had neither an answer nor a reason")
         book = books.get(function)
         unknown = unaccounted(counts, book) if book is not None else counts.expired
+        unknown = max(0, unknown - sum(r.count for r in figures.refusals if NEVER_SENT in r.example))
         if unknown:
             problems.append(f"{function}: of {unknown} requests past their deadline no gateway knows the end")
         if figures.accuracy is None:
