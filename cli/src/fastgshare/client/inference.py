@@ -129,7 +129,7 @@ class Inference:
             raise refused(ErrorCode.UNAVAILABLE, f"cannot send: {error}") from error
 
     def _why_unanswered(self, function: FunctionName, patience: Patience) -> ErrorBody:
-        if not patience.sends:
+        if not patience.was_sent:
             return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, "its deadline passed before it could be sent")
         if not self._bus.is_connected:
             return ErrorBody(ErrorCode.UNAVAILABLE, "the NATS server cannot be reached", RETRY_AFTER_MS)

@@ -16,11 +16,12 @@ EARLY_US = US_PER_MS
 class Patience:
     """The sends of one request, from `start_us` to `deadline_us`."""
 
-    __slots__ = ("_half_us", "_pause_us", "_retry_us", "deadline_us", "nobody_listened")
+    __slots__ = ("_half_us", "_pause_us", "_retry_us", "deadline_us", "nobody_listened", "was_sent")
 
     def __init__(self, start_us: int, deadline_us: int) -> None:
         self.deadline_us = deadline_us
         self.nobody_listened = False
+        self.was_sent = False
         self._half_us = start_us + (deadline_us - start_us) // 2
         self._retry_us = deadline_us
         self._pause_us = FIRST_PAUSE_US
@@ -36,6 +37,7 @@ class Patience:
 
     def sent(self, now_us: int) -> None:
         """It went out."""
+        self.was_sent = True
         self.nobody_listened = False
         self._retry_us = self.deadline_us
         if now_us >= self._half_us - EARLY_US:
