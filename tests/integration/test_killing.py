@@ -193,6 +193,9 @@ async def test_a_gateway_that_is_told_to_stop_finishes_what_it_was_sent(pair: Wo
 async def test_the_leading_scheduler_of_two_and_then_a_deploy(pair: World, tmp_path: Path, name: str) -> None:
     async with storm(pair, tmp_path, name) as weather:
         for index in (0, 1):
+            with anyio.fail_after(PATIENT_S):
+                while len(pair.pids(SCHEDULER)) < 2:  # the one killed before is still coming back
+                    await anyio.sleep(0.05)
             pair.kill(SCHEDULER, index)  # one of the two leads
             other = functions.times(f"{name[:50]}-{index}", tmp_path, 2.0)
             await weather.client.deploy(other)
