@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
-from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
+from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Refuse
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import (
     AttemptId,
@@ -316,22 +316,27 @@ def test_a_request_lost_too_often_is_given_up_with_a_reason() -> None:
     assert code(outcomes[3][0]) is ErrorCode.UNAVAILABLE
 
 
-def test_a_second_send_that_crosses_the_answer_runs_nothing_again() -> None:
+def test_a_caller_that_sends_again_what_was_answered_did_not_get_the_answer() -> None:
     gatekeeper = gate(status("a"))
     gatekeeper.admit(ticket(1), request(), T0)
     gatekeeper.completed(notice("a", "r1.1", end_us=T0 + 5), T0 + 5)
-    assert gatekeeper.admit(ticket(1), request(), T0 + 6) is None
+    assert isinstance(gatekeeper.admit(ticket(1), request(), T0 + 6), Dispatch)
 
 
-def test_after_a_reconnect_an_answer_may_be_lost_so_a_second_send_is_served() -> None:
+def test_a_gateway_that_stops_hands_back_what_waits_and_keeps_what_is_under_way() -> None:
     gatekeeper = gate(status("a"))
-    for n in (1, 2):
-        gatekeeper.admit(ticket(n), request(), T0)
-    gatekeeper.completed(notice("a", "r1.1", end_us=T0 + 5), T0 + 5)
-    gatekeeper.reconnected(T0 + 10)
-    gatekeeper.completed(notice("a", "r2.2", end_us=T0 + 6), T0 + 20)  # answered before the bus went away
-    for n in (1, 2):
-        assert isinstance(gatekeeper.admit(ticket(n), request(), T0 + 30), Dispatch)
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.replica_reported(status("a", ReplicaState.DRAINING), T0)
+    by_http = ticket(3)
+    by_http.notice = False
+    for waiting in (ticket(2), by_http):
+        gatekeeper.admit(waiting, request(), T0)
+    assert [type(action) for action in gatekeeper.stop()] == [HandBack]
+    assert gatekeeper.in_flight == 2
+    assert isinstance(gatekeeper.admit(ticket(4), request(), T0), HandBack)
+    assert [type(action) for action in gatekeeper.replica_removed(ReplicaId("a"), T0)] == [HandBack]
+    assert gatekeeper.in_flight == 1
+    assert dispatched(gatekeeper.replica_reported(status("b"), T0)) == ["r3"]
 
 
 def test_a_caller_whose_worker_says_nothing_is_told_after_the_deadline() -> None:

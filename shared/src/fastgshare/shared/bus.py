@@ -35,6 +35,8 @@ CONTROL_TIMEOUT_S = 5.0
 
 M = TypeVar("M", bound=msgspec.Struct)
 
+NO_RESPONDERS = {"Status": "503"}  # as the server says that nobody listens; who is about to go may say so too
+
 logger = logging.getLogger(__name__)
 
 
@@ -198,7 +200,7 @@ class Bus:
 
 def is_no_responders(msg: Msg) -> bool:
     """Whether this is the server saying that nobody listens, rather than somebody's answer."""
-    return not msg.data and msg.headers is not None and msg.headers.get("Status") == "503"
+    return not msg.data and msg.headers is not None and msg.headers.get("Status") == NO_RESPONDERS["Status"]
 
 
 @asynccontextmanager

@@ -62,7 +62,10 @@ async def serve(config: GatewayConfig) -> None:
             await stop_signal()
             stop.set()
             await _take_no_more(requests, config.drain_s)
+            for action in gatekeeper.stop():
+                await dispatcher.perform(action)
             await _finish(gatekeeper, config.drain_s)
+            await dispatcher.finish()
             work.cancel_scope.cancel()
 
 

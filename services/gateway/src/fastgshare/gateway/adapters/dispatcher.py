@@ -5,9 +5,9 @@ import logging
 import anyio
 import nats.errors
 
-from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
+from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Refuse
 from fastgshare.shared import subjects
-from fastgshare.shared.bus import Bus
+from fastgshare.shared.bus import NO_RESPONDERS, Bus
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
@@ -34,6 +34,8 @@ class Dispatcher:
                     await self._dispatch(action)
                 case Refuse(ticket, error):
                     await self._bus.publish(ticket.reply, refusal(error))
+                case HandBack(ticket):
+                    await self._bus.publish(ticket.reply, b"", headers=NO_RESPONDERS)
                 case RaiseDemand(function, held):
                     demand = Demand(function=function, gateway=self._gateway, held=held)
                     await self._bus.publish(subjects.demand(function), encode(demand))
@@ -49,6 +51,11 @@ class Dispatcher:
         """Carry out enqueued actions until cancelled."""
         async for action in self._receive:
             await self.perform(action)
+
+    async def finish(self) -> None:
+        """Carry out what is enqueued by now."""
+        while self._receive.statistics().current_buffer_used:
+            await self.perform(self._receive.receive_nowait())
 
     async def _dispatch(self, action: Dispatch) -> None:
         ticket = action.ticket

@@ -5,8 +5,10 @@ publish; their answers go straight from the worker to the caller. Requests in OI
 of HTTP requests, in a task of their own.
 """
 
+import asyncio
 import logging
 
+import anyio
 import anyio.abc
 import nats.errors
 from nats.aio.msg import Msg
@@ -34,6 +36,8 @@ _ID_LIMIT = 64
 _TRACE_LIMIT = 64
 _ENVELOPE_BYTES = 1024  # what a gateway adds to a request on its way to a worker is less
 _NO_HEADERS: dict[str, str] = {}
+_STOPPING = ErrorBody(ErrorCode.UNAVAILABLE, "the gateway is stopping", 1000)
+_LAST_WORDS_S = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +125,10 @@ class Ingress:
             raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
         headers = msg.headers or _NO_HEADERS
         request_id = request.request_id or RequestId(headers.get(subjects.REQUEST_ID, ""))
+        if not 0 < len(request_id) <= _ID_LIMIT or self._gatekeeper.is_taken(request_id, msg.reply):
+            request_id = new_request_id()
         return Ticket(
-            request_id=request_id if 0 < len(request_id) <= _ID_LIMIT else new_request_id(),
+            request_id=request_id,
             function=function,
             payload=msg.data,
             reply=msg.reply,
@@ -159,6 +165,10 @@ class Ingress:
             reply = await self._invoker.invoke(function, request, deadline_us, trace)
         except RequestRefused as refused:
             reply = InferReply(INFER_VERSION, error=refused.body)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORDS_S):
+                await self._refuse(msg, _STOPPING)
+            raise
         except Exception:  # one request's trouble must not end the gateway
             logger.exception("JSON request to %s failed", function)
             reply = InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.INTERNAL, "internal error"))

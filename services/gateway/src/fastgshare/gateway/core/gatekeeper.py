@@ -4,15 +4,15 @@ admit → dispatch | hold | refuse; completed or answered → done; replica lost
 deadline passed → the caller is told. Every queue is bounded. Time is an argument in Unix microseconds.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastgshare.gateway.core import refusals
 from fastgshare.gateway.core.fleet import Fleet, Target
+from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.ledger import Ledger
-from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, RaiseDemand, Refuse, Ticket
+from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, HandBack, RaiseDemand, Refuse, Ticket
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import (
@@ -57,11 +57,11 @@ class Gatekeeper:
         self._limits = limits
         self._profiles: dict[tuple[str, str], Profile] = {}
         self._ledger = Ledger()
-        self._held: dict[FunctionName, deque[Ticket]] = {}
+        self._holding = Holding(limits.held_per_function)
         self._demanded_us: dict[FunctionName, int] = {}
         self._left_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
-        self._reconnected_us = 0
+        self._stopping = False
 
     # What the world tells
 
@@ -70,8 +70,7 @@ class Gatekeeper:
 
     def function_removed(self, function: FunctionName) -> list[Action]:
         self.functions.pop(function, None)
-        held = self._held.pop(function, deque())
-        return [self._refuse(ticket, refusals.unknown(function)) for ticket in held]
+        return [self._refuse(ticket, refusals.unknown(function)) for ticket in self._holding.take(function)]
 
     def profile_known(self, profile: Profile) -> None:
         self._profiles[profile.model_digest, profile.device_kind] = profile
@@ -102,8 +101,6 @@ class Gatekeeper:
     def reconnected(self, now_us: int) -> list[Action]:
         """The way requests go was away: anything in flight may be lost in either direction, answers too."""
         self.fleet.all_seen(now_us)
-        self._reconnected_us = now_us
-        self._ledger.forget_answered()
         return self._again(self.fleet.targets.values(), now_us)
 
     def worker_reconnected(self, device: DeviceId, now_us: int) -> list[Action]:
@@ -117,8 +114,6 @@ class Gatekeeper:
         function = ticket.function
         if function not in self.functions:
             return Refuse(ticket, refusals.unknown(function))
-        if self._ledger.was_answered(ticket.request_id):
-            return None  # sent again while the answer to the first was on its way
         known = self._ledger.get(ticket.request_id)
         if known is not None:
             return None if known.reply == ticket.reply else Refuse(ticket, refusals.taken(ticket.request_id))
@@ -168,6 +163,11 @@ class Gatekeeper:
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
 
+    def stop(self) -> list[Action]:
+        """This gateway goes: whoever waits here for a replica had better ask another, now and from now on."""
+        self._stopping = True
+        return [self._hand_back(ticket) for ticket in self._holding.take_those_that_may_go()]
+
     def tick(self, now_us: int, connected: bool) -> list[Action]:
         """Periodic: silent nodes, passed deadlines, demand that still stands."""
         if now_us - self._ticked_us > TICK_LATE_US:  # who was deaf cannot tell that others were silent
@@ -177,16 +177,20 @@ class Gatekeeper:
         actions: list[Action] = []
         if connected:
             actions += self._after_loss(self.fleet.silent_targets(now_us), now_us)
-        for function, held in list(self._held.items()):
-            for ticket in [ticket for ticket in held if ticket.deadline_us <= now_us]:
-                held.remove(ticket)
-                actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
+        for ticket in self._holding.take_expired(now_us):
+            actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
+        for function in self._holding.functions():
             actions += self._release_held(function, now_us)
-            if self._held[function]:
+            if self._holding.count(function):
                 actions += self._demand(function, now_us)
         return actions + self._forget_overdue(now_us)
 
     # What others ask
+
+    def is_taken(self, request_id: RequestId, reply: str) -> bool:
+        """Whether another caller's request is open under this id."""
+        known = self._ledger.get(request_id)
+        return known is not None and known.reply != reply
 
     def signature(self, function: FunctionName) -> Signature | None:
         """What the function takes and gives, from its newest ready replica."""
@@ -202,20 +206,8 @@ class Gatekeeper:
             function = target.status.function
             outstanding[function] = outstanding.get(function, 0) + len(target.outstanding)
         return {
-            function: FunctionLoad(
-                arrived=c.arrived,
-                answered=c.answered,
-                refused=c.refused,
-                failed=c.failed,
-                late=c.late,
-                retried=c.retried,
-                outstanding=outstanding.get(function, 0),
-                held=len(self._held.get(function, ())),
-                execute_us=c.execute_us,
-                executions=c.executions,
-                queue_us=c.queue_us,
-            )
-            for function, c in self.counters.items()
+            function: counters.load(outstanding.get(function, 0), self._holding.count(function))
+            for function, counters in self.counters.items()
         }
 
     @property
@@ -273,13 +265,15 @@ class Gatekeeper:
         failure = self._failure(function, now_us)
         if failure is not None:
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000))
-        held = self._held.setdefault(function, deque())
-        if len(held) >= self._limits.held_per_function:
-            message = f"function '{function}' has no ready replica and {len(held)} requests wait for one, the limit"
+        if self._stopping and ticket.notice:
+            return self._hand_back(ticket)
+        if self._holding.is_full(function):
+            count = self._holding.count(function)
+            message = f"function '{function}' has no ready replica and {count} requests wait for one, the limit"
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
         self._ledger.open(ticket)
         ticket.replica = None
-        held.append(ticket)
+        self._holding.add(ticket)
         demand = self._demand(function, now_us)
         return demand[0] if demand else None
 
@@ -326,15 +320,13 @@ class Gatekeeper:
         return self._place(ticket, now_us)
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
-        held = self._held.get(function)
-        if not held:
+        if not self._holding.count(function):
             return []
         hopeless = self.functions[function].replicas == 0 or self._failure(function, now_us)
         if not (self.fleet.ready(function) or hopeless):
             return []
-        waiting, self._held[function] = list(held), deque()
         actions: list[Action] = []
-        for ticket in waiting:
+        for ticket in self._holding.take(function):
             self._ledger.close(ticket.request_id)
             action = self._place(ticket, now_us)
             if action is not None:
@@ -345,7 +337,12 @@ class Gatekeeper:
         if now_us - self._demanded_us.get(function, 0) < DEMAND_INTERVAL_US:
             return []
         self._demanded_us[function] = now_us
-        return [RaiseDemand(function, len(self._held[function]))]
+        return [RaiseDemand(function, self._holding.count(function))]
+
+    def _hand_back(self, ticket: Ticket) -> HandBack:
+        self._ledger.close(ticket.request_id)
+        self.counters[ticket.function].refused += 1
+        return HandBack(ticket)
 
     def _refuse(self, ticket: Ticket, error: ErrorBody) -> Refuse:
         self._ledger.close(ticket.request_id)
@@ -363,31 +360,22 @@ class Gatekeeper:
         counters = self.counters[ticket.function]
         elapsed_us = max(end_us - ticket.arrived_us, 0)
         counters.late += end_us > ticket.deadline_us
-        if end_us > self._reconnected_us:
-            self._ledger.remember_answered(ticket.request_id)
         latest = target if completion.attempt == ticket.attempt_id else None
         if not completion.ok:
-            counters.failed += 1
-            counters.fail_us += elapsed_us
+            counters.count_failure(elapsed_us)
             if latest is not None and completion.code == ErrorCode.DEADLINE_EXCEEDED:
                 had_us = ticket.deadline_us - ticket.dispatched_us
                 latest.estimate.learn_miss(ticket.predicted_us, ticket.rows_ahead, had_us)
             return
         timing = completion.timing
-        counters.answered += 1
-        counters.success_us += elapsed_us
-        counters.queue_us += timing.queue_us + timing.token_us
-        counters.handler_us += timing.handler_us
-        counters.count_batch(timing.batch, timing.execute_us)
+        counters.count_answer(timing, elapsed_us)
         if latest is not None:
             latest.estimate.learn_run(timing.execute_us, timing.batch)
             latest.estimate.learn_outcome(ticket.predicted_us, ticket.rows_ahead, timing)
 
     def _detach(self, ticket: Ticket) -> Target | None:
         if ticket.replica is None:
-            held = self._held.get(ticket.function)
-            if held is not None and ticket in held:
-                held.remove(ticket)
+            self._holding.remove(ticket)
             return None
         target = self.fleet.targets.get(ticket.replica)
         if target is not None:

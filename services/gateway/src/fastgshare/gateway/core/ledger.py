@@ -1,22 +1,19 @@
 """Every request that is neither answered nor refused yet, by id, and the memory that their payloads take.
 
-Ids that were answered a moment ago are remembered too: a caller's second send may cross the answer to the first.
+A request that was answered is forgotten: whoever sends it again did not get the answer.
 """
 
 from fastgshare.gateway.core.tickets import Ticket
 from fastgshare.shared.ids import RequestId
 
-ANSWERED_LIMIT = 16_384
-
 
 class Ledger:
     """The open tickets. A payload is kept until its request's last word, to dispatch it again."""
 
-    __slots__ = ("_answered", "_tickets", "payload_bytes")
+    __slots__ = ("_tickets", "payload_bytes")
 
     def __init__(self) -> None:
         self.payload_bytes = 0
-        self._answered: dict[RequestId, None] = {}
         self._tickets: dict[RequestId, Ticket] = {}
 
     def __len__(self) -> int:
@@ -38,20 +35,6 @@ class Ledger:
         if ticket is not None:
             self.payload_bytes -= len(ticket.payload)
         return ticket
-
-    def remember_answered(self, request_id: RequestId) -> None:
-        """This request was answered; the oldest of many are forgotten."""
-        self._answered[request_id] = None
-        if len(self._answered) > ANSWERED_LIMIT:
-            del self._answered[next(iter(self._answered))]
-
-    def was_answered(self, request_id: RequestId) -> bool:
-        """Whether it is known to have been answered."""
-        return request_id in self._answered
-
-    def forget_answered(self) -> None:
-        """Answers may have been lost: who sends again is served again."""
-        self._answered.clear()
 
     def overdue(self, before_us: int) -> list[Ticket]:
         """Tickets whose deadline was before `before_us`."""

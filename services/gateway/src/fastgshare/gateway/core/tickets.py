@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, FunctionName, HostId, ReplicaId, RequestId
+from fastgshare.shared.messages import FunctionLoad, Timing
 
 
 @dataclass(slots=True)
@@ -56,6 +57,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class HandBack:
+    """Tell the ticket's caller that nobody here took it, so that it asks again, elsewhere."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
 class RaiseDemand:
     """Ask the scheduler for a replica: `held` requests wait."""
 
@@ -63,7 +71,7 @@ class RaiseDemand:
     held: int
 
 
-Action = Dispatch | Refuse | RaiseDemand
+Action = Dispatch | Refuse | HandBack | RaiseDemand
 
 
 @dataclass(slots=True)
@@ -85,11 +93,36 @@ class Counters:
     batches: dict[int, list[float]] = field(default_factory=dict)
     last_us: int = 0
 
-    def count_batch(self, batch: int, execute_us: int) -> None:
-        """One request's share of a batch of `batch` that took `execute_us`."""
-        share = 1 / max(batch, 1)
+    def count_failure(self, elapsed_us: int) -> None:
+        """A request was answered with an error, so long after it arrived."""
+        self.failed += 1
+        self.fail_us += elapsed_us
+
+    def count_answer(self, timing: Timing, elapsed_us: int) -> None:
+        """A request was answered, so long after it arrived; it adds its share of the batch that it ran in."""
+        self.answered += 1
+        self.success_us += elapsed_us
+        self.queue_us += timing.queue_us + timing.token_us
+        self.handler_us += timing.handler_us
+        share = 1 / max(timing.batch, 1)
         self.executions += share
-        self.execute_us += execute_us
-        row = self.batches.setdefault(batch, [0.0, 0.0])
+        self.execute_us += timing.execute_us
+        row = self.batches.setdefault(timing.batch, [0.0, 0.0])
         row[0] += share
-        row[1] += execute_us * share
+        row[1] += timing.execute_us * share
+
+    def load(self, outstanding: int, held: int) -> FunctionLoad:
+        """What the scheduler needs of these, with how many are under way and how many wait now."""
+        return FunctionLoad(
+            arrived=self.arrived,
+            answered=self.answered,
+            refused=self.refused,
+            failed=self.failed,
+            late=self.late,
+            retried=self.retried,
+            outstanding=outstanding,
+            held=held,
+            execute_us=self.execute_us,
+            executions=self.executions,
+            queue_us=self.queue_us,
+        )
