@@ -13,8 +13,12 @@ import pytest
 import tritonclient.http as triton
 
 from fastgshare.client import Client, FunctionDefinition, RequestRefused, connect
+from fastgshare.shared import subjects
 from fastgshare.shared.arrays import Array
+from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import GatewayLoad
 from tests.integration.world import World
 
 T = TypeVar("T")
@@ -57,6 +61,17 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
             return
         await anyio.sleep(POLL_S)
     raise TimeoutError(condition)
+
+
+async def waiting_at_a_gateway(client: Client, name: str, held: int) -> bool:
+    """Whether a gateway says that so many requests wait there for a replica."""
+    heard = await client.bus.connection.subscribe(subjects.LOAD_ALL)
+    try:
+        load = decode(GatewayLoad, (await heard.next_msg(PATIENCE_S)).data)
+    finally:
+        await heard.unsubscribe()
+    function = load.functions.get(FunctionName(name))
+    return function is not None and function.held == held
 
 
 def json_body(inputs: Mapping[str, Array], timeout_ms: int = 0) -> dict[str, Any]:

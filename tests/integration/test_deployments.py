@@ -11,12 +11,19 @@ import pytest
 import tritonclient.http as triton
 
 from fastgshare.client import Client, DeployFailed, FunctionDefinition
-from fastgshare.shared import subjects
-from fastgshare.shared.codec import decode
-from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import Autoscale, GatewayLoad
+from fastgshare.shared.messages import Autoscale
 from tests.integration import functions, models
-from tests.integration.doors import deployed, json_body, post, refusal, rows, triton_input, until, with_triton
+from tests.integration.doors import (
+    deployed,
+    json_body,
+    post,
+    refusal,
+    rows,
+    triton_input,
+    until,
+    waiting_at_a_gateway,
+    with_triton,
+)
 from tests.integration.load import Load, by_nats, under_load
 from tests.integration.world import World
 
@@ -137,7 +144,7 @@ async def test_requests_that_wait_for_a_function_are_told_when_it_is_deleted(
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(ask)
-            await until(partial(waiting_at_the_gateway, client, name, 3))
+            await until(partial(waiting_at_a_gateway, client, name, 3))
             await client.delete(name)
         assert [error.http_status for error in errors] == [404] * 3
 
@@ -156,22 +163,11 @@ async def test_requests_that_wait_for_room_are_answered_when_there_is_some(
         async with under_load(by_nats(client, name), 3, timeout_s=40.0, factors={2.0}) as load:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(with_triton, world, use)
-                await until(partial(waiting_at_the_gateway, client, name, 4))
+                await until(partial(waiting_at_a_gateway, client, name, 4))
                 await client.update(name, slice=functions.NARROW)
             await load.more(20)
         assert load.failures() == []
         await client.delete(name)
-
-
-async def waiting_at_the_gateway(client: Client, name: str, held: int) -> bool:
-    """Whether the gateway says that so many requests wait there for a replica."""
-    heard = await client.bus.connection.subscribe(subjects.LOAD_ALL)
-    try:
-        load = decode(GatewayLoad, (await heard.next_msg(10.0)).data)
-    finally:
-        await heard.unsubscribe()
-    function = load.functions.get(FunctionName(name))
-    return function is not None and function.held == held
 
 
 def broken_model(name: str, directory: Path) -> FunctionDefinition:
