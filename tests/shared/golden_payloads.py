@@ -38,6 +38,7 @@ from fastgshare.shared.messages import (
     LeaseHolder,
     MeasureReply,
     MeasureRequest,
+    ModelOnDevice,
     ModelRef,
     NodeStatus,
     Placement,
@@ -48,6 +49,7 @@ from fastgshare.shared.messages import (
     ProfileState,
     ReplicaState,
     ReplicaStatus,
+    ReplicaUse,
     ServiceReady,
     Signature,
     Slice,
@@ -109,6 +111,8 @@ DEVICE_STATUS = DeviceStatus(
     worker_pid=4_243,
     rss_mib=80.5,
 )
+MODEL_ON_DEVICE = ModelOnDevice(digest=MODEL_DIGEST, weights_mib=97.5, replicas=3)
+REPLICA_USE = ReplicaUse(time_share=0.25, backlogged_share=0.5, token_wait_ms=7.5, batches=12)
 POINT = ProfilePoint(
     sm_partition=50,
     quota=0.5,
@@ -140,6 +144,16 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "Completion.1": COMPLETION,
     "Demand.1": Demand(function=ECHO, gateway=GATEWAY, held=3, version=2),
     "DeviceStatus.1": DEVICE_STATUS,
+    "DeviceStatus.2": DeviceStatus(
+        device=DEVICE,
+        kind="cpu",
+        chunks=2,
+        memory_mib=4_096,
+        used_mib=640.5,
+        models=(MODEL_ON_DEVICE,),
+        use={REPLICA: REPLICA_USE},
+        gauges={"sm_occupancy_percent": 31.5},
+    ),
     "DoneNotice.1": DoneNotice(1, REPLICA, "0a1b2c3d", 5, (COMPLETION,)),
     "ErrorBody.1": ERROR,
     "Event.1": Event(
@@ -164,7 +178,9 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "LeaseHolder.1": LeaseHolder(holder="profiler-0a1b2c3d", version=2),
     "MeasureReply.1": MeasureReply(execute_us=(1_000, 1_001), chunks=2, total_chunks=4, error=ERROR, version=2),
     "MeasureRequest.1": MeasureRequest(batch=8, warmup_runs=3, min_runs=6, max_runs=100, budget_ms=500, version=2),
+    "ModelOnDevice.1": MODEL_ON_DEVICE,
     "ModelRef.1": MODEL,
+    "ModelRef.2": ModelRef(digest=MODEL_DIGEST, size_bytes=1_024, format="torch", factory="model:make"),
     "NodeStatus.1": NodeStatus(
         node=NODE,
         host=HOST,
@@ -224,6 +240,23 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         since_us=AT_US,
         restarts=2,
     ),
+    "ReplicaStatus.2": ReplicaStatus(
+        replica=REPLICA,
+        function=ECHO,
+        generation=3,
+        node=NODE,
+        device=DEVICE,
+        host=HOST,
+        incarnation="0a1b2c3d",
+        state=ReplicaState.READY,
+        device_kind="cpu",
+        model_digest=MODEL_DIGEST,
+        weights_mib=97.5,
+        weights_reused=True,
+        slice=SLICE,
+        note="12% of 2 cores is less than one: it holds one",
+    ),
+    "ReplicaUse.1": REPLICA_USE,
     "ServiceReady.1": ServiceReady(
         service="gateway",
         instance="node-0-gateway-0",

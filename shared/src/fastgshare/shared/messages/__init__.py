@@ -3,10 +3,12 @@
 from fastgshare.shared.messages.events import Event, ServiceReady
 from fastgshare.shared.messages.fleet import (
     DeviceStatus,
+    ModelOnDevice,
     NodeStatus,
     Placement,
     ReplicaState,
     ReplicaStatus,
+    ReplicaUse,
     Signature,
     WorkerHello,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "LeaseHolder",
     "MeasureReply",
     "MeasureRequest",
+    "ModelOnDevice",
     "ModelRef",
     "NodeStatus",
     "Placement",
@@ -61,6 +64,7 @@ __all__ = [
     "ProfileState",
     "ReplicaState",
     "ReplicaStatus",
+    "ReplicaUse",
     "ServiceReady",
     "Signature",
     "Slice",

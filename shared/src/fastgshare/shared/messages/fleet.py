@@ -6,7 +6,7 @@ import msgspec
 
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
-from fastgshare.shared.messages.functions import FunctionSpec
+from fastgshare.shared.messages.functions import FunctionSpec, Slice
 
 
 class ReplicaState(StrEnum):
@@ -47,7 +47,11 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One actual replica, as its node reports it."""
+    """One actual replica, as its node reports it.
+
+    `memory_mib` is its own, `weights_mib` shared by all replicas of its model on the device; `weights_reused` tells
+    that they were there before it. `slice` is what it holds, `note` what people should know about that.
+    """
 
     replica: ReplicaId
     function: FunctionName
@@ -70,10 +74,39 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     since_us: int = 0
     restarts: int = 0
+    weights_mib: float = 0.0
+    weights_reused: bool = False
+    slice: Slice | None = None
+    note: str = ""
+
+
+class ModelOnDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """One copy of a model's weights on a device, and how many replicas share it."""
+
+    digest: Digest
+    weights_mib: float
+    replicas: int
+
+
+class ReplicaUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica had of its device since the heartbeat before.
+
+    `time_share` is measured device time over time; `backlogged_share` how much of the time it had work, waiting or
+    running; `token_wait_ms` its longest wait for a token.
+    """
+
+    time_share: float = 0.0
+    backlogged_share: float = 0.0
+    token_wait_ms: float = 0.0
+    batches: int = 0
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A device as its node sees it: `chunks` of SMs in all, memory in MiB, and how many requests wait per replica."""
+    """A device as its node sees it: `chunks` of SMs in all, memory in MiB, and how many requests wait per replica.
+
+    `used_mib` is memory in use now, `models` the weights that are loaded, `use` what each replica had of it,
+    `gauges` what this kind of device tells beyond that (utilization and occupancy in percent, and the like).
+    """
 
     device: DeviceId
     kind: str
@@ -84,6 +117,10 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     depth: dict[ReplicaId, int] = {}
     worker_pid: int = 0
     rss_mib: float = 0.0
+    used_mib: float = 0.0
+    models: tuple[ModelOnDevice, ...] = ()
+    use: dict[ReplicaId, ReplicaUse] = {}
+    gauges: dict[str, float] = {}
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

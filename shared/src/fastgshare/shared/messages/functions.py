@@ -6,12 +6,16 @@ from fastgshare.shared.ids import Digest, FunctionName
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
-    """A model by content: its digest is its key in the object store. `source` tells people where it came from."""
+    """A model by content: its digest is its key in the object store. `source` tells people where it came from.
+
+    `factory` (`module:factory`) names what makes the model in formats that carry code.
+    """
 
     digest: Digest
     size_bytes: int
     format: str = "onnx"
     source: str = ""
+    factory: str = ""
 
 
 class HandlerRef(msgspec.Struct, frozen=True, kw_only=True):

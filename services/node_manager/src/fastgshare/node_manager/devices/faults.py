@@ -16,5 +16,13 @@ class InputUnusable(ModelFault):
     """An input that fits the signature cannot be put to this model: its caller is to blame, not the model."""
 
 
+class MemoryRefused(ModelFault):
+    """A model does not fit the memory that is left for it: field `reason`, with the numbers."""
+
+
+class DeviceLost(FastGShareError):
+    """A device that cannot serve any more until its worker is started again: fields `device`, `reason`."""
+
+
 class DeviceUnavailable(FastGShareError):
     """The device asked for is not on this host: fields `device`, `reason`."""

@@ -1,27 +1,42 @@
-"""The two ports that hardware and model formats stand behind."""
+"""The ports that hardware and model formats stand behind.
 
+A `Device` is shared by replicas in chunks. A replica opens one `Session` on it, on the thread that will run it; a
+session computes on its chunks only, and only while its caller holds a token for them. Weights are the device's:
+one copy by content, shared by all sessions of a model. A `Runtime` loads models of one format into host memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import Digest, ReplicaId
+from fastgshare.shared.messages import ModelOnDevice
 
 
-class Device(Protocol):
-    """Something that replicas share in chunks: cores of a CPU, groups of SMs of a GPU.
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model as it lies on this host: its content's digest, the file, its format and, where the format needs one,
+    what in it makes the model (`module:factory`)."""
 
-    `kind` is the key of profiles: devices of one kind run a model equally fast.
-    """
+    digest: Digest
+    path: Path
+    format: str
+    factory: str = ""
 
-    kind: str
-    chunks: int
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A replica's place on a device: chunk indices in rising order, its memory budget, the most rows of a batch."""
+
+    replica: ReplicaId
+    chunks: tuple[int, ...]
     memory_mib: int
-
-    def enter(self, chunks: tuple[int, ...]) -> None:
-        """Bind the calling thread, and the threads it makes from now on, to these chunks."""
-        ...
+    max_batch: int = 1
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,19 +53,119 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.inputs) and all(spec.shape[:1] == (-1,) for spec in tensors)
 
 
+class Ran(NamedTuple):
+    """One batch's outputs by name, and how long the device was busy with it, in microseconds."""
+
+    outputs: dict[str, Array]
+    device_us: int
+
+
+class Footprint(NamedTuple):
+    """What a session's opening took: weights shared by all sessions of the model and memory of its own, in MiB.
+
+    `was_loaded`: the weights were on the device already and were neither read nor copied again.
+    """
+
+    weights_mib: float
+    own_mib: float
+    was_loaded: bool
+
+
 class Session(Protocol):
-    """A model loaded on the calling thread's chunks. Used by one thread."""
+    """A model ready to run on a replica's chunks.
+
+    Used by one thread at a time; by the thread that opened it alone, unless `is_portable`.
+    """
 
     info: ModelInfo
+    footprint: Footprint
+    is_portable: bool
+
+    def run(self, feed: dict[str, Array]) -> Ran:
+        """One batch. Raises ModelFault (InputUnusable among them), DeviceLost."""
+        ...
+
+    def move(self, chunks: tuple[int, ...]) -> None:
+        """Compute on these chunks from the next run on. Raises ModelFault, DeviceLost."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything of its own, and of the weights if nobody else holds them. Idempotent."""
+        ...
+
+
+class DeviceState(NamedTuple):
+    """A device as it is now: whether it can serve and why not, its memory, the models on it, its own gauges."""
+
+    healthy: bool
+    reason: str
+    used_mib: float
+    models: tuple[ModelOnDevice, ...]
+    gauges: dict[str, float]
+
+
+class Device(Protocol):
+    """Something that replicas share in chunks: cores of a CPU, groups of SMs of a GPU.
+
+    `kind` is the key of profiles: devices of one kind run a model equally fast. Methods may be called from any thread.
+    """
+
+    kind: str
+    chunks: int
+    memory_mib: int
+
+    def open_session(self, model: StoredModel, lane: Lane) -> Session:
+        """Bring a replica up on the calling thread.
+
+        Raises:
+            ModelFault: the model does not load.
+            MemoryRefused: it does not fit what the lane or the device has left; says the numbers.
+            DeviceLost: the device cannot serve any more.
+        """
+        ...
+
+    def state(self) -> DeviceState:
+        """A look at the device; never raises and never blocks for long."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device; sessions are closed before. Idempotent."""
+        ...
+
+
+class HostModel(Protocol):
+    """A model's weights in this process's memory, from which sessions on cores are made."""
+
+    info: ModelInfo
+    weights_mib: float
+
+    def session(self, cores: int) -> "HostSession":
+        """Computes on the calling thread and as many more as make `cores`. Raises ModelFault."""
+        ...
+
+    def close(self) -> None:
+        """Free the weights; sessions of it are closed before."""
+        ...
+
+
+class HostSession(Protocol):
+    """A model bound to a number of threads, which inherit the affinity of the thread that made it."""
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
         """One batch: inputs by name to outputs by name. Raises ModelFault, InputUnusable among them."""
         ...
 
+    def close(self) -> None:
+        """End its threads and free its buffers."""
+        ...
+
 
 class Runtime(Protocol):
-    """Loads models of one format."""
+    """Loads models of one format into host memory."""
 
-    def load(self, path: Path, cores: int) -> Session:
-        """A session that computes on `cores` threads. Raises ModelFault."""
+    def load(self, model: StoredModel) -> HostModel:
+        """Read a model. Raises ModelFault."""
         ...
+
+
+OpenDevice = Callable[[], Device]
