@@ -39,5 +39,6 @@ def discover(wanted: str) -> list[DeviceName]:
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
     """Open a device in this process. Raises DeviceUnavailable with the reason."""
     from fastgshare.node_manager.devices.cpu import CpuDevice
+    from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 
-    return CpuDevice(settings.cores)
+    return CpuDevice({"onnx": OnnxRuntime()}, settings.cores)

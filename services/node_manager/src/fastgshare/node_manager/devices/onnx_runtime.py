@@ -1,20 +1,26 @@
-"""ONNX models through ONNX Runtime.
+"""ONNX models through ONNX Runtime, one session for all replicas that compute on the same threads.
 
-One session a replica, its threads as many as the slice has cores and never spinning: a spinning thread would burn the
-core that another replica's token covers.
+ONNX Runtime packs weights anew for every session, three times faster to compute with than unpacked ones, so the only
+way to share them is to share the session. A session of one thread computes on whoever calls it: all replicas of one
+core share it, wherever their cores are. A session of several threads has a pool that is bound to its cores: replicas on
+the same cores, which a token keeps from running at once, share that one. Threads never spin: a spinning thread would
+burn the core that another replica's token covers.
 """
 
-from pathlib import Path
+import os
+import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from fastgshare.node_manager.devices.faults import InputUnusable, ModelFault
-from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.devices.ports import ModelInfo, StoredModel
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.tensors import BYTES
+from fastgshare.shared.units import BYTES_PER_MIB
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -33,49 +39,119 @@ _DATATYPES = {
 }
 _ERRORS_ONLY = 3
 
+# The cores that a session's threads are bound to; empty for one that computes on its caller alone.
+Threads = tuple[int, ...]
+ON_CALLER: Threads = ()
+
 
 class OnnxRuntime:
     """The `Runtime` port for ONNX files."""
 
-    def load(self, path: Path, cores: int) -> "OnnxSession":
-        """Load on the calling thread, whose affinity the session's threads inherit. Raises ModelFault."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = cores
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            return OnnxSession(session)
-        except ModelFault:
-            raise
-        except Exception as error:  # ONNX Runtime raises classes of its own that share no public base
-            words = str(error).replace(str(path), "the model file")  # where a node keeps it is nobody's business
-            raise ModelFault(reason=f"it is no model that ONNX Runtime can load: {words}") from error
+    def load(self, model: StoredModel) -> "OnnxModel":
+        """Read a file into a session of one thread. Raises ModelFault."""
+        return OnnxModel(model)
+
+
+@dataclass(slots=True)
+class _Shared:
+    session: ort.InferenceSession
+    holders: int = 0
+
+
+class OnnxModel:
+    """A model with a session for each set of threads that replicas of it compute on."""
+
+    def __init__(self, model: StoredModel) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        first = _open(model, 1)
+        self._sessions: dict[Threads, _Shared] = {ON_CALLER: _Shared(first)}
+        self._file_mib = model.path.stat().st_size / BYTES_PER_MIB
+        self.info = ModelInfo(
+            inputs=tuple(_spec(value) for value in first.get_inputs()),
+            outputs=tuple(_spec(value) for value in first.get_outputs()),
+            metadata=dict(first.get_modelmeta().custom_metadata_map),
+        )
+
+    @property
+    def weights_mib(self) -> float:
+        """What the weights take: the file once for each set of threads."""
+        return self._file_mib * len(self._sessions)
+
+    def session(self, cores: int) -> "OnnxSession":
+        """The session of the calling thread's cores. Raises ModelFault."""
+        threads = ON_CALLER if cores == 1 else tuple(sorted(os.sched_getaffinity(0)))
+        with self._lock:
+            shared = self._sessions.get(threads)
+            if shared is None:
+                shared = self._sessions[threads] = _Shared(_open(self._model, cores))
+            shared.holders += 1
+            self._drop_unheld()  # the one that was read first, where nobody computes on one core
+        return OnnxSession(self, threads, shared.session)
+
+    def release(self, threads: Threads) -> None:
+        """A session of these threads was closed; the last session of the model stays until the model is closed."""
+        with self._lock:
+            shared = self._sessions.get(threads)
+            if shared is not None:
+                shared.holders -= 1
+                if len(self._sessions) > 1:
+                    self._drop_unheld()
+
+    def close(self) -> None:
+        """Free everything."""
+        with self._lock:
+            self._sessions.clear()
+
+    def _drop_unheld(self) -> None:
+        for threads in [threads for threads, shared in self._sessions.items() if not shared.holders]:
+            if len(self._sessions) > 1:
+                del self._sessions[threads]
 
 
 class OnnxSession:
-    """A loaded ONNX model."""
+    """One replica's hold on a shared session."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
-        self._output_names = [output.name for output in session.get_outputs()]
-        self.info = ModelInfo(
-            inputs=tuple(_spec(value) for value in session.get_inputs()),
-            outputs=tuple(_spec(value) for value in session.get_outputs()),
-            metadata=dict(session.get_modelmeta().custom_metadata_map),
-        )
-        self._has_text = any(spec.datatype == BYTES for spec in self.info.inputs)
+    is_portable = True
+
+    def __init__(self, model: OnnxModel, threads: Threads, session: ort.InferenceSession) -> None:
+        self._model = model
+        self._threads = threads
+        self._session: ort.InferenceSession | None = session
+        self._output_names = [spec.name for spec in model.info.outputs]
+        self._has_text = any(spec.datatype == BYTES for spec in model.info.inputs)
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
         """One batch. Raises ModelFault with ONNX Runtime's words, InputUnusable for text that is none."""
+        if self._session is None:
+            raise ModelFault(reason="its session was closed")
         if self._has_text:
             feed = {name: _text(name, array) if array.dtype == object else array for name, array in feed.items()}
         try:
             outputs = self._session.run(self._output_names, feed)
-        except Exception as error:  # as in `load`
+        except Exception as error:  # ONNX Runtime raises classes of its own that share no public base
             raise ModelFault(reason=error) from error
         return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
+
+    def close(self) -> None:
+        """Let go of the session."""
+        if self._session is not None:
+            self._session = None
+            self._model.release(self._threads)
+
+
+def _open(model: StoredModel, cores: int) -> ort.InferenceSession:
+    """A session whose threads inherit the calling thread's affinity."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = cores
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as in `run`
+        words = str(error).replace(str(model.path), "the model file")  # where a node keeps it is nobody's business
+        raise ModelFault(reason=f"it is no model that ONNX Runtime can load: {words}") from error
 
 
 def _text(name: str, array: Array) -> Array:

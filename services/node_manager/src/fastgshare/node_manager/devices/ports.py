@@ -5,7 +5,6 @@ session computes on its chunks only, and only while its caller holds a token for
 one copy by content, shared by all sessions of a model. A `Runtime` loads models of one format into host memory.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -140,7 +139,7 @@ class HostModel(Protocol):
     weights_mib: float
 
     def session(self, cores: int) -> "HostSession":
-        """Computes on the calling thread and as many more as make `cores`. Raises ModelFault."""
+        """Computes on the calling thread and as many more as make `cores`. Thread-safe. Raises ModelFault."""
         ...
 
     def close(self) -> None:
@@ -149,7 +148,12 @@ class HostModel(Protocol):
 
 
 class HostSession(Protocol):
-    """A model bound to a number of threads, which inherit the affinity of the thread that made it."""
+    """A model bound to a number of threads, which inherit the affinity of the thread that made it.
+
+    `is_portable`: any one thread may call it, not only the one that made it.
+    """
+
+    is_portable: bool
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
         """One batch: inputs by name to outputs by name. Raises ModelFault, InputUnusable among them."""
@@ -166,6 +170,3 @@ class Runtime(Protocol):
     def load(self, model: StoredModel) -> HostModel:
         """Read a model. Raises ModelFault."""
         ...
-
-
-OpenDevice = Callable[[], Device]
