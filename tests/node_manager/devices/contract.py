@@ -69,9 +69,7 @@ class DeviceContract:
     def test_a_second_replica_of_a_model_shares_its_weights(self, device: Device, tmp_path: Path) -> None:
         model = self.stored(tmp_path, 2.0)
         first = device.open_session(model, self.lane(device, "a"))
-        second = on_its_own_thread(
-            lambda: device.open_session(model, self.lane(device, "b", (device.chunks - 1,)))
-        )
+        second = on_its_own_thread(lambda: device.open_session(model, self.lane(device, "b", (device.chunks - 1,))))
         assert not first.footprint.was_loaded
         assert second.footprint.was_loaded is self.shares
         [held] = device.state().models
@@ -208,5 +206,3 @@ def on_its_own_thread(target: Callable[[], "Session | None"]) -> Session:
     """Replicas live on threads of their own, which a device may pin for good."""
     result = Outcome(target).finish()
     return result  # type: ignore[return-value]
-
-

@@ -24,6 +24,7 @@ from fastgshare.node_manager.core.timetable import PERIOD_WINDOWS, Share, Timeta
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import PER_MILLE
 
+ROUNDING = 1e-6
 AHEAD_IN_SLOT = 10  # a tenth of a window: so far may a replica be ahead and still own its slot
 STARVING = 10  # a tenth of a window
 STARVING_BATCHES = 2
@@ -38,8 +39,8 @@ def mask_of(chunks: tuple[int, ...]) -> int:
 
 
 def permille_of(quota: float) -> int:
-    """A share of time in parts per thousand, at least one."""
-    return max(round(quota * PER_MILLE), 1)
+    """A share of time in parts per thousand, at least one; rounded down, so that shares of a whole never exceed it."""
+    return max(int(quota * PER_MILLE + ROUNDING), 1)
 
 
 class TokenBook:
@@ -271,7 +272,9 @@ class TokenBook:
         if account.replica not in table.slots:
             return False
         needed_us = account.expected_us
-        if table.left_us(account.replica, now_us) and account.owed_us - now_us < table.ahead_us(account.replica, now_us):
+        if table.left_us(account.replica, now_us) and account.owed_us - now_us < table.ahead_us(
+            account.replica, now_us
+        ):
             return False  # it is behind, and its slot will not make up for that: it may run over
         for replica in table.slots:
             other = self._accounts[replica]
@@ -295,9 +298,7 @@ class TokenBook:
     def _able_us(self, mask: int, now_us: int) -> int:
         """When the batches that run on `mask` should be over."""
         ends_us = [
-            account.granted_us + account.expected_us
-            for account in self._accounts.values()
-            if account.running & mask
+            account.granted_us + account.expected_us for account in self._accounts.values() if account.running & mask
         ]
         return max(ends_us, default=now_us)
 

@@ -6,19 +6,12 @@ host without a GPU needs none of its packages.
 
 from dataclasses import dataclass
 
-import msgspec
-
+from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device
 
 AUTO, CPU = "auto", "cpu"
 KINDS = (CPU,)
-
-
-class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person may choose about devices. `cores` 0 means all this process may use."""
-
-    cores: int = 0
 
 
 @dataclass(frozen=True, slots=True)

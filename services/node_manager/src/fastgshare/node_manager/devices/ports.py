@@ -136,7 +136,11 @@ class HostModel(Protocol):
     """A model's weights in this process's memory, from which sessions on cores are made."""
 
     info: ModelInfo
-    weights_mib: float
+
+    @property
+    def weights_mib(self) -> float:
+        """How much memory the weights take now."""
+        ...
 
     def session(self, cores: int) -> "HostSession":
         """Computes on the calling thread and as many more as make `cores`. Thread-safe. Raises ModelFault."""
