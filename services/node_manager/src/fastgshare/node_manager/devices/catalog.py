@@ -11,14 +11,19 @@ import msgspec
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device
 
-AUTO, CPU = "auto", "cpu"
-KINDS = (CPU,)
+AUTO, CPU, SIM = "auto", "cpu", "sim"
+KINDS = (CPU, SIM)
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person may choose about devices. `cores` 0 means all this process may use."""
+    """What a person may choose about devices. `cores` 0 means all this process may use.
+
+    `sim_gpu` is the GPU that the `sim` device emulates, `sim_tables` a directory of measured profiles for it.
+    """
 
     cores: int = 0
+    sim_gpu: str = "v100"
+    sim_tables: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,18 @@ def discover(wanted: str) -> list[DeviceName]:
     """The devices that `wanted` stands for on this host. Raises DeviceUnavailable where there are none."""
     if wanted not in (AUTO, *KINDS):
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
-    return [DeviceName(CPU, 0)]
+    return [DeviceName(CPU if wanted == AUTO else wanted, 0)]
 
 
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
     """Open a device in this process. Raises DeviceUnavailable with the reason."""
-    from fastgshare.node_manager.devices.cpu import CpuDevice
     from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
+
+    if name.kind == SIM:
+        from fastgshare.node_manager.devices.sim.device import SimDevice
+        from fastgshare.node_manager.devices.sim.gpus import gpu_named
+
+        return SimDevice(gpu_named(settings.sim_gpu), {"onnx": OnnxRuntime()}, settings.sim_tables)
+    from fastgshare.node_manager.devices.cpu import CpuDevice
 
     return CpuDevice({"onnx": OnnxRuntime()}, settings.cores)

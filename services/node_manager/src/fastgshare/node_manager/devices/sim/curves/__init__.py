@@ -1,4 +1,4 @@
-"""Curves that come with the platform: a JSON file per GPU beside this one, written by `devices.sim.fit`, never by hand."""
+"""Curves that come with the platform: beside this file one per GPU, in JSON, written by `devices.sim.fit`."""
 
 from functools import cache
 from importlib import resources
@@ -36,9 +36,3 @@ def shipped() -> dict[str, FittedCurve]:
     files = sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
     read = [msgspec.json.decode(file.read_bytes(), type=CurveFile) for file in files if file.name.endswith(".json")]
     return {f"{file.gpu}/{model}": fitted for file in read for model, fitted in file.curves.items()}
-
-
-def curve_named(name: str) -> SpeedCurve | None:
-    """A shipped curve; None where there is none of that name."""
-    fitted = shipped().get(name)
-    return None if fitted is None else fitted.curve
