@@ -32,9 +32,7 @@ def profile(*rows: tuple[int, int, int], settled: bool = True) -> Profile:
         )
         for share, batch, device_us in rows
     ]
-    return Profile(
-        model_digest=Digest("d" * 64), device_kind="gpu", state=ProfileState.COMPLETE, points=tuple(points)
-    )
+    return Profile(model_digest=Digest("d" * 64), device_kind="gpu", state=ProfileState.COMPLETE, points=tuple(points))
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,9 +14,10 @@ linearly, so they come from non-negative least squares; the other three from a g
 Several batches at several shares tell `fixed` as well; one batch leaves it as given.
 """
 
-import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,9 +31,12 @@ SHARES_FOR_SHARPNESS = 3
 SHARES_FOR_SCALING = 4
 LEAST_SCALING = 0.3
 GRID = 7
-NARROWINGS = 5
+NARROWINGS = 24
+NARROWING = 0.8
+LEAST_DETERMINANT = 1e-9
 DECIMALS = 3
 
+Bounds = tuple[tuple[float, float], ...]
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
@@ -58,13 +62,19 @@ class Fit:
     max_error: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """What enters the time's power non-linearly."""
 
     sharpness: float
     scaling: float
     fixed: float
+
+
+class _Best(NamedTuple):
+    loss: float
+    floor_us: float
+    work_us: float
+    shape: _Shape
 
 
 def curve_from_profile(profile: Profile, chunks: int | None = None) -> SpeedCurve:
@@ -137,7 +147,7 @@ def _from_one(points: Sequence[TimedPoint], fixed: float) -> SpeedCurve:
     return _rounded(floor_us, work_us, _Shape(1.0, 1.0, fixed))
 
 
-def _ranges(shares: int, batches: int, fixed: float) -> tuple[tuple[float, float], ...]:
+def _ranges(shares: int, batches: int, fixed: float) -> Bounds:
     """Bounds of sharpness, scaling and fixed; equal ones where the points do not tell."""
     sharpness = (1.0, MAX_SHARPNESS if shares >= SHARES_FOR_SHARPNESS else 1.0)
     scaling = (LEAST_SCALING if shares >= SHARES_FOR_SCALING else 1.0, 1.0)
@@ -146,54 +156,58 @@ def _ranges(shares: int, batches: int, fixed: float) -> tuple[tuple[float, float
     return sharpness, scaling, (0.0, 1.0) if batches > 1 else (fixed, fixed)
 
 
-def _search(points: Sequence[TimedPoint], bounds: tuple[tuple[float, float], ...]) -> SpeedCurve:
+def _search(points: Sequence[TimedPoint], bounds: Bounds) -> SpeedCurve:
+    """The best of a grid over the bounds, then of finer ones round the best so far, which may wander off."""
     share = np.array([point.sm_percent / WHOLE_PERCENT for point in points])
     batch = np.array([float(point.batch) for point in points])
     time_us = np.array([point.time_us for point in points])
-    ranges = bounds
-    best = (float("inf"), 0.0, 0.0, _Shape(1.0, 1.0, 1.0))
+    low, high = np.array(bounds).T
+    middle, reach = (low + high) / 2, (high - low) / 2
+    best = _Best(math.inf, 0.0, 0.0, _Shape(1.0, 1.0, 1.0))
     for _ in range(NARROWINGS):
-        grids = [np.geomspace(*ranges[0], GRID), *(np.linspace(*each, GRID) for each in ranges[1:])]
-        for values in itertools.product(*(dict.fromkeys(grid.tolist()) for grid in grids)):
-            shape = _Shape(*values)
-            floor_us, work_us, loss = _bounds_for(shape, share, batch, time_us)
-            if loss < best[0]:
-                best = (loss, floor_us, work_us, shape)
-        chosen = (best[3].sharpness, best[3].scaling, best[3].fixed)
-        ranges = tuple(_narrowed(*each, value) for each, value in zip(ranges, chosen, strict=True))
-    return _rounded(*best[1:])
+        first, last = np.maximum(middle - reach, low), np.minimum(middle + reach, high)
+        axes = [np.geomspace(first[0], last[0], GRID), *(np.linspace(first[at], last[at], GRID) for at in (1, 2))]
+        shapes = np.stack([axis.reshape(-1) for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+        best = min(best, _best_of(shapes, share, batch, time_us), key=lambda found: found.loss)
+        middle, reach = np.array(best.shape), reach * NARROWING
+    return _rounded(best.floor_us, best.work_us, best.shape)
 
 
-def _narrowed(low: float, high: float, value: float) -> tuple[float, float]:
-    reach = (high - low) / 4
-    return max(value - reach, low), min(value + reach, high)
+def _best_of(shapes: Floats, share: Floats, batch: Floats, time_us: Floats) -> _Best:
+    """The shape, of rows of sharpness, scaling and fixed, that leaves the smallest sum of squared relative errors.
 
-
-def _bounds_for(shape: _Shape, share: Floats, batch: Floats, time_us: Floats) -> tuple[float, float, float]:
-    """The best floor and work for a shape, and the sum of the squared relative errors they leave.
-
-    Least squares on (time / measured) ** sharpness, which is linear in both bounds' powers; to first order its errors
-    are the relative errors times the sharpness.
+    Floor and work of each are the least squares of (time / measured) ** sharpness against 1, which is linear in their
+    powers; to first order its errors are the relative errors times the sharpness.
     """
-    per_floor = (shape.fixed + (1 - shape.fixed) * batch) / time_us
-    per_work = batch / share**shape.scaling / time_us
-    scale = np.array([per_floor.max(), per_work.max()])  # columns near 1: high powers of a microsecond underflow
-    columns = np.stack([per_floor, per_work], axis=1) / scale
-    powers = columns**shape.sharpness
-    weights = _non_negative(powers)
-    bounds = weights ** (1 / shape.sharpness) / scale
-    ratio = (powers @ weights) ** (1 / shape.sharpness)
-    return float(bounds[0]), float(bounds[1]), float(((ratio - 1) ** 2).sum())
+    sharpness, scaling, fixed = (column[:, None] for column in shapes.T)
+    floor = (fixed + (1 - fixed) * batch) / time_us
+    work = batch / share**scaling / time_us
+    floor_scale, work_scale = floor.max(axis=1), work.max(axis=1)  # high powers of a microsecond would underflow
+    floor, work = (floor / floor_scale[:, None]) ** sharpness, (work / work_scale[:, None]) ** sharpness
+    floor_weight, work_weight = _non_negative(floor, work)
+    ratio = (floor * floor_weight[:, None] + work * work_weight[:, None]) ** (1 / sharpness)
+    losses = ((ratio - 1) ** 2).sum(axis=1)
+    at = int(losses.argmin())
+    shape = _Shape(*shapes[at].tolist())
+    floor_us = float(floor_weight[at] ** (1 / shape.sharpness) / floor_scale[at])
+    work_us = float(work_weight[at] ** (1 / shape.sharpness) / work_scale[at])
+    return _Best(float(losses[at]), floor_us, work_us, shape)
 
 
-def _non_negative(columns: Floats) -> Floats:
-    """The non-negative weights with which two columns come closest to 1."""
-    weights, *_ = np.linalg.lstsq(columns, np.ones(len(columns)), rcond=None)
-    if (weights >= 0).all():
-        return np.asarray(weights)
-    alone = columns.sum(axis=0) / (columns**2).sum(axis=0)  # each column by itself
-    left = ((columns * alone - 1) ** 2).sum(axis=0)
-    return np.where(np.arange(2) == left.argmin(), alone, 0.0)
+def _non_negative(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """For each row the non-negative weights with which the two columns of values come closest to 1."""
+    squares, others, mixed = (one**2).sum(axis=1), (other**2).sum(axis=1), (one * other).sum(axis=1)
+    total, other_total = one.sum(axis=1), other.sum(axis=1)
+    determinant = squares * others - mixed**2
+    is_told = determinant > LEAST_DETERMINANT * squares * others
+    divisor = np.where(is_told, determinant, 1.0)
+    weight = (others * total - mixed * other_total) / divisor
+    other_weight = (squares * other_total - mixed * total) / divisor
+    both = is_told & (weight >= 0) & (other_weight >= 0)
+    prefers_one = total**2 / squares >= other_total**2 / others  # what each by itself explains
+    alone = np.where(prefers_one, total / squares, 0.0)
+    other_alone = np.where(prefers_one, 0.0, other_total / others)
+    return np.where(both, weight, alone), np.where(both, other_weight, other_alone)
 
 
 def _rounded(floor_us: float, work_us: float, shape: _Shape) -> SpeedCurve:
