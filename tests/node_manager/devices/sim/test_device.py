@@ -9,7 +9,7 @@ import pytest
 
 from fastgshare.node_manager.core.speed import Contention
 from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable, MemoryRefused, ModelFault
-from fastgshare.node_manager.devices.ports import Device, Lane, StoredModel
+from fastgshare.node_manager.devices.ports import Device, Footprint, Lane, StoredModel
 from fastgshare.node_manager.devices.sim.device import SimDevice, SimSession
 from fastgshare.node_manager.devices.sim.gpus import GPUS, gpu_named
 from fastgshare.node_manager.devices.sim.pace import RealPace, VirtualPace
@@ -147,8 +147,8 @@ def test_weights_come_onto_the_device_once_and_take_their_time(tmp_path: Path) -
     assert pace.now_us() == 30_000
     second = device.open_session(model, Lane(ReplicaId("b"), UPPER, 128))
     assert pace.now_us() == 30_000
-    assert first.footprint == (64, 10, False)
-    assert second.footprint == (64, 10, True)
+    assert first.footprint == Footprint(64, 10, was_loaded=False)
+    assert second.footprint == Footprint(64, 10, was_loaded=True)
     assert device.state().used_mib == 64 + 2 * 10
     first.close()
     second.close()
