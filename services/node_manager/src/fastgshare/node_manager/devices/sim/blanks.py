@@ -42,8 +42,8 @@ def blank_outputs(info: ModelInfo, feed: Mapping[str, Array], rows: int) -> dict
 
 
 def _check(spec: TensorSpec, array: Array) -> None:
-    is_text = array.dtype.kind in _TEXT_KINDS
-    if (is_text if spec.datatype == BYTES else array.dtype == DTYPES[spec.datatype]) is False:
+    is_right = array.dtype.kind in _TEXT_KINDS if spec.datatype == BYTES else array.dtype == DTYPES[spec.datatype]
+    if not is_right:
         raise ModelFault(reason=f"input '{spec.name}' has type {array.dtype}, expected {spec.datatype}")
     fits = len(array.shape) == len(spec.shape) and all(
         wanted in (FREE, length) for length, wanted in zip(array.shape, spec.shape, strict=True)
