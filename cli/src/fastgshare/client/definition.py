@@ -12,7 +12,7 @@ from fastgshare.shared.functions import problems_with
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
 
-FORMATS_BY_SUFFIX = {".onnx": "onnx"}
+FORMATS_BY_SUFFIX = {".onnx": "onnx", ".sim.json": "sim"}
 _ANY_DIGEST = Digest("0" * 64)
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from fastgshare.shared.ids import NAME_PATTERN, is_name
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
 
-MODEL_FORMATS = ("onnx",)
+MODEL_FORMATS = ("onnx", "sim")
 MAX_BATCH = 1024
 MAX_REPLICAS = 1000
 MAX_SLO_MS = 3_600_000

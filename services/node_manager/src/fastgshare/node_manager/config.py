@@ -13,11 +13,14 @@ MAX_WINDOW_MS = 10_000
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a person may choose about devices, whatever their kind.
 
-    `cores` 0 means all this process may use; `data_dir` caches models and user code.
+    `cores` 0 means all this process may use; `data_dir` caches models and user code. `sim_gpu` is the GPU that the `sim`
+    device emulates, `sim_tables` a directory of measured profiles for it.
     """
 
     cores: int = 0
     data_dir: str = ".fastgshare"
+    sim_gpu: str = "v100"
+    sim_tables: str = ""
 
 
 class NodeConfig(DeviceSettings, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.ports import Device
+from fastgshare.node_manager.devices.ports import Device, Runtime
 
-AUTO, CPU = "auto", "cpu"
-KINDS = (CPU,)
+AUTO, CPU, SIM = "auto", "cpu", "sim"
+KINDS = (CPU, SIM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,23 @@ def discover(wanted: str) -> list[DeviceName]:
     """The devices that `wanted` stands for on this host. Raises DeviceUnavailable where there are none."""
     if wanted not in (AUTO, *KINDS):
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
-    return [DeviceName(CPU, 0)]
+    return [DeviceName(CPU if wanted == AUTO else wanted, 0)]
 
 
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
     """Open a device in this process. Raises DeviceUnavailable with the reason."""
+    if name.kind == SIM:
+        from fastgshare.node_manager.devices.sim.device import SimDevice
+        from fastgshare.node_manager.devices.sim.gpus import gpu_named
+
+        return SimDevice(gpu_named(settings.sim_gpu), host_runtimes(), settings.sim_tables)
     from fastgshare.node_manager.devices.cpu import CpuDevice
+
+    return CpuDevice(host_runtimes(), settings.cores)
+
+
+def host_runtimes() -> dict[str, Runtime]:
+    """What runs models on cores, by format."""
     from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 
-    return CpuDevice({"onnx": OnnxRuntime()}, settings.cores)
+    return {"onnx": OnnxRuntime()}
