@@ -1,5 +1,6 @@
-"""A model format for tests: JSON that says what a process should do. It starts in a tenth of what ONNX Runtime takes."""
+"""A model format for tests: JSON that says what a process should do. Kept light: each test's process imports it."""
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from fastgshare.node_manager.devices.ports import ModelInfo, Ran, StoredModel
 from fastgshare.node_manager.replica_host.opening import OpenModel
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.handler import TensorSpec
-from fastgshare.shared.objects import digest_of
+from fastgshare.shared.ids import Digest
 
 OPENERS = {"toy": "tests.node_manager.devices.mps.toy:open_toy"}
 # What a batch that starts with one of these does instead of computing.
@@ -24,7 +25,7 @@ DIE, HANG, LOSE_DEVICE, EXIT, BLAME, CUT_AREA, GARBAGE = (-float(number) for num
 def toy(path: Path, scale: float = 2.0, **says: object) -> StoredModel:
     """`y = scale * x`; `width` 0 means any, `die_at_load`, `hang_at_load`, `slow_s` and `diary` (a file) do as said."""
     path.write_text(json.dumps({"scale": scale, **says}))
-    return StoredModel(digest_of(path), path, "toy")
+    return StoredModel(Digest(hashlib.sha256(path.read_bytes()).hexdigest()), path, "toy")
 
 
 class Toy:
@@ -48,7 +49,7 @@ class Toy:
             inputs=(TensorSpec("x", "FP32", spec),), outputs=(TensorSpec("y", "FP32", spec),), metadata=seen(load)
         )
         self._is_lost = False
-        self._note("open")
+        self._note(f"open at {os.environ['CUDA_MPS_ACTIVE_THREAD_PERCENTAGE']} %")
 
     def allocated_mib(self) -> float:
         return 0.0
@@ -85,18 +86,26 @@ class Toy:
             raise ModelFault(reason="CUDA error: an illegal memory access was encountered")
         elif first == BLAME:
             raise InputUnusable(reason="this input is nonsense")
-        elif first in (CUT_AREA, GARBAGE):
-            for fd in map(int, os.listdir("/proc/self/fd")):
-                target = Path(f"/proc/self/fd/{fd}")
-                if target.exists() or target.is_symlink():
-                    name = os.readlink(target) if target.is_symlink() else ""
-                    if first == GARBAGE and name.startswith("socket:"):
-                        os.write(fd, b"\x03\x00\x00\x00\xc1\xc1\xc1")
+        elif first == CUT_AREA:
+            os.ftruncate(_fd_of("memfd:fastgshare-replica"), 0)
+        elif first == GARBAGE:
+            os.write(_fd_of("socket:"), b"\x03\x00\x00\x00\xc1\xc1\xc1")
 
     def _note(self, what: str) -> None:
         if "diary" in self._says:
             with Path(self._says["diary"]).open("a") as diary:
                 diary.write(f"{os.getpid()} {what}\n")
+
+
+def _fd_of(name: str) -> int:
+    return next(fd for fd in map(int, os.listdir("/proc/self/fd")) if name in _target(fd))
+
+
+def _target(fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""  # the one that listed them
 
 
 def open_toy(load: Load) -> OpenModel:

@@ -5,8 +5,8 @@ replicas apart in space is that tokens are given to no more than the device has.
 percent, rounded up. (Under driver 580 a fatal fault of one process is still reported to all on the GPU: each loses its
 process, and starts another at its next run.)
 
-With `compute="cpu"` the processes compute on cores, one a chunk, and everything else is as on a GPU: for machines
-without one.
+With `compute="cpu"` the processes compute on cores, chunk after chunk on the next one, and everything else is as on a
+GPU: for machines without one.
 """
 
 import os
@@ -136,8 +136,6 @@ def open_mps(
         raise DeviceUnavailable(device=name, reason=f"mps_compute is {compute}, expected {' or '.join(OPENERS)}")
     gpu = open_gpu(index) if compute == CUDA else None
     cores = tuple(sorted(os.sched_getaffinity(0))) if gpu is None else ()
-    if gpu is None and chunks > len(cores):
-        raise DeviceUnavailable(device=name, reason=f"mps_chunks is {chunks}, and there are {len(cores)} cores")
     memory_mib = gpu.memory_mib if gpu is not None else memory_limit_mib()
     control = open_control(name, data_dir / KIND / str(index), gpu.uuid if gpu is not None else "")
     ground = Ground(

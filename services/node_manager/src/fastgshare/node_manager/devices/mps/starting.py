@@ -28,7 +28,7 @@ class Started(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all processes of a device stand on. Without a `gpu` they compute on `cores`, one a chunk.
+    """What all processes of a device stand on. Without a `gpu` they compute on `cores`, going round them.
 
     `openers` by format: the `module:function` that makes the model in the process.
     """
@@ -67,9 +67,7 @@ class Starter:
 
     def is_same(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
         """Whether a process for one set of chunks does for the other: a share of threads has no place."""
-        if self._ground.gpu is None:
-            return before == after
-        return self._percent(before) == self._percent(after)
+        return self._percent(before) == self._percent(after) and self._cores(before) == self._cores(after)
 
     def start(self, claim: Claim, chunks: tuple[int, ...]) -> Started:
         """A process with the model in it. Raises ModelFault, DeviceLost."""
@@ -90,7 +88,7 @@ class Starter:
                 path=str(self.model.path.absolute()),
                 format=self.model.format,
                 factory=self.model.factory,
-                cores=tuple(ground.cores[chunk] for chunk in chunks) if ground.gpu is None else (),
+                cores=self._cores(chunks),
                 max_batch=self.lane.max_batch,
             )
         )
@@ -98,6 +96,10 @@ class Starter:
 
     def _percent(self, chunks: tuple[int, ...]) -> int:
         return min(math.ceil(100 * len(chunks) / self._ground.chunks), 100)
+
+    def _cores(self, chunks: tuple[int, ...]) -> tuple[int, ...]:
+        cores = self._ground.cores
+        return tuple(sorted({cores[chunk % len(cores)] for chunk in chunks})) if cores else ()
 
     def _environment(self, claim: Claim, chunks: tuple[int, ...]) -> dict[str, str]:
         gpu = self._ground.gpu
