@@ -19,9 +19,7 @@ def opened(directory: Path) -> MpsControl:
     return open_control("mps-0", directory, "GPU-1")
 
 
-def test_a_machine_without_the_programs_is_told_what_brings_them(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_without_the_programs_is_told_what_brings_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place))
     with pytest.raises(DeviceUnavailable, match="nvidia-cuda-mps-control is not on the PATH: install"):
         opened(place)
@@ -55,7 +53,7 @@ def test_an_administrators_daemon_is_used_and_left_alone(
     control: FakeControl, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(place / "theirs"))
-    with pytest.raises(DeviceUnavailable, match="no daemon answers at .*theirs"):
+    with pytest.raises(DeviceUnavailable, match=r"no daemon answers at .*theirs"):
         opened(place)
     (place / "theirs").mkdir()
     (place / "theirs" / "running").touch()
@@ -79,9 +77,7 @@ def test_one_that_cannot_start_says_why(control: FakeControl, place: Path) -> No
         opened(place)
 
 
-def test_one_that_hangs_is_not_waited_for(
-    control: FakeControl, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_hangs_is_not_waited_for(control: FakeControl, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = opened(place)
     monkeypatch.setattr(control_module, "CALL_LIMIT_S", 0.2)
     control.says("hang")

@@ -62,7 +62,7 @@ class Toy:
             raise ModelFault(reason=f"x has {x.shape[1]} columns, expected {self._says['width']}")
         self._note("run")
         time.sleep(self._says.get("slow_s", 0.0))
-        y = (x * np.float32(self._says["scale"])).astype(np.float32)
+        y = np.multiply(x, np.float32(self._says["scale"]), dtype=np.float32)
         self._note("ran")
         return Ran({"y": y}, 7)
 

@@ -97,9 +97,7 @@ def _handle(index: int) -> Any:
     visible = _visible()
     wanted = str(index) if visible is None else visible[index]
     return (
-        pynvml.nvmlDeviceGetHandleByIndex(int(wanted))
-        if wanted.isdigit()
-        else pynvml.nvmlDeviceGetHandleByUUID(wanted)
+        pynvml.nvmlDeviceGetHandleByIndex(int(wanted)) if wanted.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(wanted)
     )
 
 

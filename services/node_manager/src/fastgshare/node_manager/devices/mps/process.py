@@ -5,6 +5,7 @@ that does not answer is told to the MPS server, which takes its work off the GPU
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastgshare.node_manager.devices.faults import InputUnusable, ModelFault
@@ -108,10 +109,8 @@ class ReplicaProcess:
     def end(self) -> None:
         """Let it finish, within its limit, and end. Idempotent."""
         if self._child.is_running:
-            try:
+            with suppress(ChildEnded):
                 self._child.send(End())
-            except ChildEnded:
-                pass
             self._finish()
         self._child.end()
         self._area.close()
