@@ -1,4 +1,4 @@
-"""Torch models in processes: on cores for real, and what is done on a GPU with the few functions of CUDA played here."""
+"""Torch models in processes: on cores for real, on a GPU with the few functions of CUDA played here."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """`python -m fastgshare.node_manager.replica_host --fd N --parent PID --area N`: one model, from load to the end."""
 
 import argparse
+import os
 import sys
 
 from fastgshare.node_manager.devices.mps.area import Area
@@ -19,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--area", type=int, required=True, help="the inherited shared memory")
     area = Area(parser.parse_args(own).area)
+    os.set_inheritable(area.fd, False)
     channel: DeviceChannel = BlockingChannel(sock, PROCESS_END)
     load = channel.receive()
     if not isinstance(load, Load):

@@ -5,7 +5,7 @@ is out of bounds: models that no graph can take run here. Device time is taken b
 copies of inputs and outputs are not in it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.mps.messages import Load
@@ -46,8 +46,9 @@ class _TorchOnGpu:
         self._loaded = load_module(stored_model(load), GPU)
         self.info = self._loaded.info
         self.weights_mib = self._loaded.weights_mib
-        self._begun = torch.cuda.Event(enable_timing=True)
-        self._done = torch.cuda.Event(enable_timing=True)
+        cuda: Any = torch.cuda  # torch's types leave events out
+        self._begun = cuda.Event(enable_timing=True)
+        self._done = cuda.Event(enable_timing=True)
 
     def allocated_mib(self) -> float:
         import torch

@@ -114,7 +114,8 @@ class MpsDevice:
         if self._ground.gpu is None:
             return sum(rss_mib(session.pid) for session in sessions if session.pid is not None)
         told = self._ground.gpu.memory_by_pid()
-        return sum(told.get(session.pid or 0, sum(session.footprint[:2])) for session in sessions)
+        alive = ((session.pid, session.footprint) for session in sessions if session.pid is not None)
+        return sum(told.get(pid, taken.weights_mib + taken.own_mib) for pid, taken in alive)
 
 
 def open_mps(
