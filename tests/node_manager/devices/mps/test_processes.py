@@ -262,4 +262,21 @@ def test_a_fault_of_the_mps_server_is_the_devices(open_device: OpenDevice, contr
     control.says("fault")
     state = open_device().state()
     assert not state.healthy
-    assert "server 4711 is in a fault" in state.reason
+    assert "MPS server is in a fault" in state.reason
+
+
+@pytest.mark.parametrize("is_everybodys", [True, False])
+def test_a_fault_that_came_to_all_ends_all_processes_and_no_replica(
+    device: MpsDevice, tmp_path: Path, control: FakeControl, is_everybodys: bool
+) -> None:
+    """A server in a fault takes no new process while an old one, though idle, is still there."""
+    idle, session = opened(device, tmp_path, "idle"), opened(device, tmp_path)
+    before = pid_of(idle)
+    if is_everybodys:
+        control.says("fault")
+    with pytest.raises(ModelFault, match="cannot compute any more"):
+        session.run(batch_that(toys.LOSE_DEVICE))
+    assert alive(before) is not is_everybodys
+    check(session)
+    check(idle)
+    assert device.state().gauges["mps_process_deaths"] == 1

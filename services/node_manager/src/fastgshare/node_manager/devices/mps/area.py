@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 import msgspec
+import numpy as np
+from msgspec.structs import replace
 
 from fastgshare.shared.arrays import Array, array_bytes, datatype_of, to_array
 from fastgshare.shared.errors import FastGShareError
@@ -19,6 +21,7 @@ from fastgshare.shared.units import BYTES_PER_MIB
 
 MAX_AREA_BYTES = 1024 * BYTES_PER_MIB
 ALIGNMENT_BYTES = 64
+_NOTHING = memoryview(b"")
 
 
 class AreaUnusable(FastGShareError):
@@ -31,7 +34,7 @@ class Placed(msgspec.Struct, frozen=True, array_like=True):
     name: str
     datatype: str
     shape: tuple[int, ...]
-    data: memoryview = memoryview(b"")
+    data: memoryview = _NOTHING
     in_area: bool = False
     offset_bytes: int = 0
     size_bytes: int = 0
@@ -52,19 +55,15 @@ class Area:
             AreaUnusable: they are too large, or shared memory is full.
         """
         data = {name: array_bytes(array) for name, array in arrays.items()}
-        if sum(view.nbytes for view in data.values()) <= INLINE_LIMIT_BYTES:
-            return tuple(
-                Placed(name, datatype_of(array), tuple(array.shape), data[name]) for name, array in arrays.items()
-            )
+        is_large = sum(view.nbytes for view in data.values()) > INLINE_LIMIT_BYTES
         placed: list[Placed] = []
         offset = start_bytes
         for name, array in arrays.items():
-            size = data[name].nbytes
-            self._write(data[name], offset)
-            placed.append(
-                Placed(name, datatype_of(array), tuple(array.shape), in_area=True, offset_bytes=offset, size_bytes=size)
-            )
-            offset = _aligned(offset + size)
+            tensor = Placed(name, datatype_of(array), tuple(array.shape), data[name])
+            if is_large and data[name].nbytes:
+                tensor = self._write(tensor, offset)
+                offset = _aligned(offset + tensor.size_bytes)
+            placed.append(tensor)
         return tuple(placed)
 
     def copy(self, placed: Iterable[Placed]) -> dict[str, Array]:
@@ -88,22 +87,24 @@ class Area:
             self.fd = -1
         self._map = None
 
-    def _write(self, data: memoryview, offset_bytes: int) -> None:
-        if offset_bytes + data.nbytes > MAX_AREA_BYTES:
+    def _write(self, tensor: Placed, offset_bytes: int) -> Placed:
+        size = tensor.data.nbytes
+        if offset_bytes + size > MAX_AREA_BYTES:
             limit_mib = MAX_AREA_BYTES // BYTES_PER_MIB
             raise AreaUnusable(reason=f"the tensors of a batch may take {limit_mib} MiB, these take more")
         done = 0
         try:
-            while done < data.nbytes:
-                done += os.pwrite(self.fd, data[done:], offset_bytes + done)
+            while done < size:
+                done += os.pwrite(self.fd, tensor.data[done:], offset_bytes + done)
         except OSError as error:
             raise AreaUnusable(reason=f"shared memory cannot be written: {error.strerror}") from error
+        return replace(tensor, data=_NOTHING, in_area=True, offset_bytes=offset_bytes, size_bytes=size)
 
     def _read(self, placed: Placed) -> memoryview:
         if not placed.in_area:
             return placed.data
         self._check(placed)
-        data = memoryview(bytearray(placed.size_bytes))
+        data = np.empty(placed.size_bytes, np.uint8).data  # bytearray would write zeros there first
         done = 0
         while done < placed.size_bytes:
             count = os.preadv(self.fd, [data[done:]], placed.offset_bytes + done)
@@ -113,7 +114,7 @@ class Area:
         return data
 
     def _mapped(self, placed: Placed) -> memoryview:
-        if not placed.in_area or placed.size_bytes == 0:
+        if not placed.in_area:
             return placed.data
         self._check(placed)
         end = placed.offset_bytes + placed.size_bytes

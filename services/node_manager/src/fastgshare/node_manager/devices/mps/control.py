@@ -66,13 +66,15 @@ class MpsControl:
     def problem(self) -> str:
         """What keeps the GPU from serving, in words; empty when nothing does."""
         try:
-            for server in self.servers():
-                status = self._call([], f"get_server_status {server}").strip()
-                if _FAULT in status.upper():
-                    return f"the MPS server {server} is in a fault and takes no process before all have left it"
+            if self.is_in_fault():
+                return "its MPS server is in a fault and takes no process before all have left it"
         except ControlSilent as error:
             return f"the MPS control daemon does not answer: {error.fields['reason']}"
         return ""
+
+    def is_in_fault(self) -> bool:
+        """Whether a fault of one process has come to all of a server. Raises ControlSilent."""
+        return any(_FAULT in self._call([], f"get_server_status {server}").upper() for server in self.servers())
 
     def terminate(self, client_pid: int) -> None:
         """Take a process's work off the GPU, so that its end hangs nobody; what cannot be done is logged."""

@@ -2,13 +2,17 @@
 
 A ceiling and never a reservation: chunks tell how large a replica's share is and not where it lies, so what keeps
 replicas apart in space is that tokens are given to no more than the device has. On one chunk of n that is 100/n
-percent, rounded up. (Under driver 580 a fatal fault of one process is still reported to all on the GPU: each loses its
-process, and starts another at its next run.)
+percent, rounded up.
+
+Under driver 580 a fatal fault of one process still comes to all on the GPU, and their MPS server takes no new process
+before every old one has left. So when one finds its context lost and the server is in a fault, all of them end, idle
+ones too, and each replica starts another at its next run.
 
 With `compute="cpu"` the processes compute on cores, chunk after chunk on the next one, and everything else is as on a
 GPU: for machines without one.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -17,7 +21,7 @@ from pathlib import Path
 
 from fastgshare.node_manager.devices.cpu import cpu_kind, memory_limit_mib
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.mps.control import open_control
+from fastgshare.node_manager.devices.mps.control import ControlSilent, open_control
 from fastgshare.node_manager.devices.mps.gpu import KIND, kind_of, open_gpu
 from fastgshare.node_manager.devices.mps.memory import ProcessMemory
 from fastgshare.node_manager.devices.mps.process import Limits
@@ -47,6 +51,8 @@ OPENERS: dict[str, dict[str, str]] = {
     },
 }
 
+logger = logging.getLogger(__name__)
+
 
 class MpsDevice:
     """Made by `open_mps`. Methods may be called from any thread."""
@@ -64,7 +70,8 @@ class MpsDevice:
 
     def open_session(self, model: StoredModel, lane: Lane) -> MpsSession:
         """Start the replica's process and load there. Raises ModelFault, MemoryRefused, DeviceLost."""
-        session = MpsSession(Starter(self._ground, model, lane), lane.chunks, self._forget)
+        starter = Starter(self._ground, model, lane)
+        session = MpsSession(starter, lane.chunks, self._forget, self._leave_faulted_server)
         with self._lock:
             self._sessions.append(session)
         return session
@@ -98,6 +105,19 @@ class MpsDevice:
         with self._lock:
             self._sessions.remove(session)
             self._deaths_before += session.deaths
+
+    def _leave_faulted_server(self) -> None:
+        """A process found its context lost: end the others if the fault is theirs too."""
+        try:
+            if not self._ground.control.is_in_fault():
+                return
+        except ControlSilent as error:
+            logger.warning("whether the MPS server is in a fault cannot be told: %s", error)
+            return
+        with self._lock:
+            sessions = tuple(self._sessions)
+        for session in sessions:
+            session.step_aside()
 
     def _health(self) -> str:
         now_us = monotonic_us()

@@ -44,6 +44,10 @@ class ProcessLost(FastGShareError):
     """The process is gone, or had to be ended: field `reason`, in words."""
 
 
+class ContextLost(ProcessLost):
+    """The process itself is well, but the GPU takes nothing from it any more: a fault of its own, or a neighbour's."""
+
+
 class ReplicaProcess:
     """Made by `start_process`; loaded once, then run. Used by one thread at a time."""
 
@@ -80,13 +84,15 @@ class ReplicaProcess:
 
         Raises:
             ModelFault: the batch failed and the process is as good as before; InputUnusable among them.
-            ProcessLost: there is no process any more.
+            ProcessLost: there is no process any more; ContextLost among them.
         """
         self._runs += 1
         try:
             inputs = self._area.put(feed)
         except AreaUnusable as error:
             raise InputUnusable(reason=error.fields["reason"]) from error
+        except ValueError as error:
+            raise InputUnusable(reason=str(error)) from error
         answer = self._ask(Run(self._runs, inputs), self._limits.run_s, "a batch")
         match answer:
             case Finished(id=self._runs):
@@ -96,7 +102,7 @@ class ReplicaProcess:
                     raise self._lost(f"its outputs are unusable: {error.fields['reason']}") from error
             case RunFailed(id=self._runs, is_last=True):
                 self._finish()
-                raise ProcessLost(reason=f"it cannot compute any more: {answer.reason}")
+                raise ContextLost(reason=f"it cannot compute any more: {answer.reason}")
             case RunFailed(id=self._runs):
                 raise InputUnusable(reason=answer.reason) if answer.is_input else ModelFault(reason=answer.reason)
         raise self._lost(f"it answered batch {self._runs} with {type(answer).__name__}")

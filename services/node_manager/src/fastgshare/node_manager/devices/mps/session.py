@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.mps.memory import Claim
-from fastgshare.node_manager.devices.mps.process import ProcessLost, ReplicaProcess
+from fastgshare.node_manager.devices.mps.process import ContextLost, ProcessLost, ReplicaProcess
 from fastgshare.node_manager.devices.mps.starting import Starter
 from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran, StoredModel
 from fastgshare.shared.arrays import Array
@@ -31,9 +31,16 @@ class MpsSession:
 
     is_portable = False
 
-    def __init__(self, starter: Starter, chunks: tuple[int, ...], on_closed: Callable[["MpsSession"], None]) -> None:
+    def __init__(
+        self,
+        starter: Starter,
+        chunks: tuple[int, ...],
+        on_closed: Callable[["MpsSession"], None],
+        on_context_lost: Callable[[], None],
+    ) -> None:
         self._starter = starter
         self._on_closed = on_closed
+        self._on_context_lost = on_context_lost
         self._chunks = chunks
         self._moving = threading.Lock()  # who starts and ends processes: always taken first
         self._running = threading.Lock()  # who uses the present one
@@ -72,16 +79,14 @@ class MpsSession:
         """One batch, in another process if the last one died. Raises ModelFault, DeviceLost."""
         if self._process is None:
             self._revive()
-        with self._running:
-            process = self._process
-            if process is None:
-                raise ModelFault(reason="its session was closed" if self._is_closed else "its process is gone")
-            try:
-                ran = process.run(feed)
-            except ProcessLost as lost:
-                raise self._died(process, f"its process was lost in a run: {lost.fields['reason']}") from lost
-            self._deaths_in_a_row = 0
-            return ran
+        try:
+            return self._run(feed)
+        except ProcessLost as lost:
+            if isinstance(lost, ContextLost):
+                self._on_context_lost()
+            reason = f"its process was lost in a run: {lost.fields['reason']}"
+            logger.warning("replica %s: %s", self.replica, reason)
+            raise ModelFault(reason=reason) from lost
 
     def move(self, chunks: tuple[int, ...]) -> None:
         """Compute on the share of these chunks from the next run on; nothing changes where that fails.
@@ -111,6 +116,25 @@ class MpsSession:
                 self._claim = None
                 self._on_closed(self)
 
+    def step_aside(self) -> None:
+        """End the process between two runs, without blame; the next run has another."""
+        self._end_process()
+
+    def _run(self, feed: dict[str, Array]) -> Ran:
+        with self._running:
+            process = self._process
+            if process is None:
+                raise ModelFault(reason="its session was closed" if self._is_closed else "its process had to go")
+            try:
+                ran = process.run(feed)
+            except ProcessLost:
+                process.end()
+                self._process = None
+                self._count_death()
+                raise
+            self._deaths_in_a_row = 0
+            return ran
+
     def _make_and_break(self, claim: Claim, chunks: tuple[int, ...]) -> None:
         try:
             started = self._starter.start(claim, chunks)
@@ -119,11 +143,12 @@ class MpsSession:
             raise
         with self._running:  # between two runs
             before, self._process = self._process, started.process
-            claim, self._claim = self._claim or claim, claim
+            claim_before, self._claim = self._claim, claim
             self._chunks = chunks
         if before is not None:
             before.end()
-        self._starter.release(claim)
+        if claim_before is not None:
+            self._starter.release(claim_before)
 
     def _break_and_make(self, chunks: tuple[int, ...]) -> None:
         self._end_process()
@@ -150,13 +175,6 @@ class MpsSession:
                 raise
             with self._running:
                 self._process = started.process
-
-    def _died(self, process: ReplicaProcess, reason: str) -> ModelFault:
-        process.end()
-        self._process = None
-        self._count_death()
-        logger.warning("replica %s: %s", self.replica, reason)
-        return ModelFault(reason=reason)
 
     def _count_death(self) -> None:
         self.deaths += 1
