@@ -1,0 +1,115 @@
+"""What a replica is owed and allowed, as two points in time, so that credit grows by itself and nothing has to tick.
+
+- `owed_us`: since when the device owes it its `quota_request`. A batch run on that debt moves it on by device time over
+  `quota_request`; one run on spare time does not. The replica is owed something while `owed_us <= now`.
+- `clear_us`: from when on its `quota_limit` lets it run. Every batch moves it on by device time over `quota_limit`.
+
+Charges are what was measured, so an overrun is paid back before the next batch. Whoever has work keeps what it is owed
+and not yet given, up to `OWED_WINDOWS`; whoever comes back from idleness brings little along (`IDLE_CREDIT`), because
+a saved-up burst would be taken from those who were promised that time. Arithmetic is in whole microseconds and carries
+its remainders, so nothing is lost however small the batches.
+
+Source: the Generic Cell Rate Algorithm's virtual scheduling (ITU-T I.371, annex A), charged by measured time.
+"""
+
+from dataclasses import dataclass, field
+
+from fastgshare.node_manager.core.timetable import Share
+from fastgshare.shared.ids import ReplicaId
+from fastgshare.shared.units import PER_MILLE
+
+IDLE_CREDIT = 10  # a tenth of a window
+OWED_WINDOWS = 2
+
+
+@dataclass(slots=True)
+class Use:
+    """What a replica had since it was last asked for: microseconds, batches, and its longest wait for a token."""
+
+    used_us: int = 0
+    backlogged_us: int = 0
+    longest_wait_us: int = 0
+    batches: int = 0
+
+
+@dataclass(slots=True)
+class Account:
+    """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none."""
+
+    replica: ReplicaId
+    share: Share
+    owed_us: int
+    clear_us: int
+    spare_us: int = 0
+    expected_us: int = 0
+    longest_us: int = 0
+    asked_us: int = 0
+    granted_us: int = 0
+    is_waiting: bool = False
+    is_paid_by_debt: bool = False
+    running: int = 0
+    backlogged_since_us: int | None = None
+    use: Use = field(default_factory=Use)
+    _owed_rest: int = 0
+    _clear_rest: int = 0
+
+    def __lt__(self, other: "Account") -> bool:
+        return self.owed_us < other.owed_us
+
+    def change(self, share: Share) -> None:
+        """Hold another share from now on; what was earned and spent stays."""
+        self.share = share
+        self._owed_rest = self._clear_rest = 0
+
+    def begin_backlog(self, now_us: int, window_us: int, ahead_us: int) -> None:
+        """There is work again; `ahead_us` is where its account should be by its timetable."""
+        floor_us = now_us - window_us // IDLE_CREDIT
+        self.owed_us = max(self.owed_us, floor_us + ahead_us)
+        self.clear_us = max(self.clear_us, floor_us)
+        self.backlogged_since_us = now_us
+
+    def end_backlog(self, now_us: int) -> None:
+        """There is no work left."""
+        if self.backlogged_since_us is not None:
+            self.use.backlogged_us += now_us - self.backlogged_since_us
+        self.backlogged_since_us = None
+
+    def ask(self, expected_us: int, now_us: int) -> None:
+        """Wait for a token for a batch that should take `expected_us`."""
+        self.asked_us = now_us
+        self.expected_us = expected_us
+        self.longest_us = max(self.longest_us, expected_us)
+        self.is_waiting = True
+
+    def start(self, now_us: int, by_debt: bool) -> None:
+        """It got its token, as part of what it is owed or out of spare time."""
+        self.is_waiting = False
+        self.is_paid_by_debt = by_debt
+        self.granted_us = now_us
+        self.running = self.share.mask
+        self.use.longest_wait_us = max(self.use.longest_wait_us, now_us - self.asked_us)
+
+    def charge(self, used_us: int, memory_us: int) -> None:
+        """Its batch took this much device time; what it was behind by more than `memory_us` is forgotten."""
+        self.running = 0
+        self.use.used_us += used_us
+        self.use.batches += 1
+        share = self.share
+        if share.limit_permille < PER_MILLE:
+            floor_us = self.granted_us - memory_us
+            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, share.limit_permille)
+            self.clear_us = max(self.clear_us, floor_us) + step_us
+        if self.is_paid_by_debt:
+            floor_us = self.granted_us - OWED_WINDOWS * memory_us
+            step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
+            self.owed_us = max(self.owed_us, floor_us) + step_us
+        else:
+            self.spare_us += used_us
+
+    def take_use(self, now_us: int) -> Use:
+        """What it had since the last call."""
+        if self.backlogged_since_us is not None:
+            self.use.backlogged_us += now_us - self.backlogged_since_us
+            self.backlogged_since_us = now_us
+        taken, self.use = self.use, Use()
+        return taken
