@@ -2,8 +2,8 @@
 
 Nothing is shared between processes: a mapping of one's device memory in another would let kernels that nobody trusts
 read it, or write to it, and keeping them apart is what processes are for. (Legacy CUDA IPC shares whole allocations
-writable, and its exporter must outlive all importers.) What is shared is the host's copy: the model's file in the page cache, which a runtime
-that maps it (torch's weights) uses as it is.
+writable, and its exporter must outlive all importers.) What is shared is the host's copy: the model's file in the page
+cache, which a runtime that maps it (torch's weights) uses as it is.
 """
 
 import itertools
