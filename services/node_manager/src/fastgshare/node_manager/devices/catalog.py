@@ -5,13 +5,14 @@ host without a GPU needs none of its packages.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device, Runtime
 
-AUTO, CPU, SIM = "auto", "cpu", "sim"
-KINDS = (CPU, SIM)
+AUTO, CPU, SIM, MPS = "auto", "cpu", "sim", "mps"
+KINDS = (CPU, SIM, MPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ def discover(wanted: str) -> list[DeviceName]:
     """The devices that `wanted` stands for on this host. Raises DeviceUnavailable where there are none."""
     if wanted not in (AUTO, *KINDS):
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
+    if wanted == MPS:
+        from fastgshare.node_manager.devices.mps.gpu import count_gpus
+
+        return [DeviceName(MPS, index) for index in range(max(count_gpus(), 1))]  # one may compute on cores
     return [DeviceName(CPU if wanted == AUTO else wanted, 0)]
 
 
@@ -36,6 +41,16 @@ def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
         from fastgshare.node_manager.devices.sim.gpus import gpu_named
 
         return SimDevice(gpu_named(settings.sim_gpu), host_runtimes(), settings.sim_tables)
+    if name.kind == MPS:
+        from fastgshare.node_manager.devices.mps.device import open_mps
+
+        return open_mps(
+            name.index,
+            Path(settings.data_dir),
+            compute=settings.mps_compute,
+            chunks=settings.mps_chunks,
+            context_mib=settings.mps_context_mib,
+        )
     from fastgshare.node_manager.devices.cpu import CpuDevice
 
     return CpuDevice(host_runtimes(), settings.cores)
