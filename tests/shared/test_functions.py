@@ -82,6 +82,7 @@ IN_PLACE = [
     replace(GOOD, replicas=None, autoscale=Autoscale(min=0, max=2)),
     replace(GOOD, labels={"team": "vision"}),
     replace(GOOD, sample=DIGEST),
+    replace(GOOD, slice=replace(GOOD.slice, quota_request=0.1, quota_limit=0.2)),
     replace(GOOD, generation=99),
 ]
 REBUILD = [

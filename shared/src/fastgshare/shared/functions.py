@@ -39,8 +39,8 @@ def problems_with(spec: FunctionSpec) -> list[str]:
 def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: int = 1) -> FunctionSpec:
     """`wanted` with the generation it gets when it replaces `old`.
 
-    The generation stands while running replicas can take the change on in place (their number, labels, the
-    sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once
+    The generation stands while running replicas can take the change on in place (their number, quotas of time, labels,
+    the sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once
     existed, pass the bucket revision of its deletion. Each generation cost the bucket at least one revision,
     so that number is above every generation the name ever had.
     """
@@ -52,7 +52,8 @@ def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: 
 
 def _fixed_part(spec: FunctionSpec) -> FunctionSpec:
     """What a replica is built from: the spec with everything blanked that may change while it runs."""
-    return replace(spec, version=1, generation=1, replicas=None, autoscale=None, labels={}, sample=None)
+    held = replace(spec.slice, quota_request=0.0, quota_limit=0.0)
+    return replace(spec, version=1, generation=1, replicas=None, autoscale=None, slice=held, labels={}, sample=None)
 
 
 def _problems_with_name(name: str) -> Iterator[str]:

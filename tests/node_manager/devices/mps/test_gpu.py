@@ -144,16 +144,16 @@ def test_the_catalog_finds_every_gpu_and_says_what_a_host_without_one_lacks(
     assert catalog.discover("mps") == [catalog.DeviceName("mps", 0)]
     if count_gpus() == 0:
         with pytest.raises(DeviceUnavailable, match="shows no such GPU"):
-            catalog.open_device(catalog.DeviceName("mps", 0), catalog.DeviceSettings(data_dir=str(tmp_path)))
+            catalog.open_device(catalog.DeviceName("mps", 0), DeviceSettings(data_dir=str(tmp_path)))
 
 
 def test_the_catalog_opens_it_on_cores_where_that_is_asked(
     control: FakeControl, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    settings = catalog.DeviceSettings(data_dir=str(tmp_path_factory.mktemp("d")), mps_compute="cpu", mps_chunks=8)
+    settings = DeviceSettings(data_dir=str(tmp_path_factory.mktemp("d")), mps_compute="cpu", mps_chunks=8)
     device = catalog.open_device(catalog.DeviceName("mps", 0), settings)
     assert device.chunks == 8
     device.close()
-    wrong = catalog.DeviceSettings(mps_compute="tpu")
+    wrong = DeviceSettings(mps_compute="tpu")
     with pytest.raises(DeviceUnavailable, match="mps_compute is tpu, expected cuda or cpu"):
         catalog.open_device(catalog.DeviceName("mps", 0), wrong)

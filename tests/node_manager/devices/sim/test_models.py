@@ -9,7 +9,8 @@ import pytest
 
 from fastgshare.client.definition import ModelSource, format_of
 from fastgshare.client.specfile import read_definition
-from fastgshare.node_manager.devices.catalog import DeviceName, DeviceSettings, discover, open_device
+from fastgshare.node_manager.config import DeviceSettings
+from fastgshare.node_manager.devices.catalog import DeviceName, discover, open_device
 from fastgshare.node_manager.devices.faults import DeviceUnavailable, ModelFault
 from fastgshare.node_manager.devices.ports import HostModel, HostSession, Lane, ModelInfo, StoredModel
 from fastgshare.node_manager.devices.sim.blanks import blank_outputs, rows_in
