@@ -61,12 +61,9 @@ class TokenGate:
         while not granted.is_set():
             with self._lock:
                 now_us = monotonic_us()
-                again_us = None if granted.is_set() else self._book.look_again_us(replica, now_us)
-            if again_us is None:
-                granted.wait()
-            elif not granted.wait(us_to_s(again_us - now_us)):
-                with self._lock:
-                    self._wake(self._book.poll(monotonic_us()))
+                self._wake(self._book.poll(now_us))  # its time may have come since anybody looked
+                again_us = self._book.look_again_us(replica, now_us)
+            granted.wait(us_to_s(again_us - now_us) if again_us is not None else None)
         granted.clear()
 
     def try_acquire(self, replica: ReplicaId, expected_us: int) -> bool:
