@@ -225,7 +225,8 @@ sys.modules["torch"] = None  # as if it were not installed
 from pathlib import Path
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import StoredModel
-from fastgshare.node_manager.devices.catalog import CPU, DeviceName, DeviceSettings, open_device
+from fastgshare.node_manager.config import DeviceSettings
+from fastgshare.node_manager.devices.catalog import CPU, DeviceName, open_device
 from fastgshare.node_manager.devices.ports import Lane
 device = open_device(DeviceName(CPU, 0), DeviceSettings())
 try:

@@ -62,6 +62,5 @@ def host_runtimes() -> dict[str, Runtime]:
     from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
     from fastgshare.node_manager.devices.torch_runtime import TorchRuntime
 
-
     by_torch = TorchRuntime()  # imports torch with its first model
     return {"onnx": OnnxRuntime(), TORCH: by_torch, TORCH_EXPORT: by_torch}
