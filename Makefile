@@ -12,13 +12,14 @@ PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 # Both live inside what they vouch for, so that removing the folder undoes the stamp.
 SETUP_STAMP := $(VENV)/.set-up
 WHEELS_STAMP := $(WHEELS)/.fetched
+TORCH_STAMP := $(VENV)/.torch
 
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --generate-hashes
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test demo bench-overhead lock clean
+.PHONY: help setup torch check format test demo bench-overhead lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +28,13 @@ setup: $(SETUP_STAMP) ## make .venv and install everything pinned into it (PYTHO
 
 $(SETUP_STAMP): scripts/setup.sh requirements/dev.lock $(PROJECTS)
 	@scripts/setup.sh
+	@touch $@
+
+torch: $(TORCH_STAMP) ## add torch to .venv, for torch models, benchmark models and their tests (optional, 200 MB and more)
+
+$(TORCH_STAMP): requirements/torch.txt $(SETUP_STAMP)
+	@echo "torch: installing $< into $(VENV)"
+	@$(PY) -m pip --disable-pip-version-check --no-input install --quiet --requirement $<
 	@touch $@
 
 check: setup ## formatting, lint, types, layers

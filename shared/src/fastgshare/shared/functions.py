@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from fastgshare.shared.ids import NAME_PATTERN, is_name
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, is_factory
 
-MODEL_FORMATS = ("onnx", "sim")
+MODEL_FORMATS = ("onnx", "sim", TORCH, TORCH_EXPORT)
 MAX_BATCH = 1024
 MAX_REPLICAS = 1000
 MAX_SLO_MS = 3_600_000
@@ -67,6 +68,10 @@ def _problems_with_model(model: ModelRef) -> Iterator[str]:
         yield f"model.size_bytes is {model.size_bytes}, expected at least 1"
     if model.format not in MODEL_FORMATS:
         yield f"model.format is {model.format!r}, expected one of {', '.join(MODEL_FORMATS)}"
+    elif model.format == TORCH and not is_factory(model.factory):
+        yield f"model.factory is {model.factory!r}, expected module:name such as model:make"
+    elif model.format != TORCH and model.factory:
+        yield f"model.factory is {model.factory!r}, expected none: format {model.format} carries no code"
 
 
 def _problems_with_handler(handler: HandlerRef) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device, Runtime
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
 AUTO, CPU, SIM, MPS = "auto", "cpu", "sim", "mps"
 KINDS = (CPU, SIM, MPS)
@@ -59,5 +60,7 @@ def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
 def host_runtimes() -> dict[str, Runtime]:
     """What runs models on cores, by format."""
     from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
+    from fastgshare.node_manager.devices.torch_runtime import TorchRuntime
 
-    return {"onnx": OnnxRuntime()}
+    by_torch = TorchRuntime()  # imports torch with its first model
+    return {"onnx": OnnxRuntime(), TORCH: by_torch, TORCH_EXPORT: by_torch}
