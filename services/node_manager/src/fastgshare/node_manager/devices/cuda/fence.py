@@ -1,7 +1,7 @@
 """A device that met a sticky error is fenced: nothing runs on it again until its worker process is another one.
 
-Every way into the device goes through `guard`, which turns what the driver and the runtimes raise into the faults of the
-device's port. A runtime's own exception does not say whether the device survived, so the driver is asked.
+Every way into the device goes through `guard`, which turns what the driver and the runtimes raise into the faults of
+the device's port. A runtime's own exception does not say whether the device survived, so the driver is asked.
 """
 
 from collections.abc import Callable, Iterator

@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgshare.node_manager.devices.cuda.errors import CudaSticky
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
-from fastgshare.shared.arrays import Array
 
 M, K, N = 512, 1024, 1024
 LARGEST_ERROR = 1e-2
 SEED = 7
 _UPPER_HALF = np.uint32(0xFFFF0000)  # a BF16 number is the upper half of an FP32 one
 
+Matrix = npt.NDArray[np.float32]
 # The product of two FP32 matrices that hold BF16 numbers, computed in BF16 on that stream.
-Gemm = Callable[[PartitionStream, Array, Array], Array]
+Gemm = Callable[[PartitionStream, Matrix, Matrix], Matrix]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Verdict:
         return f"{self.sms} SMs failed the start-up matrix product on this GPU: {found}"
 
 
-def operands() -> tuple[Array, Array]:
+def operands() -> tuple[Matrix, Matrix]:
     """Two matrices of BF16 numbers as FP32, the same at every start."""
     generator = np.random.default_rng(SEED)
     a = generator.standard_normal((M, K), dtype=np.float32)
@@ -50,7 +51,7 @@ def operands() -> tuple[Array, Array]:
     return _bf16(a), _bf16(b)
 
 
-def relative_error(product: Array, reference: Array) -> float:
+def relative_error(product: Matrix, reference: Matrix) -> float:
     """Largest difference over largest reference element; infinite for a product that is none."""
     if product.shape != reference.shape or not np.isfinite(product).all():
         return float("inf")
@@ -74,5 +75,5 @@ def judge(places: Iterator[PartitionStream], gemm: Gemm) -> list[Verdict]:
     return verdicts
 
 
-def _bf16(values: Array) -> Array:
+def _bf16(values: Matrix) -> Matrix:
     return (values.view(np.uint32) & _UPPER_HALF).view(np.float32)

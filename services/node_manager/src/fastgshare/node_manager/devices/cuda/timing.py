@@ -37,4 +37,9 @@ class Timer:
 
 def open_timer() -> Timer:
     """A timer in the current context. Raises CudaFault."""
-    return Timer(driver.create_event(), driver.create_event())
+    start = driver.create_event()
+    try:
+        return Timer(start, driver.create_event())
+    except BaseException:
+        driver.destroy_event(start)
+        raise

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from fastgshare.node_manager.devices.cuda import driver
+from fastgshare.node_manager.devices.cuda.gate import Gemm, Matrix
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
-from fastgshare.shared.arrays import Array
 from fastgshare.shared.units import BYTES_PER_MIB
 
 if TYPE_CHECKING:
@@ -83,14 +83,13 @@ class CudaPlacement:
 
     def bring(self, module: "torch.nn.Module") -> "torch.nn.Module":
         """Copy weights through pinned memory, on a stream of their own; those that are shared stay shared."""
-        import torch
-
+        torch = _torch()
         stream = torch.cuda.Stream(self.device)
         pinned = [torch.empty(STAGE_BYTES, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
         events = [torch.cuda.Event() for _ in pinned]
-        moved: dict[tuple[object, ...], torch.Tensor] = {}
+        moved: dict[tuple[object, ...], Any] = {}
 
-        def move(tensor: torch.Tensor) -> torch.Tensor:
+        def move(tensor: Any) -> Any:
             key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
             if key not in moved:
                 moved[key] = torch.empty(tensor.shape, dtype=tensor.dtype, device=self.device)
@@ -112,15 +111,13 @@ class CudaPlacement:
 
     def on(self, place: PartitionStream) -> AbstractContextManager[Any]:
         """Torch's current stream is the place's."""
-        import torch
-
+        torch = _torch()
         context: AbstractContextManager[Any] = torch.cuda.stream(self._stream(place))
         return context
 
     def host_buffer(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
         """Pinned memory."""
-        import torch
-
+        torch = _torch()
         return torch.zeros(shape, dtype=dtype, pin_memory=True)
 
     def settle(self, place: PartitionStream) -> None:
@@ -129,8 +126,7 @@ class CudaPlacement:
 
     def record(self, work: Callable[[], Tensors], place: PartitionStream) -> Recorded:
         """Capture a graph; all graphs of a place share one memory pool, for they never run at once."""
-        import torch
-
+        torch = _torch()
         graph = torch.cuda.CUDAGraph()
         pool = self._pools.get(place)
         if pool is None:
@@ -141,25 +137,29 @@ class CudaPlacement:
 
     def trim(self) -> None:
         """Free what torch's allocator keeps."""
-        import torch
-
+        torch = _torch()
         torch.cuda.empty_cache()
 
     def _stream(self, place: PartitionStream) -> Any:
-        import torch
-
+        torch = _torch()
         return torch.cuda.ExternalStream(place.number, device=torch.device(self.device))
 
 
-def gemm_on(placement: Placement) -> Callable[[PartitionStream, Array, Array], Array]:
+def gemm_on(placement: Placement) -> Gemm:
     """The gate's matrix product, computed by torch in BF16."""
 
-    def gemm(place: PartitionStream, a: Array, b: Array) -> Array:
-        import torch
-
+    def gemm(place: PartitionStream, a: Matrix, b: Matrix) -> Matrix:
+        torch = _torch()
         with torch.no_grad(), placement.on(place):
             left, right = (torch.from_numpy(side).to(placement.device, torch.bfloat16) for side in (a, b))
-            product: Array = (left @ right).float().cpu().numpy()
+            product: Matrix = (left @ right).float().cpu().numpy()
         return product
 
     return gemm
+
+
+def _torch() -> Any:
+    """The package, imported when a GPU is opened; untyped, for much of `torch.cuda` is."""
+    import torch
+
+    return torch

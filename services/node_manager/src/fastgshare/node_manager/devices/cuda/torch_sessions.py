@@ -20,8 +20,6 @@ from fastgshare.shared.handler import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
-
     from fastgshare.node_manager.devices.torch_models import LoadedModule
 
 TORCH, TORCH_EXPORT = "torch", "torch_export"
@@ -143,7 +141,9 @@ class CapturedProgram:
     def outputs(self, rows: int) -> dict[str, Array]:
         """Copies: the next batch comes into the same memory."""
         last = rows if self._model.info.is_batched else None
-        return {name: np.array(host.numpy()[:last] if host.ndim else host.numpy()) for name, host in self._host_out.items()}
+        return {
+            name: np.array(host.numpy()[:last] if host.ndim else host.numpy()) for name, host in self._host_out.items()
+        }
 
     def close(self) -> None:
         """Free the graph, then the buffers it was captured with."""
