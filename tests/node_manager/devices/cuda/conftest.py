@@ -9,7 +9,9 @@ from tests.node_manager.devices.cuda.stub import Stub, compile_stub, driver_of_t
 
 @pytest.fixture(scope="session")
 def loaded_stub(tmp_path_factory: pytest.TempPathFactory) -> Stub:
-    pytest.importorskip("cuda.bindings", reason="the stub driver is called through cuda-bindings, which is missing here")
+    pytest.importorskip(
+        "cuda.bindings", reason="the stub driver is called through cuda-bindings, which is missing here"
+    )
     mapped = driver_of_this_process()
     if mapped:
         pytest.skip(f"this process has loaded another driver, {mapped}, and cannot load the stub beside it")

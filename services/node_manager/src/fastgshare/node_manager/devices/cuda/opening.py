@@ -5,6 +5,7 @@ workers that use it. `CUDA_VISIBLE_DEVICES` counts as CUDA would.
 """
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
@@ -19,6 +20,8 @@ def count_gpus() -> int:
     for package, extra in NEEDED.items():
         if not _is_installed(package):
             raise DeviceUnavailable(device=CUDA, reason=f"{package} is not installed: pip install '{extra}'")
+    if _torch_version().endswith("+cpu"):  # not imported here: it takes seconds and 200 MiB
+        raise _built_for_cpus(CUDA, _torch_version())
     visible = visible_of(os.environ.get("CUDA_VISIBLE_DEVICES"), _installed_gpus())
     if not visible:
         raise DeviceUnavailable(device=CUDA, reason="CUDA_VISIBLE_DEVICES hides every GPU of this host")
@@ -47,8 +50,7 @@ def open_gpu(index: int) -> Device:
     except ImportError as error:
         raise DeviceUnavailable(device=f"{CUDA}:{index}", reason=f"a package is missing: {error}") from error
     if torch.version.cuda is None:
-        reason = f"torch {torch.__version__} is built for CPUs: install a build for CUDA"
-        raise DeviceUnavailable(device=f"{CUDA}:{index}", reason=reason)
+        raise _built_for_cpus(f"{CUDA}:{index}", torch.__version__)
 
     from fastgshare.node_manager.devices.cuda.onnx_sessions import OnnxEngine, has_cuda_provider
     from fastgshare.node_manager.devices.cuda.ports import Engine
@@ -68,6 +70,17 @@ def _is_installed(package: str) -> bool:
         return find_spec(package) is not None
     except ModuleNotFoundError:  # its parent is not there either
         return False
+
+
+def _torch_version() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:  # importable, but not as a distribution: opening it will tell
+        return ""
+
+
+def _built_for_cpus(device: str, torch_version: str) -> DeviceUnavailable:
+    return DeviceUnavailable(device=device, reason=f"torch {torch_version} is built for CPUs: install a build for CUDA")
 
 
 def _installed_gpus() -> int:
