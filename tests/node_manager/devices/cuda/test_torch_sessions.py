@@ -24,6 +24,7 @@ from fastgshare.node_manager.devices.torch_models import LoadedModule
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import ReplicaId
 from tests.node_manager.devices.contract import DeviceContract
+from tests.node_manager.devices.cuda.copying import honest
 from tests.node_manager.devices.cuda.stub import Stub
 
 
@@ -64,7 +65,7 @@ class CpuPlacement:
 
 def open_torch(placement: CpuPlacement) -> CudaDevice:
     engine = TorchEngine(placement)
-    return open_cuda(0, {"torch": engine, "torch_export": engine}, gemm_on(placement))
+    return open_cuda(0, {"torch": engine, "torch_export": engine}, honest)
 
 
 class TestTorchInTheCudaDevice(DeviceContract):
