@@ -57,7 +57,7 @@ def ask(question: str, limit_s: float = QUESTION_LIMIT_S) -> Outcome:
     started_s = monotonic()
     command = [sys.executable, "-m", "benchmarks.gpu_check.questions", question]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s)
+        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired:
         outcome = outcome_of(question, None, "", "", monotonic() - started_s)
     else:
@@ -71,7 +71,7 @@ def run_contract() -> dict[str, object]:
     """The device contract on the real device."""
     command = [sys.executable, "-m", "pytest", "-q", *CONTRACT]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=CONTRACT_LIMIT_S)
+        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=CONTRACT_LIMIT_S)
     except subprocess.TimeoutExpired:
         return {"passed": False, "summary": f"it did not end within {CONTRACT_LIMIT_S} s", "failed": []}
     found = contract_of(done.returncode, done.stdout)

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import monotonic_ns
 from typing import Any, NamedTuple
@@ -160,7 +161,7 @@ def recapture() -> Answer:
                 model(x)
         placement.settle(place)
         with torch.no_grad():
-            recorded = placement.record(lambda x=x: {"y": model(x)}, place)
+            recorded = placement.record(partial(_named, model, x), place)
         capture_ms.append((monotonic_ns() - started_ns) / 1e6)
         timer = open_timer()
         with placement.on(place):
@@ -226,6 +227,10 @@ def gpm() -> Answer:
 def mps() -> Answer:
     """Whether this machine has what the MPS back end needs."""
     return {name: shutil.which(name) for name in ("nvidia-cuda-mps-control", "nvidia-cuda-mps-server")}
+
+
+def _named(model: Callable[[Any], Any], x: Any) -> dict[str, Any]:
+    return {"y": model(x)}
 
 
 def _can_make(handle: DeviceHandle, resources: list[driver.Resource]) -> str:

@@ -1,4 +1,4 @@
-"""The GPU check's own logic, and its questions about the driver alone on the stub."""
+"""The GPU check's own logic; its questions about the driver are asked beside the cuda device's tests, on the stub."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,6 @@ import pytest
 
 from benchmarks.gpu_check import check
 from benchmarks.gpu_check.report import Outcome, Report, contract_of, exit_status, file_name, outcome_of
-from tests.node_manager.devices.cuda.conftest import loaded_stub, stub
-from tests.node_manager.devices.cuda.stub import Stub
-
-__all__ = ["loaded_stub", "stub"]
 
 
 def test_a_question_answers_with_its_last_line() -> None:
@@ -81,18 +77,3 @@ def test_a_check_writes_what_it_prints_last(
     assert check.main(["--only", "gate", "--results", str(tmp_path)]) == 0
     [written] = tmp_path.glob("gpu-check-*-stub-h200.json")
     assert json.loads(written.read_text()) == json.loads(capsys.readouterr().out.splitlines()[-1])
-
-
-def test_the_questions_about_the_driver_alone_are_answered_by_the_stub(stub: Stub) -> None:
-    from benchmarks.gpu_check import questions
-
-    found = questions.chunks()
-    assert found["chunk_sms"] == (8,) * 16
-    assert found["spare_sms"] == 4
-    assert found["all_chunks_together"] == "yes"
-    assert "INVALID_RESOURCE_CONFIGURATION" in found["remainder_alone"]
-    stub.reset()
-    assert questions.costs()["all_chunks"]["create_us"] > 0
-    assert questions.events()["empty_device_us"] >= 1
-    assert set(questions.ALL) == set(check.QUESTIONS)
-    assert not any("LEAKS" in line for line in stub.log())

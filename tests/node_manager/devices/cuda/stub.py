@@ -53,7 +53,18 @@ def compile_stub(directory: Path) -> Path:
     if compiler is None:
         pytest.skip("the stub driver needs a C compiler, and this machine has none")
     path = directory / SONAME
-    command = [compiler, "-O1", "-shared", "-fPIC", f"-Wl,-soname,{SONAME}", "-o", path, SOURCE, "-lpthread", "-ldl"]
+    command = [
+        compiler,
+        "-O1",
+        "-shared",
+        "-fPIC",
+        f"-Wl,-soname,{SONAME}",
+        "-o",
+        str(path),
+        str(SOURCE),
+        "-lpthread",
+        "-ldl",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     return path

@@ -1,6 +1,7 @@
 """Which GPUs a host has, and what `auto` makes of a host that has none."""
 
 import importlib.machinery
+import sys
 from types import SimpleNamespace
 
 import pynvml
@@ -35,7 +36,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch, gpus: int | None) -> None:
     fake = SimpleNamespace(
         NVMLError=pynvml.NVMLError, nvmlInit=start, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: gpus
     )
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
 
 
 def test_auto_prefers_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Torch programs, with torch's CPU build in the place of a GPU: buffers, padding, shapes; streams and graphs are not there."""
+"""Torch programs with torch's CPU build in the place of a GPU, which has buffers and shapes but no streams or graphs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("cuda.bindings", reason="the device is called through cuda-bindings, which is missing here")
-torch = pytest.importorskip("torch", reason="torch is optional and not installed here")
+pytest.importorskip("torch", reason="torch is optional and not installed here")
 pytest.importorskip(
     "fastgshare.node_manager.devices.torch_models", reason="torch models cannot be loaded without their package"
 )
 
+import torch
 from fastgshare.node_manager.devices.torch_models import LoadedModule
 
 from fastgshare.node_manager.devices.cuda.device import CudaDevice, open_cuda
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
-from fastgshare.node_manager.devices.cuda.torch_placement import Recorded, Tensors, spans
+from fastgshare.node_manager.devices.cuda.torch_placement import Recorded, Tensors, gemm_on, spans
 from fastgshare.node_manager.devices.cuda.torch_sessions import WARM_UPS, TorchEngine, TorchModel
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Device, Lane, ModelInfo, StoredModel
@@ -85,12 +86,12 @@ class TestTorchInTheCudaDevice(DeviceContract):
         return model
 
 
-class Module(torch.nn.Module):  # type: ignore[name-defined,misc]
+class Module:
     """Adds the batch's total to every row, so that rows that do not belong there show."""
 
     calls = 0
 
-    def forward(self, x: Any) -> Any:
+    def __call__(self, x: Any) -> Any:
         self.calls += 1
         return x.double() + x.sum()
 
@@ -153,8 +154,8 @@ def test_a_model_with_free_shapes_runs_them_all(place: PartitionStream) -> None:
 
 
 def test_a_model_whose_outputs_lack_rows_is_refused_at_its_capture(place: PartitionStream) -> None:
-    class Pooling(torch.nn.Module):  # type: ignore[name-defined,misc]
-        def forward(self, x: Any) -> Any:
+    class Pooling:
+        def __call__(self, x: Any) -> Any:
             return x.sum(0, keepdim=True)
 
     with pytest.raises(ModelFault, match=r"'y' has shape \[1, 3\] for a batch of 4 rows"):
@@ -162,8 +163,8 @@ def test_a_model_whose_outputs_lack_rows_is_refused_at_its_capture(place: Partit
 
 
 def test_torchs_want_of_memory_is_told_as_such(place: PartitionStream) -> None:
-    class Greedy(torch.nn.Module):  # type: ignore[name-defined,misc]
-        def forward(self, x: Any) -> Any:
+    class Greedy:
+        def __call__(self, x: Any) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     with pytest.raises(MemoryRefused, match="Tried to allocate"):
@@ -177,6 +178,13 @@ def test_an_exported_program_is_moved_by_torch_and_a_module_through_pinned_memor
     lane = Lane(ReplicaId("a"), (0,), 1024, max_batch=2)
     device.open_session(authored.stored(tmp_path, weights=authored.scaled(2.0)), lane).close()
     assert placement.calls.count("bring") == 1
+
+
+def test_the_gates_product_is_computed_in_bf16(place: PartitionStream) -> None:
+    a, b = np.full((2, 3), 1.5, np.float32), np.full((3, 2), 2, np.float32)
+    product = gemm_on(CpuPlacement())(place, a, b)
+    np.testing.assert_array_equal(product, a @ b)
+    assert product.dtype == np.float32
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, []), (4, [(0, 4, 0)]), (10, [(0, 4, 0), (4, 8, 1), (8, 10, 0)])])

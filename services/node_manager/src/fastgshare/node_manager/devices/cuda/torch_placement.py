@@ -105,9 +105,10 @@ class CudaPlacement:
 
         with torch.cuda.stream(stream):
             # `_apply` is what `to` calls as well: modules that lay out their weights anew on a device override it.
-            module = module._apply(move)  # noqa: SLF001
+            whole: Any = module
+            brought: Any = whole._apply(move)  # noqa: SLF001
             stream.synchronize()
-        return module
+        return brought
 
     def on(self, place: PartitionStream) -> AbstractContextManager[Any]:
         """Torch's current stream is the place's."""
@@ -117,8 +118,8 @@ class CudaPlacement:
 
     def host_buffer(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
         """Pinned memory."""
-        torch = _torch()
-        return torch.zeros(shape, dtype=dtype, pin_memory=True)
+        buffer: Any = _torch().zeros(shape, dtype=dtype, pin_memory=True)
+        return buffer
 
     def settle(self, place: PartitionStream) -> None:
         """Wait for the place's stream. Raises CudaFault."""
