@@ -1,4 +1,4 @@
-"""Torch programs with torch's CPU build in the place of a GPU, which has buffers and shapes but no streams or graphs."""
+"""Torch programs with torch's CPU build for a GPU: it has buffers and shapes, but no streams or graphs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext

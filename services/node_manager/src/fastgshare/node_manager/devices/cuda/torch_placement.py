@@ -16,6 +16,7 @@ from fastgshare.shared.units import BYTES_PER_MIB
 
 if TYPE_CHECKING:
     import torch
+    from torch.nn import Module
 
 STAGE_BYTES = 32 * BYTES_PER_MIB
 
@@ -35,7 +36,7 @@ class Placement(Protocol):
 
     device: str
 
-    def bring(self, module: "torch.nn.Module") -> "torch.nn.Module":
+    def bring(self, module: "Module") -> "Module":
         """Copy a module's weights from the host to the device."""
         ...
 
@@ -81,7 +82,7 @@ class CudaPlacement:
         self.device = f"cuda:{index}"
         self._pools: WeakKeyDictionary[PartitionStream, Any] = WeakKeyDictionary()
 
-    def bring(self, module: "torch.nn.Module") -> "torch.nn.Module":
+    def bring(self, module: "Module") -> "Module":
         """Copy weights through pinned memory, on a stream of their own; those that are shared stay shared."""
         torch = _torch()
         stream = torch.cuda.Stream(self.device)
@@ -106,7 +107,7 @@ class CudaPlacement:
         with torch.cuda.stream(stream):
             # `_apply` is what `to` calls as well: modules that lay out their weights anew on a device override it.
             whole: Any = module
-            brought: Any = whole._apply(move)  # noqa: SLF001
+            brought: Module = whole._apply(move)  # noqa: SLF001
             stream.synchronize()
         return brought
 
@@ -118,7 +119,7 @@ class CudaPlacement:
 
     def host_buffer(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
         """Pinned memory."""
-        buffer: Any = _torch().zeros(shape, dtype=dtype, pin_memory=True)
+        buffer: torch.Tensor = _torch().zeros(shape, dtype=dtype, pin_memory=True)
         return buffer
 
     def settle(self, place: PartitionStream) -> None:
