@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from fastgshare.node_manager.devices.catalog import DeviceName, DeviceSettings, discover, open_device
+from fastgshare.node_manager.config import DeviceSettings
+from fastgshare.node_manager.devices.catalog import DeviceName, discover, open_device
 from fastgshare.node_manager.devices.cuda import opening
 from fastgshare.node_manager.devices.cuda.opening import visible_of
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
