@@ -171,7 +171,7 @@ def test_torchs_want_of_memory_is_told_as_such(place: PartitionStream) -> None:
         TorchModel(CpuPlacement(), loaded(module=Greedy())).program(place, 1)
 
 
-def test_an_exported_program_is_moved_by_torch_and_a_module_through_pinned_memory(stub: Stub, tmp_path: Path) -> None:
+def test_a_modules_weights_are_brought_by_the_placement(stub: Stub, tmp_path: Path) -> None:
     authored = pytest.importorskip("tests.node_manager.devices.torch.authored")
     placement = CpuPlacement()
     device = open_torch(placement)
