@@ -19,7 +19,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-head
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup torch check format test demo bench-overhead lock clean
+.PHONY: help setup torch check format test demo bench-overhead bench-quota gpu-check lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,12 @@ $(WHEELS_STAMP): requirements/models.lock | setup
 
 bench-overhead: setup ## cost of the platform over the bare bus (QUICK=1 for the short run)
 	@$(PY) benchmarks/overhead/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+gpu-check: setup ## on a machine with a GPU: the device contract and gpu.md's open questions, into benchmarks/results
+	@$(PY) benchmarks/gpu_check/run.py $(ARGS)
+
+bench-quota: setup ## how well slices are enforced, on cores and emulated (QUICK=1 for the short run)
+	@$(PY) benchmarks/quota/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
 	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared $(PROJECTS) --output-file requirements/run.lock

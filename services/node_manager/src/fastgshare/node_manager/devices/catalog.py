@@ -4,6 +4,7 @@ A device is opened by its worker alone; a manager only counts. Every kind is imp
 host without a GPU needs none of its packages.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device, Runtime
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
-AUTO, CPU, SIM, MPS = "auto", "cpu", "sim", "mps"
-KINDS = (CPU, SIM, MPS)
+AUTO, CPU, CUDA, SIM, MPS = "auto", "cpu", "cuda", "sim", "mps"
+KINDS = (CPU, CUDA, SIM, MPS)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,40 @@ class DeviceName:
 
 
 def discover(wanted: str) -> list[DeviceName]:
-    """The devices that `wanted` stands for on this host. Raises DeviceUnavailable where there are none."""
+    """The devices that `wanted` stands for on this host; `auto` means its GPUs, or else its cores.
+
+    Raises:
+        DeviceUnavailable: there are none of the kind asked for; says why. Never for `auto`.
+    """
     if wanted not in (AUTO, *KINDS):
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
     if wanted == MPS:
         from fastgshare.node_manager.devices.mps.gpu import count_gpus
 
         return [DeviceName(MPS, index) for index in range(max(count_gpus(), 1))]  # one may compute on cores
-    return [DeviceName(CPU if wanted == AUTO else wanted, 0)]
+    if wanted == CUDA:
+        return _gpus()
+    if wanted == AUTO:
+        try:
+            return _gpus()
+        except DeviceUnavailable as unavailable:
+            logger.info("serving on the CPU: %s", unavailable.fields["reason"])
+            return [DeviceName(CPU, 0)]
+    return [DeviceName(wanted, 0)]
+
+
+def _gpus() -> list[DeviceName]:
+    from fastgshare.node_manager.devices.cuda.opening import count_gpus
+
+    return [DeviceName(CUDA, index) for index in range(count_gpus())]
 
 
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
     """Open a device in this process. Raises DeviceUnavailable with the reason."""
+    if name.kind == CUDA:
+        from fastgshare.node_manager.devices.cuda.opening import open_gpu
+
+        return open_gpu(name.index)
     if name.kind == SIM:
         from fastgshare.node_manager.devices.sim.device import SimDevice
         from fastgshare.node_manager.devices.sim.gpus import gpu_named
