@@ -32,7 +32,9 @@ class QuotaError(msgspec.Struct, frozen=True):
     worst_points: float
 
 
-def quota_error(runs: Sequence[Run], replica: str, quota: float, begin_us: int, end_us: int, window_us: int) -> QuotaError:
+def quota_error(
+    runs: Sequence[Run], replica: str, quota: float, begin_us: int, end_us: int, window_us: int
+) -> QuotaError:
     """The error of one replica that always had work from `begin_us` to `end_us`."""
     own = [run for run in runs if run.replica == replica]
     mean = time_between(own, begin_us, end_us) / (end_us - begin_us) - quota

@@ -37,9 +37,7 @@ def write_heavy(path: Path, weights_mib: int) -> Path:
         for layer in range(count)
     ]
     names = ["x", *(f"h{layer}" for layer in range(count))]
-    nodes = [
-        helper.make_node("MatMul", [names[layer], f"w{layer}"], [names[layer + 1]]) for layer in range(count)
-    ]
+    nodes = [helper.make_node("MatMul", [names[layer], f"w{layer}"], [names[layer + 1]]) for layer in range(count)]
     return _save(path, nodes, weights, names[-1], ["batch", WIDE])
 
 

@@ -19,9 +19,8 @@ from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import MeasurementRefused
 from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Runner
-from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.arrays import Array, to_tensor
-from fastgshare.shared.clock import unix_us
+from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import AttemptId, ReplicaId
@@ -30,6 +29,7 @@ from fastgshare.shared.messages import MeasureRequest, Tensor
 WAIT_S = 20.0
 WINDOW_US = 100_000
 UNREACHABLE = (9,)
+NOTHING = Footprint(0.0, 0.0, False)
 INFO = ModelInfo(inputs=(TensorSpec("x", "FP32", (-1, 2)),), outputs=(TensorSpec("y", "FP32", (-1, 2)),), metadata={})
 
 
@@ -41,7 +41,7 @@ class FakeSession:
     begin: threading.Event = field(default_factory=threading.Event)
     batches: list[int] = field(default_factory=list)
     inside: Callable[[], None] = lambda: None
-    footprint: Footprint = Footprint(0.0, 0.0, False)
+    footprint: Footprint = NOTHING
     is_portable: bool = True
     moves: list[tuple[int, ...]] = field(default_factory=list)
     closed: int = 0

@@ -15,7 +15,6 @@ pytest.importorskip(
 )
 
 import torch
-from fastgshare.node_manager.devices.torch_models import LoadedModule
 
 from fastgshare.node_manager.devices.cuda.device import CudaDevice, open_cuda
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
@@ -23,6 +22,7 @@ from fastgshare.node_manager.devices.cuda.torch_placement import Recorded, Tenso
 from fastgshare.node_manager.devices.cuda.torch_sessions import WARM_UPS, TorchEngine, TorchModel
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Device, Lane, ModelInfo, StoredModel
+from fastgshare.node_manager.devices.torch_models import LoadedModule
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import ReplicaId
 from tests.node_manager.devices.contract import DeviceContract

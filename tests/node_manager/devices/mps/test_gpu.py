@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
+from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices import catalog
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.mps.gpu import count_gpus, kind_of, open_gpu

@@ -40,9 +40,13 @@ LOOK_EVERY_US = 5 * US_PER_S
 _HOST = "fastgshare.node_manager.replica_host"
 OPENERS: dict[str, dict[str, str]] = {
     CUDA: {
+        "torch": f"{_HOST}.torch_model:open_on_gpu",
+        "torch_export": f"{_HOST}.torch_model:open_on_gpu",
         "onnx": f"{_HOST}.onnx_model:open_on_gpu",
     },
     CPU: {
+        "torch": f"{_HOST}.torch_model:open_on_cores",
+        "torch_export": f"{_HOST}.torch_model:open_on_cores",
         "onnx": f"{_HOST}.onnx_model:open_on_cores",
     },
 }
