@@ -21,13 +21,14 @@ from benchmarks.quota.real import MEMORY_MIB, WINDOW_US, Stand, layers_for, open
 from fastgshare.node_manager.devices.cpu import CpuDevice, cpu_kind
 from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.devices.ports import Lane, StoredModel
+from fastgshare.node_manager.worker.app import SWITCH_INTERVAL_S
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.objects import digest_of
 from fastgshare.shared.units import US_PER_MS
 
 SHAPE = (1, CHANNELS, SIDE, SIDE)
-BATCH_US = 4_000
+BATCH_US = 8_000
 QUOTAS = (0.1, 0.2, 0.4, 0.5, 0.8)
 PACKS = ((0.2, 0.8), (0.5, 0.5), (0.1, 0.4, 0.5), (0.1, 0.2, 0.2, 0.5))
 LOAD = 0.7
@@ -77,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
 
 def measure_real(plan: Plan, home: Path) -> dict[str, object]:
     """Everything on cores."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as a worker does
     layers = layers_for(write_convolutions, home, BATCH_US, SHAPE)
     stand = Stand(write_convolutions(home / "model.onnx", layers), SHAPE)
     last = (stand.device.chunks - 1,)

@@ -5,13 +5,14 @@
         def device(self) -> Iterator[Device]: ...
         def stored(self, directory: Path, scale: float) -> StoredModel: ...
 
-`stored` makes a model `y = scale * x` over FP32 `[-1, WIDTH]` with weights; another scale is another model of one class.
+`stored` makes a model `y = scale * x` over FP32 `[-1, WIDTH]` with weights; another scale is another model of a class.
 """
 
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ import pytest
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Device, Lane, Session, StoredModel
 from fastgshare.shared.ids import Digest, ReplicaId, is_name
+
+Made = TypeVar("Made")
 
 WIDTH = 8
 WAIT_S = 30.0
@@ -178,31 +181,30 @@ class DeviceContract:
         assert device.state().models == ()
 
 
-class Outcome:
+class Outcome(Generic[Made]):
     """A function on a thread of its own, and what became of it."""
 
-    def __init__(self, target: "Callable[[], object]") -> None:
-        self.result: object = None
+    def __init__(self, target: Callable[[], Made]) -> None:
+        self.results: list[Made] = []
         self.error: BaseException | None = None
         self._target = target
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def finish(self) -> object:
+    def finish(self) -> Made:
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive(), "it did not end"
         if self.error is not None:
             raise self.error
-        return self.result
+        return self.results[0]
 
     def _run(self) -> None:
         try:
-            self.result = self._target()
+            self.results.append(self._target())
         except BaseException as error:
             self.error = error
 
 
-def on_its_own_thread(target: Callable[[], "Session | None"]) -> Session:
+def on_its_own_thread(target: Callable[[], Made]) -> Made:
     """Replicas live on threads of their own, which a device may pin for good."""
-    result = Outcome(target).finish()
-    return result  # type: ignore[return-value]
+    return Outcome(target).finish()

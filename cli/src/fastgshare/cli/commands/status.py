@@ -48,21 +48,26 @@ def _show(found: PlatformStatus) -> None:
         for row in node_rows(node):
             nodes.add_row(*row)
     console.print(nodes if found.nodes else "no node beats", highlight=False)
+    _show_functions(console, found)
+
+
+def _show_functions(console: Console, found: PlatformStatus) -> None:
+    if not found.functions:
+        console.print("nothing is deployed: `fastgshare deploy FILE.yaml`", highlight=False)
+        return
     functions = _table("function", "gen", "ready", "serving", "objective", "profile", "replicas")
     for function in found.functions:
         functions.add_row(*function_row(function))
-    console.print(
-        functions if found.functions else "nothing is deployed: `fastgshare deploy FILE.yaml`", highlight=False
-    )
+    console.print(functions)
     replicas = _table("replica", "state", "chunks", "quota", "had", "own MiB", "weights MiB", "load ms", "restarts")
-    rows = replica_rows(found)
-    for cells in rows:
+    for cells in replica_rows(found):
         replicas.add_row(*cells)
-    if rows:
+    if replicas.row_count:
         console.print(replicas)
-    for replica in [replica for function in found.functions for replica in function.replicas if replica.note]:
-        console.print(Text(f"{replica.replica}: {replica.note}"))
     for function in found.functions:
+        for replica in function.replicas:
+            if replica.note:
+                console.print(Text(f"{replica.replica}: {replica.note}"))
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
 

@@ -13,10 +13,10 @@ MAX_WINDOW_MS = 10_000
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a person may choose about devices, whatever their kind.
 
-    `cores` 0 means all this process may use; `data_dir` caches models and user code. `sim_gpu` is the GPU that the `sim`
-    device emulates, `sim_tables` a directory of measured profiles for it. `mps_compute` is `cuda`, or `cpu` for machines
-    without a GPU; `mps_chunks` 0 means as many as the device would have; `mps_context_mib` is what a process takes of a
-    GPU before it has a model, until that was measured.
+    `cores` 0 means all this process may use; `data_dir` caches models and user code. `sim_gpu` is the GPU that the
+    `sim` device emulates, `sim_tables` a directory of measured profiles for it. `mps_compute` is `cuda`, or `cpu` for
+    machines without a GPU; `mps_chunks` 0 means as many as the device would have; `mps_context_mib` is what a process
+    takes of a GPU before it has a model, until that was measured.
     """
 
     cores: int = 0

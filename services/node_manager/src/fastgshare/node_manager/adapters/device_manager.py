@@ -21,6 +21,7 @@ from fastgshare.node_manager.core.reconcile import (
     ResizeReplica,
 )
 from fastgshare.node_manager.devices.catalog import DeviceName
+from fastgshare.node_manager.devices.cpu import WORKER_ENV
 from fastgshare.node_manager.ipc.child import Child, ending, open_child
 from fastgshare.node_manager.ipc.frames import ChannelClosed, Dialect
 from fastgshare.node_manager.protocol import (
@@ -143,7 +144,7 @@ class DeviceManager:
 
     async def _one_life(self) -> int:
         dialect: Dialect[ToWorker, FromWorker] = Dialect(msgspec.msgpack.Decoder(FromWorker))
-        env = {**os.environ, **to_env(self._worker_config()), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **to_env(self._worker_config()), **WORKER_ENV}
         async with open_child("fastgshare.node_manager.worker", dialect, self._on_line, env=env) as child:
             self._child = child
             self._pulse_us = monotonic_us()

@@ -71,13 +71,15 @@ class TokenGate:
         with self._lock:
             return replica in self._granted and self._book.ask_now(replica, expected_us, monotonic_us())
 
-    def release(self, replica: ReplicaId, used_us: int, again_us: int | None = None) -> None:
-        """The batch took `used_us` of device time.
+    def release(self, replica: ReplicaId, used_us: int, again_us: int | None = None) -> bool:
+        """The batch took `used_us` of device time; returns whether somebody else may start now.
 
         With `again_us` the next token, for a batch that should take so long, is asked for: `wait` for it.
         """
         with self._lock:
-            self._wake(self._book.end(replica, used_us, monotonic_us(), again_us))
+            granted = self._book.end(replica, used_us, monotonic_us(), again_us)
+            self._wake(granted)
+        return any(other != replica for other in granted)
 
     def give_up(self, replica: ReplicaId) -> None:
         """Want no token after all; one that was granted already is let go."""

@@ -6,6 +6,7 @@ off the event loop (reading tensors, packing answers) is done here.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -268,7 +269,9 @@ class Runner:
         has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
         self._asked_us = monotonic_us() if has_more and not self._moves else None
         self._queue.note_sharing(self._gate.is_shared(self._replica))
-        self._gate.release(self._replica, used_us, self._expected_us() if self._asked_us is not None else None)
+        again_us = self._expected_us() if self._asked_us is not None else None
+        if self._gate.release(self._replica, used_us, again_us):
+            time.sleep(0)  # lets go of the interpreter: the device idles until the other thread has it
 
     def _withdraw(self) -> None:
         if self._asked_us is not None:
