@@ -337,6 +337,28 @@ def test_a_session_that_is_bound_to_its_thread_never_runs_elsewhere() -> None:
     assert not here.runner.is_quick
 
 
+def test_what_computes_outside_of_batches_takes_turns_on_the_chunks_it_computes_on() -> None:
+    gate = new_gate()
+    other = ReplicaId("other")
+    gate.set_share(other, Share(0b10, 500, 1000))
+    gate.acquire(other, 1_000)
+    here = scene(gate=gate)
+    here.session.begin.set()
+
+    def warming_up(chunks: tuple[int, ...]) -> None:
+        with here.runner.turn():
+            assert gate._book.running() == {ReplicaId("r"): 0b10}
+        here.session.moves.append(chunks)
+
+    here.session.move = warming_up  # type: ignore[method-assign]
+    moved = here.runner.resize(Share(0b10, 500, 1000), (1,))
+    wait_for(lambda: gate._book.waiting() == [ReplicaId("r")])
+    assert not moved.done()
+    gate.release(other, 1_000)
+    moved.result(WAIT_S)
+    assert here.session.moves == [(1,)]
+
+
 def test_what_a_batch_takes_is_charged_and_told() -> None:
     gate = new_gate()
     here = scene(FakeSession(inside=lambda: time.sleep(0.002)), gate=gate)

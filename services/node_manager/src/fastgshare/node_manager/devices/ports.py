@@ -5,6 +5,8 @@ session computes on its chunks only, and only while its caller holds a token for
 one copy by content, shared by all sessions of a model. A `Runtime` loads models of one format into host memory.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -30,12 +32,17 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A replica's place on a device: chunk indices in rising order, its memory budget, the most rows of a batch."""
+    """A replica's place on a device: chunk indices in rising order, its memory budget, the most rows of a batch.
+
+    Whatever computes on the chunks outside of `Session.run`, such as a warm-up, does so within a `turn`, in pieces as
+    small as it can: a turn waits for a token and holds it.
+    """
 
     replica: ReplicaId
     chunks: tuple[int, ...]
     memory_mib: int
     max_batch: int = 1
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,7 +133,8 @@ class Replica:
         path = await self._fetch(reference.digest)
         model = StoredModel(reference.digest, path, reference.format, reference.factory)
         placement = self.placement
-        lane = Lane(self.replica, placement.chunks, self._spec.slice.gpu_mem_mib, self._spec.max_batch)
+        turn = self._runner.turn
+        lane = Lane(self.replica, placement.chunks, self._spec.slice.gpu_mem_mib, self._spec.max_batch, turn)
         opened = self._runner.start(lambda: self._parts.device.open_session(model, lane))
         session = await asyncio.wrap_future(opened)
         self._info, self._footprint = session.info, session.footprint

@@ -7,8 +7,9 @@ off the event loop (reading tensors, packing answers) is done here.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -194,12 +195,14 @@ class Runner:
             self._is_faulted = True
             self._on_fault(error)
         finally:
+            self._gate.remove(self._replica)
             if self._probe is not None:
                 self._probe.refuse(STOPPED)
             self._has_ended = True
             self._refuse_left()
 
     def _open_and_serve(self, open_session: Callable[[], Session], opened: "Future[Session]") -> None:
+        self._gate.set_share(self._replica, self._share)
         try:
             session = open_session()
         except ModelFault as fault:
@@ -209,11 +212,9 @@ class Runner:
             self._serve(session, opened)
         finally:
             self._session = None
-            self._gate.remove(self._replica)
             session.close()
 
     def _serve(self, session: Session, opened: "Future[Session]") -> None:
-        self._gate.set_share(self._replica, self._share)
         self._session = session
         opened.set_result(session)
         while not self._stopping or self._queue:  # whoever waits gets an answer first
@@ -281,15 +282,27 @@ class Runner:
     def _expected_us(self) -> int:
         return self._queue.expected_us() or (self._probe.last_us if self._probe else 0) or self._last_execute_us
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For the replica's own thread: a token around what computes on its chunks outside of a batch."""
+        self._gate.acquire(self._replica, self._last_execute_us)
+        began_us = monotonic_us()
+        try:
+            yield
+        finally:
+            self._gate.release(self._replica, monotonic_us() - began_us)
+
     def _move(self, session: Session, move: _Move) -> None:
+        """The new chunks first, because warming up there takes turns on them."""
         self._withdraw()
+        self._gate.set_share(self._replica, move.share)
         try:
             session.move(move.chunks)
         except ModelFault as fault:
+            self._gate.set_share(self._replica, self._share)
             move.done.set_exception(fault)
             return
         self._share = move.share
-        self._gate.set_share(self._replica, move.share)
         move.done.set_result(None)
 
     # Work

@@ -16,7 +16,7 @@ from fastgshare.node_manager.devices.cuda.feeds import rows_of
 from fastgshare.node_manager.devices.cuda.fence import Fence
 from fastgshare.node_manager.devices.cuda.graphs import CAPTURE, Programs, capture_plan, prepare
 from fastgshare.node_manager.devices.cuda.partitions import Chunks, Partitions, PartitionStream
-from fastgshare.node_manager.devices.cuda.ports import DeviceModel
+from fastgshare.node_manager.devices.cuda.ports import DeviceModel, Program
 from fastgshare.node_manager.devices.cuda.timing import Timer, open_timer
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Footprint, Lane, Ran
@@ -127,12 +127,17 @@ class CudaSession:
             free_bytes = driver.memory_info().free_bytes
             stream = self._grounds.partitions.open_stream(chunks)
             try:
-                programs = prepare(self._plan, partial(self._model.program, stream))
+                programs = prepare(self._plan, partial(self._program, stream))
             except BaseException:
                 stream.close()
                 raise
             took_bytes = free_bytes - driver.memory_info().free_bytes
         return _Place(stream, programs, max(took_bytes, 0) / BYTES_PER_MIB)
+
+    def _program(self, stream: PartitionStream, rows: int) -> Program:
+        """Warm-ups and the capture run on the chunks: one program is one turn."""
+        with self._lane.turn():
+            return self._model.program(stream, rows)
 
     def _check_budget(self, chunks: Chunks) -> None:
         """A slice's memory is a promise to the others: what turned out larger is taken down again."""
