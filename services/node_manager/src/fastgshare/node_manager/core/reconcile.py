@@ -182,7 +182,7 @@ class DeviceCore:
             slice=held.function.slice if held is not None else status.slice,
             note=self._note(held) if held is not None else status.note,
             weights_mib=report.weights_mib or status.weights_mib,
-            weights_reused=report.weights_reused or status.weights_reused,
+            weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
             state=report.state,
             reason=report.reason,
             signature=report.signature or status.signature,
