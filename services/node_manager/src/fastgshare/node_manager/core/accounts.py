@@ -32,9 +32,12 @@ class Use:
     batches: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
-    """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none."""
+    """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none.
+
+    `mask`, `may_spare` and `late_us` follow from the share and what it waits for; `plan_us` is its group's.
+    """
 
     replica: ReplicaId
     share: Share
@@ -48,18 +51,35 @@ class Account:
     is_waiting: bool = False
     is_paid_by_debt: bool = False
     running: int = 0
+    plan_us: int = 0
+    late_us: int = 0
+    mask: int = field(init=False)
+    may_spare: bool = field(init=False)
     backlogged_since_us: int | None = None
     use: Use = field(default_factory=Use)
     _owed_rest: int = 0
     _clear_rest: int = 0
+    _memory_us: int = 0
+
+    def __post_init__(self) -> None:
+        """What follows from its share."""
+        self._hold(self.share)
 
     def __lt__(self, other: "Account") -> bool:
         return self.owed_us < other.owed_us
 
     def change(self, share: Share) -> None:
         """Hold another share from now on; what was earned and spent stays."""
-        self.share = share
+        self._hold(share)
         self._owed_rest = self._clear_rest = 0
+
+    def fit_in(self, period_us: int) -> None:
+        """Its group comes round once in `period_us`."""
+        self._memory_us = period_us
+
+    def wants(self, time_us: int) -> bool:
+        """Whether it has work and its limit lets it run at `time_us`."""
+        return bool(self.is_waiting or self.running) and self.clear_us <= time_us
 
     def begin_backlog(self, now_us: int, window_us: int, ahead_us: int) -> None:
         """There is work again; `ahead_us` is where its account should be by its timetable."""
@@ -79,6 +99,7 @@ class Account:
         self.asked_us = now_us
         self.expected_us = expected_us
         self.longest_us = max(self.longest_us, expected_us)
+        self.late_us = expected_us * PER_MILLE // self.share.request_permille
         self.is_waiting = True
 
     def start(self, now_us: int, by_debt: bool) -> None:
@@ -86,11 +107,12 @@ class Account:
         self.is_waiting = False
         self.is_paid_by_debt = by_debt
         self.granted_us = now_us
-        self.running = self.share.mask
+        self.running = self.mask
         self.use.longest_wait_us = max(self.use.longest_wait_us, now_us - self.asked_us)
 
-    def charge(self, used_us: int, memory_us: int) -> None:
-        """Its batch took this much device time; what it was behind by more than `memory_us` is forgotten."""
+    def charge(self, used_us: int) -> None:
+        """Its batch took this much device time; what it was behind by for longer than it remembers is forgotten."""
+        memory_us = self._memory_us
         self.running = 0
         self.use.used_us += used_us
         self.use.batches += 1
@@ -113,3 +135,9 @@ class Account:
             self.backlogged_since_us = now_us
         taken, self.use = self.use, Use()
         return taken
+
+    def _hold(self, share: Share) -> None:
+        self.share = share
+        self.mask = share.mask
+        self.may_spare = share.limit_permille > share.request_permille
+        self.late_us = self.expected_us * PER_MILLE // share.request_permille

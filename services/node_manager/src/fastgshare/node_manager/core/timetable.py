@@ -69,8 +69,9 @@ def timetable(shares: Mapping[ReplicaId, Share], window_us: int, batch_us: int) 
     """Slots for these replicas, whose longest batches are expected to take `batch_us`."""
     period_us = period_for(window_us, batch_us)
     slots: dict[ReplicaId, Sequence[Slot]] = {}
-    for group in mixed_groups(shares):
-        slots |= _lay(group, shares, period_us)
+    for group in connected(shares):
+        if is_mixed(group, shares):
+            slots |= lay(group, shares, period_us)
     return Timetable(period_us, slots)
 
 
@@ -82,19 +83,24 @@ def period_for(window_us: int, batch_us: int) -> int:
     return PERIOD_WINDOWS[-1] * window_us
 
 
-def mixed_groups(shares: Mapping[ReplicaId, Share]) -> list[list[ReplicaId]]:
-    """Replicas connected by shared chunks, where not all are on the same ones."""
+def connected(shares: Mapping[ReplicaId, Share]) -> list[list[ReplicaId]]:
+    """Replicas in groups that share no chunk with each other."""
     groups: list[tuple[int, list[ReplicaId]]] = []
     for replica, share in shares.items():
         mask, members, apart = share.mask, [replica], []
         for other_mask, others in groups:
             if other_mask & share.mask:
                 mask |= other_mask
-                members += others
+                members = others + members
             else:
                 apart.append((other_mask, others))
         groups = [*apart, (mask, members)]
-    return [members for _, members in groups if len({shares[member].mask for member in members}) > 1]
+    return [members for _, members in groups]
+
+
+def is_mixed(members: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share]) -> bool:
+    """Whether replicas of a group are not all on the same chunks."""
+    return len({shares[member].mask for member in members}) > 1
 
 
 def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
@@ -107,10 +113,10 @@ def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
     return {chunk: permille for chunk, permille in promised.items() if permille > PER_MILLE}
 
 
-def _lay(
+def lay(
     group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int
 ) -> dict[ReplicaId, Sequence[Slot]]:
-    """First fit; the widest first among those that begin at the same chunk."""
+    """Slots of a mixed group by first fit; the widest first among those that begin at the same chunk."""
     laid: dict[ReplicaId, list[Slot]] = {}
 
     def place(replica: ReplicaId) -> tuple[int, int, ReplicaId]:
