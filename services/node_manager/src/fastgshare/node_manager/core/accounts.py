@@ -20,6 +20,8 @@ from fastgshare.shared.units import PER_MILLE
 
 IDLE_CREDIT = 10  # a tenth of a window
 OWED_WINDOWS = 2
+STARVING = 10  # a tenth of a window: keeping chunks free has a price
+STARVING_BATCHES = 2
 
 
 @dataclass(slots=True)
@@ -36,7 +38,9 @@ class Use:
 class Account:
     """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none.
 
-    `mask`, `may_spare` and `late_us` follow from the share and what it waits for; `plan_us` is its group's.
+    `mask` and `may_spare` follow from the share. In a mixed group `plan_us` is where `owed_us` would be if it had had
+    exactly its slots; once that has reached `late_from_us` it waits more than a batch behind, and from
+    `starving_from_us` on chunks are kept free for it.
     """
 
     replica: ReplicaId
@@ -52,7 +56,8 @@ class Account:
     is_paid_by_debt: bool = False
     running: int = 0
     plan_us: int = 0
-    late_us: int = 0
+    late_from_us: int = 0
+    starving_from_us: int = 0
     mask: int = field(init=False)
     may_spare: bool = field(init=False)
     backlogged_since_us: int | None = None
@@ -60,6 +65,7 @@ class Account:
     _owed_rest: int = 0
     _clear_rest: int = 0
     _memory_us: int = 0
+    _window_us: int = 0
 
     def __post_init__(self) -> None:
         """What follows from its share."""
@@ -73,13 +79,11 @@ class Account:
         self._hold(share)
         self._owed_rest = self._clear_rest = 0
 
-    def fit_in(self, period_us: int) -> None:
+    def fit_in(self, period_us: int, window_us: int) -> None:
         """Its group comes round once in `period_us`."""
         self._memory_us = period_us
-
-    def wants(self, time_us: int) -> bool:
-        """Whether it has work and its limit lets it run at `time_us`."""
-        return bool(self.is_waiting or self.running) and self.clear_us <= time_us
+        self._window_us = window_us
+        self._set_patience()
 
     def begin_backlog(self, now_us: int, window_us: int, ahead_us: int) -> None:
         """There is work again; `ahead_us` is where its account should be by its timetable."""
@@ -99,7 +103,7 @@ class Account:
         self.asked_us = now_us
         self.expected_us = expected_us
         self.longest_us = max(self.longest_us, expected_us)
-        self.late_us = expected_us * PER_MILLE // self.share.request_permille
+        self._set_patience()
         self.is_waiting = True
 
     def start(self, now_us: int, by_debt: bool) -> None:
@@ -112,17 +116,16 @@ class Account:
 
     def charge(self, used_us: int) -> None:
         """Its batch took this much device time; what it was behind by for longer than it remembers is forgotten."""
-        memory_us = self._memory_us
         self.running = 0
         self.use.used_us += used_us
         self.use.batches += 1
         share = self.share
         if share.limit_permille < PER_MILLE:
-            floor_us = self.granted_us - memory_us
+            floor_us = self.granted_us - self._window_us // IDLE_CREDIT
             step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, share.limit_permille)
             self.clear_us = max(self.clear_us, floor_us) + step_us
         if self.is_paid_by_debt:
-            floor_us = self.granted_us - OWED_WINDOWS * memory_us
+            floor_us = self.granted_us - OWED_WINDOWS * self._memory_us
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
             self.owed_us = max(self.owed_us, floor_us) + step_us
         else:
@@ -140,4 +143,9 @@ class Account:
         self.share = share
         self.mask = share.mask
         self.may_spare = share.limit_permille > share.request_permille
-        self.late_us = self.expected_us * PER_MILLE // share.request_permille
+
+    def _set_patience(self) -> None:
+        request_permille = self.share.request_permille
+        self.late_from_us = self.owed_us + self.expected_us * PER_MILLE // request_permille
+        starving_us = max(self._window_us // STARVING, STARVING_BATCHES * self.expected_us)
+        self.starving_from_us = self.owed_us + starving_us * PER_MILLE // request_permille

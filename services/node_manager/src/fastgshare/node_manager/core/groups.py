@@ -8,16 +8,14 @@ standing of whoever is outside its slot does not change with time, so a decision
 from abc import ABC, abstractmethod
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from fastgshare.node_manager.core.accounts import Account
 from fastgshare.node_manager.core.timetable import Slot, period_for
 from fastgshare.shared.ids import ReplicaId
-from fastgshare.shared.units import PER_MILLE
 
 AHEAD_IN_SLOT = 10  # a tenth of a window: so far may a replica be ahead and still own its slot
-STARVING = 10  # a tenth of a window
-STARVING_BATCHES = 2
 
 _spare_had = attrgetter("spare_us")
 
@@ -25,12 +23,12 @@ _spare_had = attrgetter("spare_us")
 class Group(ABC):
     """Accounts that compete; `waiting` in the order of `owed_us`."""
 
-    def __init__(self, accounts: Iterable[Account], period_us: int) -> None:
+    def __init__(self, accounts: Iterable[Account], period_us: int, window_us: int) -> None:
         self.accounts = list(accounts)
         self.period_us = period_us
         self.waiting: list[Account] = []
         for account in self.accounts:
-            account.fit_in(self.period_us)
+            account.fit_in(self.period_us, window_us)
             if account.is_waiting:
                 insort(self.waiting, account)
 
@@ -91,9 +89,8 @@ class Mixed(Group):
     def __init__(
         self, accounts: Iterable[Account], period_us: int, window_us: int, slots: Mapping[ReplicaId, Sequence[Slot]]
     ) -> None:
-        super().__init__(accounts, period_us)
+        super().__init__(accounts, period_us, window_us)
         self._ahead_us = window_us // AHEAD_IN_SLOT
-        self._starving_us = window_us // STARVING
         self._slotless = [account for account in self.accounts if not slots[account.replica]]
         self._whole_us = {
             account.replica: sum(end_us - start_us for start_us, end_us in slots[account.replica])
@@ -106,45 +103,46 @@ class Mixed(Group):
             [self._paid_us(account, _had_us(slots[account.replica], edge_us)) for account in self.accounts]
             for edge_us in self._edges_us
         ]
-        self._neighbours = {account.replica: _starts(account, self.accounts, slots) for account in self.accounts}
+        self._neighbours = {account.replica: self._starts(account, slots) for account in self.accounts}
         self._stretch = -1
         self._start_us = 0
         self._end_us = -1
 
     def grant(self, now_us: int, taken: int) -> list[Account]:
         """Owners of slots, then who is late, then anybody."""
-        if not any(not account.mask & taken for account in self.waiting):
+        waiting = self.waiting
+        free = [account for account in waiting if not account.mask & taken]
+        if not free:
             return []
         self._enter(now_us)
         turn = _Turn(self, now_us, taken)
-        owners = [account for account in self._owners[self._stretch] if self._is_due(account, now_us)]
-        for account in owners:
-            turn.consider(account, by_debt=True, may_reserve=True)
-        late: list[tuple[Account, int]] = []
-        spare: list[Account] = []
+        for account in self._owners[self._stretch]:
+            if account.is_waiting:
+                ahead_us = account.owed_us - self._plan_us(account, now_us)
+                if ahead_us <= self._ahead_us:
+                    turn.consider(account, by_debt=True, may_reserve=True, may_run_over=ahead_us < 0)
+        for account in self._late(free):
+            turn.consider(account, by_debt=True, may_reserve=account.plan_us >= account.starving_from_us)
         taken = turn.taken
-        for account in self.waiting:
-            behind_us = account.plan_us - account.owed_us
-            if behind_us >= account.late_us:
-                if account not in owners:
-                    late.append((account, behind_us))
-            elif account.may_spare and account.clear_us <= now_us and not account.mask & taken:
-                if account not in owners:
-                    spare.append(account)
-        for account, behind_us in late:
-            turn.consider(account, by_debt=True, may_reserve=self._is_starving(account, behind_us))
-        if spare:
-            spare.sort(key=_spare_had)
-            for account in spare:
-                turn.consider(account, by_debt=False, may_reserve=False)
+        spare = [account for account in free if account.may_spare and not account.mask & taken]
+        spare.sort(key=_spare_had)
+        for account in spare:
+            if account.clear_us <= now_us and not account.mask & turn.taken:
+                turn.consider(account)
         if turn.granted:
-            self.waiting = [account for account in self.waiting if account.is_waiting]
+            self.waiting = [account for account in waiting if account.is_waiting]
         return turn.granted
+
+    def _late(self, free: Iterable[Account]) -> list[Account]:
+        """Who is a batch behind and could start, or so far behind that chunks are kept for it."""
+        if [account for account in self.waiting if account.plan_us >= account.starving_from_us]:
+            return [account for account in self.waiting if account.plan_us >= account.late_from_us]
+        return [account for account in free if account.plan_us >= account.late_from_us]
 
     def look_again_us(self, account: Account, now_us: int) -> int | None:
         """The next time a slot of its own or of a neighbour begins, its own ends, or its account lets it run."""
         self._enter(now_us)
-        starts_us, _ = self._neighbours[account.replica]
+        starts_us = self._neighbours[account.replica].times_us
         times_us = [self._end_us] if account in self._owners[self._stretch] else []
         if starts_us:
             phase_us = now_us % self.period_us
@@ -153,8 +151,8 @@ class Mixed(Group):
             times_us.append(now_us - phase_us + until_us)
         if account.may_spare and account.clear_us > now_us:
             times_us.append(account.clear_us)
-        if not self._whole_us[account.replica] and account.owed_us + account.late_us > now_us:
-            times_us.append(account.owed_us + account.late_us)
+        if not self._whole_us[account.replica] and account.late_from_us > now_us:
+            times_us.append(account.late_from_us)
         return min(times_us, default=None)
 
     def planned_us(self, account: Account, now_us: int) -> int:
@@ -168,35 +166,34 @@ class Mixed(Group):
 
     def runs_into_a_slot(self, account: Account, now_us: int) -> bool:
         """Whether its batch should still run when a slot of another replica with work begins on its chunks."""
-        starts_us, owners = self._neighbours[account.replica]
+        starts = self._neighbours[account.replica]
         phase_us = now_us % self.period_us
         base_us = now_us - phase_us
-        end_us = phase_us + account.expected_us
-        for index in range(bisect_right(starts_us, phase_us), len(starts_us)):
-            if starts_us[index] >= end_us:
+        from_us, end_us = phase_us, phase_us + account.expected_us
+        while True:
+            for index in range(bisect_right(starts.times_us, from_us), len(starts.times_us)):
+                if starts.times_us[index] >= end_us:
+                    return False
+                other = starts.owners[index]
+                if other is not account and (other.is_waiting or other.running):
+                    if other.owed_us - self._ahead_us <= base_us + starts.plans_us[index]:
+                        return True
+            if from_us < 0 or end_us <= self.period_us:
                 return False
-            if owners[index] is not account and owners[index].wants(base_us + starts_us[index]):
-                return True
-        end_us -= self.period_us
-        base_us += self.period_us
-        for start_us, other in zip(starts_us, owners, strict=True):
-            if start_us >= end_us:
-                return False
-            if other is not account and other.wants(base_us + start_us):
-                return True
-        return False
+            from_us, end_us, base_us = -1, end_us - self.period_us, base_us + self.period_us
 
-    def may_run_over(self, account: Account, now_us: int) -> bool:
-        """In its slot and behind: the slot will not make up for that."""
-        return account in self._owners[self._stretch] and account.owed_us < self._plan_us(account, now_us)
-
-    def _is_due(self, account: Account, now_us: int) -> bool:
-        return account.is_waiting and account.owed_us - self._plan_us(account, now_us) <= self._ahead_us
-
-    def _is_starving(self, account: Account, behind_us: int) -> bool:
-        """Outside its slot only who is behind by more than a tenth of a window: keeping chunks free has a price."""
-        device_us = behind_us * account.share.request_permille // PER_MILLE
-        return device_us >= max(self._starving_us, STARVING_BATCHES * account.expected_us)
+    def _starts(self, account: Account, slots: Mapping[ReplicaId, Sequence[Slot]]) -> "_Starts":
+        starts = sorted(
+            (start_us, self._paid_us(other, _had_us(slots[other.replica], start_us)), number)
+            for number, other in enumerate(self.accounts)
+            if other.mask & account.mask
+            for start_us, _ in slots[other.replica]
+        )
+        return _Starts(
+            [start_us for start_us, _, _ in starts],
+            [plan_us for _, plan_us, _ in starts],
+            [self.accounts[number] for _, _, number in starts],
+        )
 
     def _enter(self, now_us: int) -> None:
         """Bring `plan_us` of all accounts up to the stretch that `now_us` lies in."""
@@ -225,6 +222,15 @@ class Mixed(Group):
         return had_us * self.period_us // whole_us if whole_us else 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Starts:
+    """When in the period slots on a replica's chunks begin, its own too, whose they are, and what their plan is then."""
+
+    times_us: list[int]
+    plans_us: list[int]
+    owners: list[Account]
+
+
 class _Turn:
     """One round of grants in a mixed group: chunks taken, and those kept for who comes first."""
 
@@ -236,13 +242,15 @@ class _Turn:
         self._reserved = 0
         self._able_us = now_us
 
-    def consider(self, account: Account, by_debt: bool, may_reserve: bool) -> None:
+    def consider(
+        self, account: Account, by_debt: bool = False, may_reserve: bool = False, may_run_over: bool = False
+    ) -> None:
         """Start it, or keep its chunks for it, or neither."""
         mask, now_us = account.mask, self._now_us
         if mask & self.taken or (mask & self._reserved and now_us + account.expected_us > self._able_us):
             if may_reserve:
                 self._reserve(mask)
-        elif self._group.may_run_over(account, now_us) or not self._group.runs_into_a_slot(account, now_us):
+        elif may_run_over or not self._group.runs_into_a_slot(account, now_us):
             account.start(now_us, by_debt)
             self.taken |= mask
             self.granted.append(account)
@@ -265,14 +273,3 @@ def _owners(accounts: Iterable[Account], slots: Mapping[ReplicaId, Sequence[Slot
 
 def _had_us(row: Sequence[Slot], phase_us: int) -> int:
     return sum(min(end_us, phase_us) - start_us for start_us, end_us in row if start_us < phase_us)
-
-
-def _starts(
-    account: Account, accounts: Iterable[Account], slots: Mapping[ReplicaId, Sequence[Slot]]
-) -> tuple[list[int], list[Account]]:
-    """When slots on its chunks begin, its own too, and whose they are."""
-    starts = sorted(
-        ((start_us, other) for other in accounts if other.mask & account.mask for start_us, _ in slots[other.replica]),
-        key=lambda start: start[0],
-    )
-    return [start_us for start_us, _ in starts], [other for _, other in starts]

@@ -1,4 +1,4 @@
-"""Who ran when on a device, and what follows from it: shares of time, waits, overlaps. Device time is end less grant."""
+"""Who ran when on a device, and what follows: shares of time, waits, overlaps. Device time is end less grant."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict

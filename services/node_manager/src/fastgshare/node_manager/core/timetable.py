@@ -8,8 +8,8 @@ replica has over any ten of them does not depend on where in its slot they begin
 
 Slots are laid by first fit in the order of the replicas' first chunks, cut where something is in the way. On masks of
 neighbouring chunks (what the scheduler gives where it can) this always succeeds if no chunk is promised more than its
-whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). What finds no
-room keeps its account and gets its time as the debt grows.
+whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). What finds
+no room keeps its account and gets its time as the debt grows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -47,6 +47,7 @@ class TokenBook:
         self._all_chunks = (1 << chunks) - 1
         self._accounts: dict[ReplicaId, Account] = {}
         self._groups: dict[ReplicaId, Group] = {}
+        self._distinct: list[Group] = []
         self._taken = 0
 
     # Replicas
@@ -174,7 +175,7 @@ class TokenBook:
     # Inside
 
     def _waiting_groups(self) -> Iterable[Group]:
-        return [group for group in dict.fromkeys(self._groups.values()) if group.waiting]
+        return [group for group in self._distinct if group.waiting]
 
     def _begin(self, account: Account, now_us: int) -> None:
         account.begin_backlog(now_us, self.window_us, self._groups[account.replica].planned_us(account, now_us))
@@ -189,7 +190,7 @@ class TokenBook:
 
     def _plan(self) -> None:
         shares = self.shares()
-        self._groups = {}
+        self._groups, self._distinct = {}, []
         for members in connected(shares):
             accounts = [self._accounts[replica] for replica in members]
             group: Group
@@ -197,7 +198,8 @@ class TokenBook:
                 period_us = period_for(self.window_us, max(account.longest_us for account in accounts))
                 group = Mixed(accounts, period_us, self.window_us, lay(members, shares, period_us))
             else:
-                group = Peers(accounts, self.window_us)
+                group = Peers(accounts, self.window_us, self.window_us)
+            self._distinct.append(group)
             self._groups |= dict.fromkeys(members, group)
 
     def _grant(self, group: Group, now_us: int) -> list[ReplicaId]:
