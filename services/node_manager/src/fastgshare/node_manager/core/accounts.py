@@ -19,7 +19,6 @@ from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import PER_MILLE
 
 IDLE_CREDIT = 10  # a tenth of a window
-OWED_WINDOWS = 2
 STARVING = 10  # a tenth of a window: keeping chunks free has a price
 STARVING_BATCHES = 2
 
@@ -64,7 +63,6 @@ class Account:
     use: Use = field(default_factory=Use)
     _owed_rest: int = 0
     _clear_rest: int = 0
-    _memory_us: int = 0
     _window_us: int = 0
 
     def __post_init__(self) -> None:
@@ -79,9 +77,8 @@ class Account:
         self._hold(share)
         self._owed_rest = self._clear_rest = 0
 
-    def fit_in(self, period_us: int, window_us: int) -> None:
-        """Its group comes round once in `period_us`."""
-        self._memory_us = period_us
+    def fit_in(self, window_us: int) -> None:
+        """Time is accounted in windows of this length."""
         self._window_us = window_us
         self._set_patience()
 
@@ -115,7 +112,7 @@ class Account:
         self.use.longest_wait_us = max(self.use.longest_wait_us, now_us - self.asked_us)
 
     def charge(self, used_us: int) -> None:
-        """Its batch took this much device time; what it was behind by for longer than it remembers is forgotten."""
+        """Its batch took this much device time."""
         self.running = 0
         self.use.used_us += used_us
         self.use.batches += 1
@@ -125,9 +122,8 @@ class Account:
             step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, share.limit_permille)
             self.clear_us = max(self.clear_us, floor_us) + step_us
         if self.is_paid_by_debt:
-            floor_us = self.granted_us - OWED_WINDOWS * self._memory_us
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
-            self.owed_us = max(self.owed_us, floor_us) + step_us
+            self.owed_us += step_us
         else:
             self.spare_us += used_us
 

@@ -15,6 +15,7 @@ from fastgshare.node_manager.core.accounts import Account
 from fastgshare.node_manager.core.timetable import Slot, period_for
 from fastgshare.shared.ids import ReplicaId
 
+OWED_PERIODS = 2
 AHEAD_IN_SLOT = 10  # a tenth of a window: so far may a replica be ahead and still own its slot
 
 _spare_had = attrgetter("spare_us")
@@ -28,7 +29,7 @@ class Group(ABC):
         self.period_us = period_us
         self.waiting: list[Account] = []
         for account in self.accounts:
-            account.fit_in(self.period_us, window_us)
+            account.fit_in(window_us)
             if account.is_waiting:
                 insort(self.waiting, account)
 
@@ -73,9 +74,16 @@ class Peers(Group):
             if not able:
                 return []
             first = min(able, key=_spare_had)
+        elif first.owed_us < now_us - OWED_PERIODS * self.period_us:
+            self._forget(now_us - OWED_PERIODS * self.period_us - first.owed_us)
         waiting.remove(first)
         first.start(now_us, by_debt)
         return [first]
+
+    def _forget(self, behind_us: int) -> None:
+        """More is promised than there is: it is lost to all alike, and nobody's debt grows for ever."""
+        for account in self.waiting:
+            account.owed_us += behind_us
 
     def look_again_us(self, account: Account, now_us: int) -> int | None:
         """When it is owed its next batch, or its limit lets it have spare time."""
@@ -142,18 +150,22 @@ class Mixed(Group):
     def look_again_us(self, account: Account, now_us: int) -> int | None:
         """The next time a slot of its own or of a neighbour begins, its own ends, or its account lets it run."""
         self._enter(now_us)
-        starts_us = self._neighbours[account.replica].times_us
-        times_us = [self._end_us] if account in self._owners[self._stretch] else []
+        replica = account.replica
+        starts_us = self._neighbours[replica].times_us
+        times_us = []
+        if account in self._owners[self._stretch]:
+            ahead_us = account.owed_us - self._ahead_us - account.plan_us
+            times_us += [self._end_us, self._start_us + self._took_us(account, ahead_us)]
         if starts_us:
             phase_us = now_us % self.period_us
             index = bisect_right(starts_us, phase_us)
             until_us = starts_us[index] if index < len(starts_us) else starts_us[0] + self.period_us
             times_us.append(now_us - phase_us + until_us)
-        if account.may_spare and account.clear_us > now_us:
+        if account.may_spare:
             times_us.append(account.clear_us)
-        if not self._whole_us[account.replica] and account.late_from_us > now_us:
+        if account in self._slotless:
             times_us.append(account.late_from_us)
-        return min(times_us, default=None)
+        return min((time_us for time_us in times_us if time_us > now_us), default=None)
 
     def planned_us(self, account: Account, now_us: int) -> int:
         """How far an account that had exactly its slots would be ahead of now: less than none before them."""
@@ -175,9 +187,9 @@ class Mixed(Group):
                 if starts.times_us[index] >= end_us:
                     return False
                 other = starts.owners[index]
-                if other is not account and (other.is_waiting or other.running):
-                    if other.owed_us - self._ahead_us <= base_us + starts.plans_us[index]:
-                        return True
+                is_at_work = other is not account and (other.is_waiting or other.running)
+                if is_at_work and other.owed_us - self._ahead_us <= base_us + starts.plans_us[index]:
+                    return True
             if from_us < 0 or end_us <= self.period_us:
                 return False
             from_us, end_us, base_us = -1, end_us - self.period_us, base_us + self.period_us
@@ -221,10 +233,14 @@ class Mixed(Group):
         whole_us = self._whole_us[account.replica]
         return had_us * self.period_us // whole_us if whole_us else 0
 
+    def _took_us(self, account: Account, paid_us: int) -> int:
+        """The device time that moves its account on by at least this much."""
+        return -(-paid_us * self._whole_us[account.replica] // self.period_us)
+
 
 @dataclass(frozen=True, slots=True)
 class _Starts:
-    """When in the period slots on a replica's chunks begin, its own too, whose they are, and what their plan is then."""
+    """When in the period slots on a replica's chunks begin, its own too, whose they are, and their `plan_us` then."""
 
     times_us: list[int]
     plans_us: list[int]
@@ -251,6 +267,7 @@ class _Turn:
             if may_reserve:
                 self._reserve(mask)
         elif may_run_over or not self._group.runs_into_a_slot(account, now_us):
+            account.owed_us = max(account.owed_us, now_us - OWED_PERIODS * self._group.period_us)
             account.start(now_us, by_debt)
             self.taken |= mask
             self.granted.append(account)

@@ -8,8 +8,8 @@ replica has over any ten of them does not depend on where in its slot they begin
 
 Slots are laid by first fit in the order of the replicas' first chunks, cut where something is in the way. On masks of
 neighbouring chunks (what the scheduler gives where it can) this always succeeds if no chunk is promised more than its
-whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). What finds
-no room keeps its account and gets its time as the debt grows.
+whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). Elsewhere,
+and where more is promised, all slots shrink until they fit, and what they are short of comes as the debt grows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from fastgshare.shared.units import PER_MILLE
 # Ten windows hold a whole number of each of these periods.
 PERIOD_WINDOWS = (1, 2, 5)
 BATCHES_PER_PERIOD = 20
+SHRINK = 20  # by a twentieth at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,19 @@ def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
 def lay(
     group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int
 ) -> dict[ReplicaId, Sequence[Slot]]:
-    """Slots of a mixed group by first fit; the widest first among those that begin at the same chunk."""
+    """Slots of a mixed group; where they find no room, all shrink alike until they do, so that nobody has none."""
+    members = list(group)
+    promised = overfull_chunks((shares[member] for member in members), _width(members, shares))
+    fill_permille = PER_MILLE * PER_MILLE // max(promised.values(), default=PER_MILLE)
+    while (laid := _first_fit(members, shares, period_us, fill_permille)) is None:
+        fill_permille -= max(fill_permille // SHRINK, 1)
+    return laid
+
+
+def _first_fit(
+    group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int, fill_permille: int
+) -> dict[ReplicaId, Sequence[Slot]] | None:
+    """The widest first among those that begin at the same chunk; None where somebody finds no room."""
     laid: dict[ReplicaId, list[Slot]] = {}
 
     def place(replica: ReplicaId) -> tuple[int, int, ReplicaId]:
@@ -126,12 +139,20 @@ def lay(
     for replica in sorted(group, key=place):
         mask = shares[replica].mask
         taken = sorted(slot for other, slots in laid.items() if shares[other].mask & mask for slot in slots)
-        laid[replica] = _fill(taken, shares[replica].request_permille * period_us // PER_MILLE, period_us)
+        need_us = shares[replica].request_permille * fill_permille * period_us // PER_MILLE**2
+        slots = _fill(taken, need_us, period_us)
+        if sum(end_us - start_us for start_us, end_us in slots) < need_us:
+            return None
+        laid[replica] = slots
     return {replica: tuple(slots) for replica, slots in laid.items()}
 
 
+def _width(members: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share]) -> int:
+    return max(shares[member].mask.bit_length() for member in members)
+
+
 def _fill(taken: Iterable[Slot], need_us: int, period_us: int) -> list[Slot]:
-    """The earliest slots between the taken ones that add up to `need_us`, or as much of it as there is room for."""
+    """The earliest slots between the taken ones that add up to `need_us`, or as much as there is room for."""
     slots: list[Slot] = []
     free_from_us = 0
     for start_us, end_us in [*taken, (period_us, period_us)]:
