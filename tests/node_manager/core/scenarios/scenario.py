@@ -9,7 +9,7 @@ A scenario is read line by line; `#` begins a comment. Times are milliseconds.
     9 rest a                                its work is gone
     20 resize a on 0-3 with .3/.3
     30 leave a
-    until 200                               or "until 5000, summary" to leave single runs out
+    until 200                               or "until 200, from 180", or without single runs: "until 200, summary"
 """
 
 import re
@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent
 SCENARIOS = sorted(FOLDER.glob("*.scenario"))
 
 _DEVICE = re.compile(r"device (?P<chunks>\d+) chunks?, window (?P<window>\d+)")
-_UNTIL = re.compile(r"until (?P<until>\d+)(?P<summary>, summary)?")
+_UNTIL = re.compile(r"until (?P<until>\d+)(, from (?P<shown>\d+))?(?P<summary>, summary)?")
 _EVENT = re.compile(
     r"(?P<at>[\d.]+) (?P<verb>join|resize|leave|work|rest) (?P<replica>\w+)( (?P<batches>\d+))?"
     r"( on (?P<chunks_held>[\d,-]+) with (?P<request>[\d.]+)/(?P<limit>[\d.]+))?"
@@ -43,6 +43,7 @@ class Scenario:
     chunks: int = 1
     window_us: int = 100 * US_PER_MS
     until_us: int = 0
+    from_us: int = 0
     only_summary: bool = False
     events: list[tuple[int, Event]] = field(default_factory=list)
 
@@ -55,6 +56,7 @@ def read(text: str) -> Scenario:
             scenario.chunks, scenario.window_us = int(device["chunks"]), _us(device["window"])
         elif until := _UNTIL.fullmatch(line):
             scenario.until_us, scenario.only_summary = _us(until["until"]), bool(until["summary"])
+            scenario.from_us = _us(until["shown"] or "0")
         elif event := _EVENT.fullmatch(line):
             scenario.events.append((_us(event["at"]), _event(event)))
         elif line:
@@ -73,13 +75,15 @@ def transcript(scenario: Scenario) -> str:
         lines += [(at_us, _told(event)) for at_us, event in scenario.events]
         lines += [(run.granted_us, _shown(run)) for run in history.runs]
         lines.sort(key=lambda line: line[0])
-    shown = [f"{_ms(at_us):>8} {line}" for at_us, line in lines]
+    shown = [f"{_ms(at_us):>8} {line}" for at_us, line in lines if at_us >= scenario.from_us]
     shown.append(f"until {_ms(scenario.until_us)}:")
     for replica in dict.fromkeys(event.replica for _, event in scenario.events):
         line = history.of(replica)
         share = line.device_us(0, scenario.until_us) / scenario.until_us
         waits_us = line.waits_us()
-        shown.append(f"  {replica}: {share:.1%} in {len(line.runs)} batches, longest wait {_ms(max(waits_us, default=0))}")
+        shown.append(
+            f"  {replica}: {share:.1%} in {len(line.runs)} batches, longest wait {_ms(max(waits_us, default=0))}"
+        )
     used = history.chunk_us(0, scenario.until_us) / (scenario.chunks * scenario.until_us)
     return "\n".join([*shown, f"  chunks at work: {used:.1%}", ""])
 

@@ -2,12 +2,13 @@
 
 - `owed_us`: since when the device owes it its `quota_request`. A batch run on that debt moves it on by device time over
   `quota_request`; one run on spare time does not. The replica is owed something while `owed_us <= now`.
-- `clear_us`: from when on its `quota_limit` lets it run. Every batch moves it on by device time over `quota_limit`.
+- `clear_us`: from when on it may have spare time. A batch run on spare time moves it on by device time over what
+  `quota_limit` is above `quota_request`; so both together come to the limit, and a debt is paid without asking it.
 
 Charges are what was measured, so an overrun is paid back before the next batch. Whoever has work keeps what it is owed
-and not yet given, up to `OWED_WINDOWS`; whoever comes back from idleness brings little along (`IDLE_CREDIT`), because
-a saved-up burst would be taken from those who were promised that time. Arithmetic is in whole microseconds and carries
-its remainders, so nothing is lost however small the batches.
+and not yet given (`groups` says how much of it); whoever comes back from idleness brings little along (`IDLE_CREDIT`),
+because a saved-up burst would be taken from those who were promised that time. Arithmetic is in whole microseconds and
+carries its remainders, so nothing is lost however small the batches.
 
 Source: the Generic Cell Rate Algorithm's virtual scheduling (ITU-T I.371, annex A), charged by measured time.
 """
@@ -82,8 +83,12 @@ class Account:
         self._window_us = window_us
         self._set_patience()
 
-    def begin_backlog(self, now_us: int, window_us: int, ahead_us: int) -> None:
-        """There is work again; `ahead_us` is where its account should be by its timetable."""
+    def begin_backlog(self, now_us: int, window_us: int, ahead_us: int, spare_us: int) -> None:
+        """There is work again; `ahead_us` is where its account should be by its timetable.
+
+        `spare_us`: what others had of spare time so far, so that it takes its turn among them and catches nothing up.
+        """
+        self.spare_us = max(self.spare_us, spare_us)
         floor_us = now_us - window_us // IDLE_CREDIT
         self.owed_us = max(self.owed_us, floor_us + ahead_us)
         self.clear_us = max(self.clear_us, floor_us)
@@ -117,15 +122,16 @@ class Account:
         self.use.used_us += used_us
         self.use.batches += 1
         share = self.share
-        if share.limit_permille < PER_MILLE:
-            floor_us = self.granted_us - self._window_us // IDLE_CREDIT
-            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, share.limit_permille)
-            self.clear_us = max(self.clear_us, floor_us) + step_us
         if self.is_paid_by_debt:
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
             self.owed_us += step_us
-        else:
-            self.spare_us += used_us
+            return
+        self.spare_us += used_us
+        if self.may_spare and share.limit_permille < PER_MILLE:
+            floor_us = self.granted_us - self._window_us // IDLE_CREDIT
+            spare_permille = share.limit_permille - share.request_permille
+            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, spare_permille)
+            self.clear_us = max(self.clear_us, floor_us) + step_us
 
     def take_use(self, now_us: int) -> Use:
         """What it had since the last call."""

@@ -22,12 +22,17 @@ _spare_had = attrgetter("spare_us")
 
 
 class Group(ABC):
-    """Accounts that compete; `waiting` in the order of `owed_us`."""
+    """Accounts that compete; `waiting` in the order of `owed_us`.
+
+    `spare_level_us` is what those who have work had of spare time at least, when it was last given.
+    """
 
     def __init__(self, accounts: Iterable[Account], period_us: int, window_us: int) -> None:
         self.accounts = list(accounts)
         self.period_us = period_us
         self.waiting: list[Account] = []
+        at_work = (account.spare_us for account in self.accounts if account.is_waiting or account.running)
+        self.spare_level_us = min(at_work, default=0)
         for account in self.accounts:
             account.fit_in(window_us)
             if account.is_waiting:
@@ -74,6 +79,7 @@ class Peers(Group):
             if not able:
                 return []
             first = min(able, key=_spare_had)
+            self.spare_level_us = max(self.spare_level_us, first.spare_us)
         elif first.owed_us < now_us - OWED_PERIODS * self.period_us:
             self._forget(now_us - OWED_PERIODS * self.period_us - first.owed_us)
         waiting.remove(first)
@@ -268,6 +274,8 @@ class _Turn:
                 self._reserve(mask)
         elif may_run_over or not self._group.runs_into_a_slot(account, now_us):
             account.owed_us = max(account.owed_us, now_us - OWED_PERIODS * self._group.period_us)
+            if not by_debt:
+                self._group.spare_level_us = max(self._group.spare_level_us, account.spare_us)
             account.start(now_us, by_debt)
             self.taken |= mask
             self.granted.append(account)

@@ -178,7 +178,8 @@ class TokenBook:
         return [group for group in self._distinct if group.waiting]
 
     def _begin(self, account: Account, now_us: int) -> None:
-        account.begin_backlog(now_us, self.window_us, self._groups[account.replica].planned_us(account, now_us))
+        group = self._groups[account.replica]
+        account.begin_backlog(now_us, self.window_us, group.planned_us(account, now_us), group.spare_level_us)
 
     def _enqueue(self, account: Account, expected_us: int, now_us: int) -> None:
         is_longer = expected_us > account.longest_us
