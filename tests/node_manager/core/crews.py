@@ -1,7 +1,7 @@
 """Random devices full of replicas, for property tests of the tokens: drawn by Hypothesis, never by chance."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -26,6 +26,11 @@ class Member:
     estimate_us: int
     toggles_us: tuple[int, ...] = ()
 
+    @property
+    def longest_us(self) -> int:
+        """Its longest batch, as it is or as it is believed to be."""
+        return max(*self.batches_us, self.estimate_us)
+
     def workload(self) -> Workload:
         """Its batches, which miss their estimates."""
         return Workload(lambda _mask: self.estimate_us, misses(self.batches_us, self.estimate_us))
@@ -45,6 +50,11 @@ def staged(crew: Sequence[Member], chunks: int = CHUNKS) -> Stage:
         for number, time_us in enumerate(member.toggles_us):
             stage.at(time_us, Work(member.replica) if number % 2 else Rest(member.replica))
     return stage
+
+
+def greedy(crew: Sequence[Member]) -> list[Member]:
+    """The same, each allowed all there is."""
+    return [replace(member, share=replace(member.share, limit_permille=PER_MILLE)) for member in crew]
 
 
 def resized(stage: Stage, crew: Sequence[Member], time_us: int, cut_permille: int) -> None:
