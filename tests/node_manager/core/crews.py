@@ -27,6 +27,11 @@ class Member:
     toggles_us: tuple[int, ...] = ()
 
     @property
+    def mean_us(self) -> int:
+        """What its batches take on average."""
+        return sum(self.batches_us) // len(self.batches_us)
+
+    @property
     def longest_us(self) -> int:
         """Its longest batch, as it is or as it is believed to be."""
         return max(*self.batches_us, self.estimate_us)

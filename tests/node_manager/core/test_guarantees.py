@@ -168,7 +168,7 @@ def test_free_chunks_of_a_mixed_group_idle_only_for_a_slot_about_to_begin_or_who
 @given(equal_crews(TENTH_US) | mixed_crews(TENTH_US, MIXED_FILL_PERMILLE), st.sampled_from((333, 3000)))
 def test_shares_are_right_in_the_long_run_when_all_estimates_are_wrong(crew: list[Member], wrong: int) -> None:
     crew = [
-        replace(member, estimate_us=max(member.estimate_us * wrong // PER_MILLE, 1), toggles_us=()) for member in crew
+        replace(member, estimate_us=max(member.mean_us * wrong // PER_MILLE, 1), toggles_us=()) for member in crew
     ]
     history = staged(crew).run_until(UNTIL_US)
     for member in crew:
