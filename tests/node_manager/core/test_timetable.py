@@ -1,5 +1,6 @@
 """Timetables: slots never overlap on a chunk and make up what was promised; brute force says the same."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
@@ -8,13 +9,13 @@ from hypothesis import strategies as st
 
 from fastgshare.node_manager.core.timetable import (
     Share,
+    Slot,
     Timetable,
     connected,
     is_mixed,
     lay,
     overfull_chunks,
     period_for,
-    timetable,
 )
 from fastgshare.node_manager.core.tokens import TokenBook
 from fastgshare.shared.ids import ReplicaId
@@ -45,7 +46,7 @@ def disjoint(shares: dict[ReplicaId, Share], table: Timetable) -> bool:
 @bounded
 @given(any_shares)
 def test_slots_on_a_shared_chunk_never_overlap_whatever_is_promised(shares: dict[ReplicaId, Share]) -> None:
-    slots = {}
+    slots: dict[ReplicaId, Sequence[Slot]] = {}
     for group in connected(shares):
         slots |= lay(group, shares, PERIOD_US)
     assert disjoint(shares, Timetable(PERIOD_US, slots))
@@ -68,12 +69,13 @@ def test_the_plan_is_what_an_account_that_had_exactly_its_slots_would_show(
     crew: list[Member], times_us: list[int]
 ) -> None:
     shares = {member.replica: member.share for member in crew}
-    table = timetable(shares, WINDOW_US, 0)
     book = TokenBook(8, WINDOW_US)
     for replica, share in shares.items():
         book.set_share(replica, share, 0)
-    for replica, slots in table.slots.items():
-        for now_us in times_us:
+    for replica in shares:
+        table = book.timetable_of(replica)
+        slots = table.slots.get(replica, ())
+        for now_us in times_us if slots else ():
             had_us = sum(
                 max(min(base_us + end_us, now_us) - (base_us + start_us), 0)
                 for base_us in range(0, now_us + 1, WINDOW_US)
@@ -93,7 +95,10 @@ def test_replicas_are_grouped_by_the_chunks_they_share() -> None:
 
 def test_only_mixed_groups_have_slots() -> None:
     shares = {A: Share(0b01, 500, 500), B: Share(0b01, 500, 500), C: Share(0b10, 500, 500)}
-    assert timetable(shares, WINDOW_US, 0).slots == {}
+    book = TokenBook(2, WINDOW_US)
+    for replica, share in shares.items():
+        book.set_share(replica, share, 0)
+    assert [book.timetable_of(replica).slots for replica in shares] == [{}, {}, {}]
 
 
 def test_narrow_ones_beside_each_other_before_or_after_a_wide_one() -> None:
@@ -117,3 +122,13 @@ def test_where_more_is_promised_than_there_is_all_slots_shrink_alike() -> None:
 
 def test_the_period_grows_with_batches_to_a_number_that_ten_windows_are_whole_times() -> None:
     assert [period_for(100, batch) // 100 for batch in (0, 5, 6, 10, 11, 25, 1000)] == [1, 1, 2, 2, 5, 5, 5]
+
+
+def test_who_changes_nothing_keeps_its_slots_while_others_find_room_beside_them() -> None:
+    shares = {A: Share(0b01, 300, 300), B: Share(0b11, 300, 300)}
+    slots = lay([A, B], shares, PERIOD_US)
+    assert slots == {B: ((0, 300),), A: ((300, 600),)}
+    shares[B] = Share(0b11, 200, 200)
+    assert lay([A, B], shares, PERIOD_US, {A: slots[A]}) == {B: ((0, 200),), A: ((300, 600),)}
+    shares[B] = Share(0b11, 400, 400)
+    assert lay([A, B], shares, PERIOD_US, {A: slots[A]})[A] == ((400, 700),)

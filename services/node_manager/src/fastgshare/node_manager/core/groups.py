@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from fastgshare.node_manager.core.accounts import Account
-from fastgshare.node_manager.core.timetable import Slot, period_for
+from fastgshare.node_manager.core.timetable import Slot, Timetable, period_for
 from fastgshare.shared.ids import ReplicaId
+from fastgshare.shared.units import PER_MILLE
 
 OWED_PERIODS = 2
 AHEAD_IN_SLOT = 10  # a tenth of a window: so far may a replica be ahead and still own its slot
@@ -27,9 +28,10 @@ class Group(ABC):
     `spare_level_us` is what those who have work had of spare time at least, when it was last given.
     """
 
-    def __init__(self, accounts: Iterable[Account], period_us: int, window_us: int) -> None:
+    def __init__(self, accounts: Iterable[Account], window_us: int, timetable: Timetable) -> None:
         self.accounts = list(accounts)
-        self.period_us = period_us
+        self.timetable = timetable
+        self.period_us = timetable.period_us
         self.waiting: list[Account] = []
         at_work = (account.spare_us for account in self.accounts if account.is_waiting or account.running)
         self.spare_level_us = min(at_work, default=0)
@@ -58,6 +60,10 @@ class Group(ABC):
     def planned_us(self, account: Account, now_us: int) -> int:
         """How far an account that had exactly its slots would be ahead of now."""
         return 0
+
+    def kept(self, account: Account, period_us: int) -> Sequence[Slot]:
+        """Its slots, if they were laid for what it holds and for such a period; else none."""
+        return ()
 
     def wants_longer_period(self, window_us: int, batch_us: int) -> bool:
         """Whether batches of this length call for another timetable."""
@@ -100,10 +106,10 @@ class Peers(Group):
 class Mixed(Group):
     """Not all on the same chunks: everybody has slots of a period, which are rounded by debt, not cut."""
 
-    def __init__(
-        self, accounts: Iterable[Account], period_us: int, window_us: int, slots: Mapping[ReplicaId, Sequence[Slot]]
-    ) -> None:
-        super().__init__(accounts, period_us, window_us)
+    def __init__(self, accounts: Iterable[Account], window_us: int, timetable: Timetable) -> None:
+        super().__init__(accounts, window_us, timetable)
+        period_us, slots = timetable.period_us, timetable.slots
+        self._shares = {account.replica: account.share for account in self.accounts}
         self._ahead_us = window_us // AHEAD_IN_SLOT
         self._slotless = [account for account in self.accounts if not slots[account.replica]]
         self._whole_us = {
@@ -181,6 +187,12 @@ class Mixed(Group):
     def wants_longer_period(self, window_us: int, batch_us: int) -> bool:
         """Whether batches of this length call for another timetable."""
         return period_for(window_us, batch_us) > self.period_us
+
+    def kept(self, account: Account, period_us: int) -> Sequence[Slot]:
+        """Its slots, if they were laid for what it holds and for such a period; else none."""
+        share, slots = self._shares[account.replica], self.timetable.slots[account.replica]
+        is_whole = self._whole_us[account.replica] == share.request_permille * self.period_us // PER_MILLE
+        return slots if is_whole and share == account.share and period_us == self.period_us else ()
 
     def runs_into_a_slot(self, account: Account, now_us: int) -> bool:
         """Whether its batch should still run when a slot of another replica with work begins on its chunks."""

@@ -66,16 +66,6 @@ class Timetable:
         return now_us + min(waits_us) if waits_us else None
 
 
-def timetable(shares: Mapping[ReplicaId, Share], window_us: int, batch_us: int) -> Timetable:
-    """Slots for these replicas, whose longest batches are expected to take `batch_us`."""
-    period_us = period_for(window_us, batch_us)
-    slots: dict[ReplicaId, Sequence[Slot]] = {}
-    for group in connected(shares):
-        if is_mixed(group, shares):
-            slots |= lay(group, shares, period_us)
-    return Timetable(period_us, slots)
-
-
 def period_for(window_us: int, batch_us: int) -> int:
     """The shortest period that holds enough of such batches for hand-overs to cost little; else the longest."""
     for windows in PERIOD_WINDOWS:
@@ -115,36 +105,51 @@ def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
 
 
 def lay(
-    group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int
+    group: Iterable[ReplicaId],
+    shares: Mapping[ReplicaId, Share],
+    period_us: int,
+    kept: Mapping[ReplicaId, Sequence[Slot]] | None = None,
 ) -> dict[ReplicaId, Sequence[Slot]]:
-    """Slots of a mixed group; where they find no room, all shrink alike until they do, so that nobody has none."""
+    """Slots of a mixed group; where they find no room, all shrink alike until they do, so that nobody has none.
+
+    `kept`: slots of members for whom nothing changed. They stay if the others find room beside them in one piece each,
+    because a slot that moves takes up to twice its time into or out of ten windows.
+    """
     members = list(group)
     promised = overfull_chunks((shares[member] for member in members), _width(members, shares))
     fill_permille = PER_MILLE * PER_MILLE // max(promised.values(), default=PER_MILLE)
-    while (laid := _first_fit(members, shares, period_us, fill_permille)) is None:
+    if kept and fill_permille == PER_MILLE:
+        laid = _first_fit(members, shares, period_us, fill_permille, kept)
+        if laid is not None and all(len(slots) == 1 for member, slots in laid.items() if member not in kept):
+            return laid
+    while (laid := _first_fit(members, shares, period_us, fill_permille, {})) is None:
         fill_permille -= max(fill_permille // SHRINK, 1)
     return laid
 
 
 def _first_fit(
-    group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int, fill_permille: int
+    group: Iterable[ReplicaId],
+    shares: Mapping[ReplicaId, Share],
+    period_us: int,
+    fill_permille: int,
+    kept: Mapping[ReplicaId, Sequence[Slot]],
 ) -> dict[ReplicaId, Sequence[Slot]] | None:
     """The widest first among those that begin at the same chunk; None where somebody finds no room."""
-    laid: dict[ReplicaId, list[Slot]] = {}
+    laid: dict[ReplicaId, Sequence[Slot]] = dict(kept)
 
     def place(replica: ReplicaId) -> tuple[int, int, ReplicaId]:
         mask = shares[replica].mask
         return mask & -mask, -mask.bit_count(), replica
 
-    for replica in sorted(group, key=place):
+    for replica in sorted(set(group) - kept.keys(), key=place):
         mask = shares[replica].mask
         taken = sorted(slot for other, slots in laid.items() if shares[other].mask & mask for slot in slots)
         need_us = shares[replica].request_permille * fill_permille * period_us // PER_MILLE**2
         slots = _fill(taken, need_us, period_us)
         if sum(end_us - start_us for start_us, end_us in slots) < need_us:
             return None
-        laid[replica] = slots
-    return {replica: tuple(slots) for replica, slots in laid.items()}
+        laid[replica] = tuple(slots)
+    return laid
 
 
 def _width(members: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share]) -> int:

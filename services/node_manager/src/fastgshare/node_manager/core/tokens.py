@@ -17,11 +17,11 @@ any ten windows; waiting is bounded; no chunk idles while somebody may use it, b
 overrun is charged. `docs/decisions/0004` has the figures, and what hand-overs cost where a device is promised in full.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from fastgshare.node_manager.core.accounts import Account, Use
 from fastgshare.node_manager.core.groups import Group, Mixed, Peers
-from fastgshare.node_manager.core.timetable import Share, connected, is_mixed, lay, period_for
+from fastgshare.node_manager.core.timetable import Share, Slot, Timetable, connected, is_mixed, lay, period_for
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import PER_MILLE
 
@@ -168,6 +168,10 @@ class TokenBook:
         """What every replica holds."""
         return {replica: account.share for replica, account in self._accounts.items()}
 
+    def timetable_of(self, replica: ReplicaId) -> Timetable:
+        """The slots of its group: none where all are on the same chunks."""
+        return self._groups[replica].timetable
+
     def take_use(self, now_us: int) -> dict[ReplicaId, Use]:
         """What each replica had since the last call."""
         return {replica: account.take_use(now_us) for replica, account in self._accounts.items()}
@@ -190,18 +194,22 @@ class TokenBook:
             self._plan()
 
     def _plan(self) -> None:
-        shares = self.shares()
+        shares, before = self.shares(), self._groups
         self._groups, self._distinct = {}, []
         for members in connected(shares):
             accounts = [self._accounts[replica] for replica in members]
             group: Group
             if is_mixed(members, shares):
                 period_us = period_for(self.window_us, max(account.longest_us for account in accounts))
-                group = Mixed(accounts, period_us, self.window_us, lay(members, shares, period_us))
+                kept = {member: slots for member in members if (slots := self._kept(member, before, period_us))}
+                group = Mixed(accounts, self.window_us, Timetable(period_us, lay(members, shares, period_us, kept)))
             else:
-                group = Peers(accounts, self.window_us, self.window_us)
+                group = Peers(accounts, self.window_us, Timetable(self.window_us))
             self._distinct.append(group)
             self._groups |= dict.fromkeys(members, group)
+
+    def _kept(self, replica: ReplicaId, before: Mapping[ReplicaId, Group], period_us: int) -> Sequence[Slot]:
+        return before[replica].kept(self._accounts[replica], period_us) if replica in before else ()
 
     def _grant(self, group: Group, now_us: int) -> list[ReplicaId]:
         if not group.waiting or self._taken == self._all_chunks:
