@@ -2,12 +2,13 @@
 
 - `owed_us`: since when the device owes it its `quota_request`. A batch run on that debt moves it on by device time over
   `quota_request`; one run on spare time does not. The replica is owed something while `owed_us <= now`.
-- `clear_us`: from when on its `quota_limit` lets it run. Every batch moves it on by device time over `quota_limit`.
+- `clear_us`: from when on it may have spare time. A batch run on spare time moves it on by device time over what
+  `quota_limit` is above `quota_request`; so both together come to the limit, and a debt is paid without asking it.
 
 Charges are what was measured, so an overrun is paid back before the next batch. Whoever has work keeps what it is owed
-and not yet given, up to `OWED_WINDOWS`; whoever comes back from idleness brings little along (`IDLE_CREDIT`), because
-a saved-up burst would be taken from those who were promised that time. Arithmetic is in whole microseconds and carries
-its remainders, so nothing is lost however small the batches.
+and not yet given (`groups` says how much of it); whoever comes back from idleness brings little along (`IDLE_CREDIT`),
+because a saved-up burst would be taken from those who were promised that time. Arithmetic is in whole microseconds and
+carries its remainders, so nothing is lost however small the batches.
 
 Source: the Generic Cell Rate Algorithm's virtual scheduling (ITU-T I.371, annex A), charged by measured time.
 """
@@ -19,7 +20,8 @@ from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import PER_MILLE
 
 IDLE_CREDIT = 10  # a tenth of a window
-OWED_WINDOWS = 2
+STARVING = 10  # a tenth of a window: keeping chunks free has a price
+STARVING_BATCHES = 2
 
 
 @dataclass(slots=True)
@@ -32,9 +34,14 @@ class Use:
     batches: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
-    """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none."""
+    """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none.
+
+    `mask` and `may_spare` follow from the share. In a mixed group `plan_us` is where `owed_us` would be if it had had
+    exactly its slots; once that has reached `late_from_us` it waits more than a batch behind, and from
+    `starving_from_us` on chunks are kept free for it.
+    """
 
     replica: ReplicaId
     share: Share
@@ -48,21 +55,40 @@ class Account:
     is_waiting: bool = False
     is_paid_by_debt: bool = False
     running: int = 0
+    plan_us: int = 0
+    late_from_us: int = 0
+    starving_from_us: int = 0
+    mask: int = field(init=False)
+    may_spare: bool = field(init=False)
     backlogged_since_us: int | None = None
     use: Use = field(default_factory=Use)
     _owed_rest: int = 0
     _clear_rest: int = 0
+    _window_us: int = 0
+
+    def __post_init__(self) -> None:
+        """What follows from its share."""
+        self._hold(self.share)
 
     def __lt__(self, other: "Account") -> bool:
         return self.owed_us < other.owed_us
 
     def change(self, share: Share) -> None:
         """Hold another share from now on; what was earned and spent stays."""
-        self.share = share
+        self._hold(share)
         self._owed_rest = self._clear_rest = 0
 
-    def begin_backlog(self, now_us: int, window_us: int, ahead_us: int) -> None:
-        """There is work again; `ahead_us` is where its account should be by its timetable."""
+    def fit_in(self, window_us: int) -> None:
+        """Time is accounted in windows of this length."""
+        self._window_us = window_us
+        self._set_patience()
+
+    def begin_backlog(self, now_us: int, window_us: int, ahead_us: int, spare_us: int) -> None:
+        """There is work again; `ahead_us` is where its account should be by its timetable.
+
+        `spare_us`: what others had of spare time so far, so that it takes its turn among them and catches nothing up.
+        """
+        self.spare_us = max(self.spare_us, spare_us)
         floor_us = now_us - window_us // IDLE_CREDIT
         self.owed_us = max(self.owed_us, floor_us + ahead_us)
         self.clear_us = max(self.clear_us, floor_us)
@@ -79,6 +105,7 @@ class Account:
         self.asked_us = now_us
         self.expected_us = expected_us
         self.longest_us = max(self.longest_us, expected_us)
+        self._set_patience()
         self.is_waiting = True
 
     def start(self, now_us: int, by_debt: bool) -> None:
@@ -86,25 +113,25 @@ class Account:
         self.is_waiting = False
         self.is_paid_by_debt = by_debt
         self.granted_us = now_us
-        self.running = self.share.mask
+        self.running = self.mask
         self.use.longest_wait_us = max(self.use.longest_wait_us, now_us - self.asked_us)
 
-    def charge(self, used_us: int, memory_us: int) -> None:
-        """Its batch took this much device time; what it was behind by more than `memory_us` is forgotten."""
+    def charge(self, used_us: int) -> None:
+        """Its batch took this much device time."""
         self.running = 0
         self.use.used_us += used_us
         self.use.batches += 1
         share = self.share
-        if share.limit_permille < PER_MILLE:
-            floor_us = self.granted_us - memory_us
-            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, share.limit_permille)
-            self.clear_us = max(self.clear_us, floor_us) + step_us
         if self.is_paid_by_debt:
-            floor_us = self.granted_us - OWED_WINDOWS * memory_us
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
-            self.owed_us = max(self.owed_us, floor_us) + step_us
-        else:
-            self.spare_us += used_us
+            self.owed_us += step_us
+            return
+        self.spare_us += used_us
+        if self.may_spare and share.limit_permille < PER_MILLE:
+            floor_us = self.granted_us - self._window_us // IDLE_CREDIT
+            spare_permille = share.limit_permille - share.request_permille
+            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, spare_permille)
+            self.clear_us = max(self.clear_us, floor_us) + step_us
 
     def take_use(self, now_us: int) -> Use:
         """What it had since the last call."""
@@ -113,3 +140,14 @@ class Account:
             self.backlogged_since_us = now_us
         taken, self.use = self.use, Use()
         return taken
+
+    def _hold(self, share: Share) -> None:
+        self.share = share
+        self.mask = share.mask
+        self.may_spare = share.limit_permille > share.request_permille
+
+    def _set_patience(self) -> None:
+        request_permille = self.share.request_permille
+        self.late_from_us = self.owed_us + self.expected_us * PER_MILLE // request_permille
+        starving_us = max(self._window_us // STARVING, STARVING_BATCHES * self.expected_us)
+        self.starving_from_us = self.owed_us + starving_us * PER_MILLE // request_permille

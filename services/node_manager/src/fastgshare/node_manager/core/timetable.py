@@ -8,8 +8,8 @@ replica has over any ten of them does not depend on where in its slot they begin
 
 Slots are laid by first fit in the order of the replicas' first chunks, cut where something is in the way. On masks of
 neighbouring chunks (what the scheduler gives where it can) this always succeeds if no chunk is promised more than its
-whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). What finds
-no room keeps its account and gets its time as the debt grows.
+whole time: overlaps of intervals are cliques (Golumbic, Algorithmic Graph Theory and Perfect Graphs, 8.2). Elsewhere,
+and where more is promised, all slots shrink until they fit, and what they are short of comes as the debt grows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from fastgshare.shared.units import PER_MILLE
 # Ten windows hold a whole number of each of these periods.
 PERIOD_WINDOWS = (1, 2, 5)
 BATCHES_PER_PERIOD = 20
+SHRINK = 20  # by a twentieth at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,6 @@ class Timetable:
         return now_us + min(waits_us) if waits_us else None
 
 
-def timetable(shares: Mapping[ReplicaId, Share], window_us: int, batch_us: int) -> Timetable:
-    """Slots for these replicas, whose longest batches are expected to take `batch_us`."""
-    period_us = period_for(window_us, batch_us)
-    slots: dict[ReplicaId, Sequence[Slot]] = {}
-    for group in mixed_groups(shares):
-        slots |= _lay(group, shares, period_us)
-    return Timetable(period_us, slots)
-
-
 def period_for(window_us: int, batch_us: int) -> int:
     """The shortest period that holds enough of such batches for hand-overs to cost little; else the longest."""
     for windows in PERIOD_WINDOWS:
@@ -82,19 +74,24 @@ def period_for(window_us: int, batch_us: int) -> int:
     return PERIOD_WINDOWS[-1] * window_us
 
 
-def mixed_groups(shares: Mapping[ReplicaId, Share]) -> list[list[ReplicaId]]:
-    """Replicas connected by shared chunks, where not all are on the same ones."""
+def connected(shares: Mapping[ReplicaId, Share]) -> list[list[ReplicaId]]:
+    """Replicas in groups that share no chunk with each other."""
     groups: list[tuple[int, list[ReplicaId]]] = []
     for replica, share in shares.items():
         mask, members, apart = share.mask, [replica], []
         for other_mask, others in groups:
             if other_mask & share.mask:
                 mask |= other_mask
-                members += others
+                members = others + members
             else:
                 apart.append((other_mask, others))
         groups = [*apart, (mask, members)]
-    return [members for _, members in groups if len({shares[member].mask for member in members}) > 1]
+    return [members for _, members in groups]
+
+
+def is_mixed(members: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share]) -> bool:
+    """Whether replicas of a group are not all on the same chunks."""
+    return len({shares[member].mask for member in members}) > 1
 
 
 def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
@@ -107,25 +104,60 @@ def overfull_chunks(shares: Iterable[Share], chunks: int) -> dict[int, int]:
     return {chunk: permille for chunk, permille in promised.items() if permille > PER_MILLE}
 
 
-def _lay(
-    group: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share], period_us: int
+def lay(
+    group: Iterable[ReplicaId],
+    shares: Mapping[ReplicaId, Share],
+    period_us: int,
+    kept: Mapping[ReplicaId, Sequence[Slot]] | None = None,
 ) -> dict[ReplicaId, Sequence[Slot]]:
-    """First fit; the widest first among those that begin at the same chunk."""
-    laid: dict[ReplicaId, list[Slot]] = {}
+    """Slots of a mixed group; where they find no room, all shrink alike until they do, so that nobody has none.
+
+    `kept`: slots of members for whom nothing changed. They stay if the others find room beside them in one piece each,
+    because a slot that moves takes up to twice its time into or out of ten windows.
+    """
+    members = list(group)
+    promised = overfull_chunks((shares[member] for member in members), _width(members, shares))
+    fill_permille = PER_MILLE * PER_MILLE // max(promised.values(), default=PER_MILLE)
+    if kept and fill_permille == PER_MILLE:
+        laid = _first_fit(members, shares, period_us, fill_permille, kept)
+        if laid is not None and all(len(slots) == 1 for member, slots in laid.items() if member not in kept):
+            return laid
+    while (laid := _first_fit(members, shares, period_us, fill_permille, {})) is None:
+        fill_permille -= max(fill_permille // SHRINK, 1)
+    return laid
+
+
+def _first_fit(
+    group: Iterable[ReplicaId],
+    shares: Mapping[ReplicaId, Share],
+    period_us: int,
+    fill_permille: int,
+    kept: Mapping[ReplicaId, Sequence[Slot]],
+) -> dict[ReplicaId, Sequence[Slot]] | None:
+    """The widest first among those that begin at the same chunk; None where somebody finds no room."""
+    laid: dict[ReplicaId, Sequence[Slot]] = dict(kept)
 
     def place(replica: ReplicaId) -> tuple[int, int, ReplicaId]:
         mask = shares[replica].mask
         return mask & -mask, -mask.bit_count(), replica
 
-    for replica in sorted(group, key=place):
+    for replica in sorted(set(group) - kept.keys(), key=place):
         mask = shares[replica].mask
         taken = sorted(slot for other, slots in laid.items() if shares[other].mask & mask for slot in slots)
-        laid[replica] = _fill(taken, shares[replica].request_permille * period_us // PER_MILLE, period_us)
-    return {replica: tuple(slots) for replica, slots in laid.items()}
+        need_us = shares[replica].request_permille * fill_permille * period_us // PER_MILLE**2
+        slots = _fill(taken, need_us, period_us)
+        if sum(end_us - start_us for start_us, end_us in slots) < need_us:
+            return None
+        laid[replica] = tuple(slots)
+    return laid
+
+
+def _width(members: Iterable[ReplicaId], shares: Mapping[ReplicaId, Share]) -> int:
+    return max(shares[member].mask.bit_length() for member in members)
 
 
 def _fill(taken: Iterable[Slot], need_us: int, period_us: int) -> list[Slot]:
-    """The earliest slots between the taken ones that add up to `need_us`, or as much of it as there is room for."""
+    """The earliest slots between the taken ones that add up to `need_us`, or as much as there is room for."""
     slots: list[Slot] = []
     free_from_us = 0
     for start_us, end_us in [*taken, (period_us, period_us)]:
