@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -191,7 +191,7 @@ def _starts(times: int, home: Path) -> tuple[float, float]:
     return round(median(first_ms), 2), round(median(shared_ms), 3)
 
 
-def publish(real: dict[str, object], virtual: dict[str, object], check: bool) -> int:
+def publish(real: Mapping[str, object], virtual: Mapping[str, object], check: bool) -> int:
     """Say it all; the exit status."""
     document = {**real, "decision_us": virtual["decision_us"], "virtual": virtual}
     missed = list(misses(document)) + [f"virtual {line}" for line in misses(virtual)]
@@ -207,7 +207,7 @@ def publish(real: dict[str, object], virtual: dict[str, object], check: bool) ->
     return EXIT_MISSED if missed and check else 0
 
 
-def misses(figures: dict[str, object]) -> list[str]:
+def misses(figures: Mapping[str, object]) -> list[str]:
     """The targets that these figures miss."""
     found = []
     for key, (relation, bound) in TARGETS.items():
