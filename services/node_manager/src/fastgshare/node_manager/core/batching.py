@@ -48,6 +48,8 @@ class Timetable:
 
     def execute_us(self, rows: int) -> int:
         """Expected time of a batch of `rows`; 0 where nothing is known."""
+        if not self.points and (known_us := self.learned.get(rows)) is not None:
+            return int(known_us)
         points = self.points or sorted((batch, int(us)) for batch, us in self.learned.items())
         if not points:
             return 0
@@ -91,14 +93,15 @@ class WorkQueue:
 
     def expected_us(self) -> int:
         """How long the next batch should take, as far as can be told before it is chosen; 0 where nothing is known."""
-        waiting = len(self._heap)
-        if not waiting:
+        if not self._heap:
             return 0
-        rows = max(self._heap[0][2].rows, min(waiting, self._max_batch))
-        first = self._heap[0][2].rows
-        while rows > first and self.timetable.execute_us(rows) > self._budget_us:
+        first_rows = self._heap[0][2].rows
+        rows = max(first_rows, min(len(self._heap), self._max_batch))
+        expected_us = self.timetable.execute_us(rows)
+        while rows > first_rows and expected_us > self._budget_us:
             rows -= 1
-        return self.timetable.execute_us(rows)
+            expected_us = self.timetable.execute_us(rows)
+        return expected_us
 
     def hopeless(self, now_us: int) -> list[Job]:
         """Remove and return the jobs that cannot meet their deadline any more, even if they ran now."""

@@ -122,7 +122,8 @@ class Runner:
                 started_us = monotonic_us()
                 ready, feeds, refused = read_feeds(batch)
                 executed = execute(session, ready, feeds) if ready else []
-                used_us += self._learn(executed)
+                used_us += sum(one.used_us for one in executed)
+                self._learn(executed)
                 finished += refused + finish(executed, 0, now_us)
                 took_us = monotonic_us() - started_us
                 if took_us > HERE_LIMIT_US:
@@ -232,6 +233,7 @@ class Runner:
             return
         token_us = self._await_token()
         now_us = unix_us()
+        self._queue.note_sharing(self._gate.is_shared(self._replica))
         refused: list[Finished] = []
         executed: list[Executed] = []
         used_us = 0
@@ -242,12 +244,13 @@ class Runner:
                 jobs, feeds, unusable = read_feeds(batch)
                 refused += unusable
                 executed = execute(session, jobs, feeds) if jobs else []
-                used_us = self._learn(executed)
+                used_us = sum(one.used_us for one in executed)
             elif self._probe is not None:
                 used_us, is_over = self._probe.run(session)
                 self._probe = None if is_over else self._probe
         finally:
             self._pass_on(used_us)
+        self._learn(executed)
         self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
             self._deliver_outgoing()
@@ -269,7 +272,6 @@ class Runner:
         """Give the token back, and ask for the next one where there is more to do."""
         has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
         self._asked_us = monotonic_us() if has_more and not self._moves else None
-        self._queue.note_sharing(self._gate.is_shared(self._replica))
         again_us = self._expected_us() if self._asked_us is not None else None
         if self._gate.release(self._replica, used_us, again_us):
             time.sleep(0)  # lets go of the interpreter: the device idles until the other thread has it
@@ -330,11 +332,9 @@ class Runner:
             return
         self._probe = probe
 
-    def _learn(self, executed: list[Executed]) -> int:
-        """Remember how long batches take; all the device time there was."""
-        used_us = 0
+    def _learn(self, executed: list[Executed]) -> None:
+        """Remember how long batches take."""
         for one in executed:
-            used_us += one.used_us
             if isinstance(one.outcome, ModelFault):
                 continue
             self._last_execute_us = one.used_us
@@ -342,7 +342,6 @@ class Runner:
                 self._usual_us = one.used_us
             self._usual_us += QUICKNESS_WEIGHT * (one.used_us - self._usual_us)
             self._queue.timetable.learn_run(sum(job.rows for job in one.jobs), one.used_us)
-        return used_us
 
     def _deliver_outgoing(self) -> None:
         if self._outgoing:
