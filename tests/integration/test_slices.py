@@ -1,15 +1,16 @@
 """Slices through the whole platform: quotas kept, changed in place and told, weights shared, devices emulated."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from fastgshare.client import Client, DeployTimedOut
+from fastgshare.client import Client, DeployFailed, DeployTimedOut, FunctionDefinition
 from fastgshare.shared.messages import DeviceStatus, ReplicaState, ReplicaStatus, ReplicaUse, Slice
 from tests.integration import functions
 from tests.integration.doors import deployed, rows, until
@@ -124,11 +125,30 @@ async def test_a_share_below_one_chunk_is_rounded_up_and_said(world: World, tmp_
         assert "rounded up to 1" in status.note
 
 
-async def test_an_emulated_gpu_serves_resizes_and_comes_back(tmp_path: Path) -> None:
-    model = tmp_path / "resnet.sim.json"
-    model.write_bytes(msgspec.json.encode(SIM_MODEL))
+def emulated(name: str, directory: Path, **described: object) -> FunctionDefinition:
+    """A function whose model an emulated GPU runs."""
+    model = directory / f"{name}.sim.json"
+    model.write_bytes(msgspec.json.encode(SIM_MODEL | described))
     wide = Slice(sm_partition=24, quota_request=0.5, quota_limit=1.0, gpu_mem_mib=256)
-    spec = functions.function("emulated", model, slice=wide, replicas=3)
+    return functions.function(name, model, slice=wide)
+
+
+async def test_a_device_that_is_lost_comes_back_with_its_replicas_and_the_reason_is_told(tmp_path: Path) -> None:
+    good, bad = emulated("good", tmp_path), emulated("bad", tmp_path, device_lost_every=3, weights_mib=50)
+    with running(tmp_path / "data", device="sim") as world:
+        async with deployed(world, good) as client:
+            with suppress(DeployFailed):  # it may take the device down before anybody has looked
+                await client.deploy(bad, wait=False)
+            await until(partial(_restarted, client, "good", 1))
+            told = [event.text async for event in client.logs("_") if event.kind == "worker_died"]
+            assert any("lost under batch" in text for text in told)
+            await client.delete("bad")
+            answer = await client.invoke("good", {"x": np.ones((1, 4), np.float32)}, timeout_s=30.0)
+            assert answer.outputs["y"].shape == (1, 4)
+
+
+async def test_an_emulated_gpu_serves_and_comes_back(tmp_path: Path) -> None:
+    spec = replace(emulated("emulated", tmp_path), replicas=3)
     with running(tmp_path / "data", device="sim") as world:
         async with deployed(world, spec) as client:
             device = await device_of(client)
@@ -139,11 +159,11 @@ async def test_an_emulated_gpu_serves_resizes_and_comes_back(tmp_path: Path) -> 
             world.kill(WORKER)
             again = await client.invoke("emulated", {"x": np.ones((1, 4), np.float32)}, timeout_s=30.0)
             assert again.outputs["y"].shape == (1, 4)
-            await until(partial(_restarted, client, 3))
+            await until(partial(_restarted, client, "emulated", 3))
 
 
-async def _restarted(client: Client, count: int) -> bool:
-    found = await replicas_of(client, "emulated")
+async def _restarted(client: Client, name: str, count: int) -> bool:
+    found = await replicas_of(client, name)
     return sum(status.state is ReplicaState.READY and status.restarts > 0 for status in found) == count
 
 

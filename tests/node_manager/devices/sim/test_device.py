@@ -217,3 +217,19 @@ def test_the_gpus_have_sixteen_chunks_each() -> None:
 def test_an_unknown_gpu_is_refused_with_those_there_are() -> None:
     with pytest.raises(DeviceUnavailable, match="expected one of v100, h200"):
         gpu_named("abacus")
+
+
+def test_a_model_that_says_so_loses_the_device_for_everybody_and_for_good(tmp_path: Path) -> None:
+    device = virtual()
+    neighbour = opened(device, tmp_path, "neighbour", LOWER)
+    culprit = opened(device, tmp_path, "culprit", UPPER, device_lost_every=2)
+    culprit.run(feed())
+    with pytest.raises(DeviceLost, match="batch 2"):
+        culprit.run(feed())
+    with pytest.raises(DeviceLost):
+        neighbour.run(feed())
+    with pytest.raises(DeviceLost):
+        opened(device, tmp_path, "late", LOWER)
+    state = device.state()
+    assert not state.healthy
+    assert "lost under batch 2" in state.reason

@@ -59,12 +59,12 @@ class SimDevice:
         self._ledger = MemoryLedger(gpu.memory_mib)
         self._occupancy = Occupancy(gpu.chunks, self.pace.now_us())
         self._own_mib = 0.0
-        self._closed = False
+        self._gone = ""
 
     def open_session(self, model: StoredModel, lane: Lane) -> "SimSession":
         """Raises ModelFault, MemoryRefused, DeviceLost."""
-        if self._closed:
-            raise DeviceLost(device=self.kind, reason=CLOSED)
+        if self._gone:
+            raise DeviceLost(device=self.kind, reason=self._gone)
         self.check_chunks(lane.chunks)
         loaded, was_loaded = self._store.hold(model.digest, lambda: self._load(model, lane))
         if was_loaded:
@@ -88,17 +88,21 @@ class SimDevice:
             "running_batches": float(busy.running),
         }
         used_mib = own_mib + sum(model.weights_mib for model in models)
-        return DeviceState(not self._closed, CLOSED if self._closed else "", used_mib, models, gauges)
+        return DeviceState(not self._gone, self._gone, used_mib, models, gauges)
 
     def close(self) -> None:
         """No session opens or runs from now on."""
-        self._closed = True
+        self._gone = self._gone or CLOSED
 
     def begin(self, model: SimModel, chunks: Chunks, rows: int) -> _Batch:
         """A batch takes its chunks. Raises DeviceLost."""
-        if self._closed:
-            raise DeviceLost(device=self.kind, reason=CLOSED)
+        if self._gone:
+            raise DeviceLost(device=self.kind, reason=self._gone)
         with self._lock:
+            model.batches += 1
+            if model.device_lost_every and model.batches % model.device_lost_every == 0:
+                self._gone = f"lost under batch {model.batches} of a model that says so"
+                raise DeviceLost(device=self.kind, reason=self._gone)
             device_us = emulated_us(model.curve, self._contention, self._occupancy.portion_of(chunks), rows)
             alone_us = model.curve.batch_us(WHOLE_PERCENT * len(chunks) / self.chunks, rows)
             now_us = self.pace.now_us()

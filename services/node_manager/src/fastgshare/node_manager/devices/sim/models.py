@@ -41,7 +41,8 @@ class TensorDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 class SimModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """A `*.sim.json`: `curve` is a shipped one's name or a curve itself, `own_mib` each replica's beside the weights;
-    `load_ms` passes whenever the weights come onto the device."""
+    `load_ms` passes whenever the weights come onto the device. Every `device_lost_every` batches (0: never) the device
+    is lost under it, as a GPU is to a sticky error."""
 
     curve: str | SpeedCurve
     inputs: tuple[TensorDescription, ...]
@@ -49,18 +50,29 @@ class SimModelFile(msgspec.Struct, frozen=True, kw_only=True):
     weights_mib: float = 0.0
     own_mib: float = 0.0
     load_ms: int = 0
+    device_lost_every: int = 0
     metadata: dict[str, str] = {}
 
 
 class SimModel:
     """A model on an emulated device; its weights are a number."""
 
-    def __init__(self, info: ModelInfo, curve: SpeedCurve, weights_mib: float, own_mib: float, load_us: int) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        curve: SpeedCurve,
+        weights_mib: float,
+        own_mib: float,
+        load_us: int,
+        device_lost_every: int = 0,
+    ) -> None:
         self.info = info
         self.curve = curve
         self.weights_mib = weights_mib
         self.own_mib = own_mib
         self.load_us = load_us
+        self.device_lost_every = device_lost_every
+        self.batches = 0
 
     def close(self) -> None:
         """Nothing lies anywhere."""
@@ -120,7 +132,8 @@ def _from_file(path: Path) -> SimModel:
     info = ModelInfo(
         inputs=_specs(described.inputs), outputs=_specs(described.outputs), metadata=dict(described.metadata)
     )
-    return SimModel(info, curve, described.weights_mib, described.own_mib, described.load_ms * US_PER_MS)
+    load_us, lost_every = described.load_ms * US_PER_MS, described.device_lost_every
+    return SimModel(info, curve, described.weights_mib, described.own_mib, load_us, lost_every)
 
 
 def _problems_with(described: SimModelFile) -> Iterator[str]:
@@ -136,6 +149,8 @@ def _problems_with(described: SimModelFile) -> Iterator[str]:
     for name, value in (("weights_mib", described.weights_mib), ("own_mib", described.own_mib)):
         if value < 0:
             yield f"{name} is {value}, expected at least 0"
+    if described.device_lost_every < 0:
+        yield f"device_lost_every is {described.device_lost_every}, expected at least 0"
     if not 0 <= described.load_ms <= MAX_LOAD_MS:
         yield f"load_ms is {described.load_ms}, expected 0 to {MAX_LOAD_MS}"
 
