@@ -208,15 +208,15 @@ def test_in_its_slot_a_wide_replica_comes_before_narrow_ones() -> None:
 
 def test_nobody_starts_what_would_run_into_a_slot_of_somebody_with_work() -> None:
     book = book_of({A: on(0b11, 400, 400), B: on(0b01, 600)})
-    book.ask(A, 50, 0)
-    for now_us in range(50, 400, 50):
-        assert book.end(A, 50, now_us, again_us=50) == [A]
-    book.ask(B, 50, 350)
-    assert book.end(A, 50, 400, again_us=50) == [B]
-    for now_us in range(470, 960, 70):
-        assert book.end(B, 70, now_us, again_us=50) == [B]
-    assert book.end(B, 70, 960, again_us=50) == []
-    assert book.wake_at_us(960) == 1000
+    book.ask(A, 40, 0)
+    for now_us in range(40, 400, 40):
+        assert book.end(A, 40, now_us, again_us=40) == [A]
+    book.ask(B, 40, 350)
+    assert book.end(A, 40, 400, again_us=40) == [B]
+    for now_us in range(466, 994, 66):
+        assert book.end(B, 66, now_us, again_us=40) == [B]
+    assert book.end(B, 66, 994, again_us=40) == []
+    assert book.wake_at_us(994) == 1000
     assert book.poll(1000) == [A]
 
 
