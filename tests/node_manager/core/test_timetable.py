@@ -121,7 +121,7 @@ def test_where_more_is_promised_than_there_is_all_slots_shrink_alike() -> None:
 
 
 def test_the_period_grows_with_batches_to_a_number_that_ten_windows_are_whole_times() -> None:
-    assert [period_for(100, batch) // 100 for batch in (0, 5, 6, 10, 11, 25, 1000)] == [1, 1, 2, 2, 5, 5, 5]
+    assert [period_for(100, batch) // 100 for batch in (0, 4, 5, 8, 9, 20, 1000)] == [1, 1, 2, 2, 5, 5, 5]
 
 
 def test_who_changes_nothing_keeps_its_slots_while_others_find_room_beside_them() -> None:

@@ -206,17 +206,45 @@ def test_in_its_slot_a_wide_replica_comes_before_narrow_ones() -> None:
     assert book.end(C, 65, 1015, again_us=10) == [A]
 
 
+def test_chunks_are_kept_outside_its_slot_for_whoever_is_far_behind() -> None:
+    book = book_of({A: on(0b11, 300, 300), B: on(0b01, 300), C: on(0b10, 300)})
+    book.ask(B, 40, 0)
+    book.ask(A, 40, 0)
+    assert book.ask(C, 40, 650) == []
+    assert book.end(B, 700, 700) == [A]
+
+
+def test_a_debt_from_times_of_too_many_promises_is_forgotten_by_all_alike() -> None:
+    book = book_of({A: on(1, 900), B: on(1, 900)})
+    book.ask(A, 10, 0)
+    book.ask(B, 10, 0)
+    for now_us in range(10, 50_000, 10):
+        ((replica, _),) = book.running().items()
+        book.end(replica, 10, now_us, again_us=10)
+    book.set_share(A, on(1, 500), 50_000)
+    book.set_share(B, on(1, 200), 50_000)
+    book.set_share(C, on(1, 300), 50_000)
+    book.ask(C, 10, 50_000)
+    granted = []
+    for now_us in range(50_000, 60_000, 10):
+        ((replica, _),) = book.running().items()
+        granted.append(replica)
+        book.end(replica, 10, now_us, again_us=10)
+    assert granted[-900:].count(C) >= 900 * 0.28
+    assert granted.index(C) <= 2 * WINDOW_US * 0.7 / 10 + 2
+
+
 def test_nobody_starts_what_would_run_into_a_slot_of_somebody_with_work() -> None:
     book = book_of({A: on(0b11, 400, 400), B: on(0b01, 600)})
-    book.ask(A, 50, 0)
-    for now_us in range(50, 400, 50):
-        assert book.end(A, 50, now_us, again_us=50) == [A]
-    book.ask(B, 50, 350)
-    assert book.end(A, 50, 400, again_us=50) == [B]
-    for now_us in range(470, 960, 70):
-        assert book.end(B, 70, now_us, again_us=50) == [B]
-    assert book.end(B, 70, 960, again_us=50) == []
-    assert book.wake_at_us(960) == 1000
+    book.ask(A, 40, 0)
+    for now_us in range(40, 400, 40):
+        assert book.end(A, 40, now_us, again_us=40) == [A]
+    book.ask(B, 40, 350)
+    assert book.end(A, 40, 400, again_us=40) == [B]
+    for now_us in range(466, 994, 66):
+        assert book.end(B, 66, now_us, again_us=40) == [B]
+    assert book.end(B, 66, 994, again_us=40) == []
+    assert book.wake_at_us(994) == 1000
     assert book.poll(1000) == [A]
 
 

@@ -160,14 +160,14 @@ class Mixed(Group):
         return [account for account in free if account.plan_us >= account.late_from_us]
 
     def look_again_us(self, account: Account, now_us: int) -> int | None:
-        """The next time a slot of its own or of a neighbour begins, its own ends, or its account lets it run."""
+        """The next time a slot of its own or of a neighbour begins, or its account lets it run."""
         self._enter(now_us)
         replica = account.replica
         starts_us = self._neighbours[replica].times_us
         times_us = []
         if account in self._owners[self._stretch]:
             ahead_us = account.owed_us - self._ahead_us - account.plan_us
-            times_us += [self._end_us, self._start_us + self._took_us(account, ahead_us)]
+            times_us.append(self._start_us + self._took_us(account, ahead_us))
         if starts_us:
             phase_us = now_us % self.period_us
             index = bisect_right(starts_us, phase_us)

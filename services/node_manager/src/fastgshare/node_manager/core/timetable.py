@@ -20,7 +20,7 @@ from fastgshare.shared.units import PER_MILLE
 
 # Ten windows hold a whole number of each of these periods.
 PERIOD_WINDOWS = (1, 2, 5)
-BATCHES_PER_PERIOD = 20
+BATCHES_PER_PERIOD = 25
 SHRINK = 20  # by a twentieth at a time
 
 

@@ -6,15 +6,16 @@ Tokens that run never share a chunk. Grants go, in this order, to replicas that 
 2. *late*: in a mixed group, and more than a batch behind what their slots should have given them;
 3. anybody with work, as spare time, the one that had least of it first;
 
-always only while their limit lets them. A due replica whose chunks are not all free keeps them from everybody behind
-it, but for batches that should end before it can start (EASY backfilling, Lifka 1995), so that a wide replica is not
-passed over for ever: it waits for what ran when it came due. In a mixed group nobody starts what would run into the
+spare time only while their limit lets them. A due replica whose chunks are not all free keeps them from everybody
+behind it, but for batches that should end before it can start (EASY backfilling, Lifka 1995), so that a wide replica is
+not passed over for ever: it waits for what ran when it came due. In a mixed group nobody starts what would run into the
 next slot of another replica with work, but the owner of a slot that is behind: slots are rounded by debt, not cut.
 
-Guarantees, for shares that promise no chunk more than its time (property-tested in `tests/node_manager/core`):
-running tokens never overlap; a replica with work has its request, and never more than its limit, within 2 points over
-any ten windows; waiting is bounded; no chunk idles while somebody may use it, but for hand-overs in mixed groups;
-overrun is charged. `docs/decisions/0004` has the figures, and what hand-overs cost where a device is promised in full.
+Guarantees (property-tested in `tests/node_manager/core`) for batches of at most a tenth of a window, and shares that
+promise no chunk more than its time, in mixed groups than 80 % of it: running tokens never overlap; a replica with work
+has its request, and never more than its limit, within 2 points over any ten windows; waiting is bounded; no chunk idles
+while somebody may use it, but for hand-overs in mixed groups; overrun is charged. Who is promised more than there is
+gets less in proportion. `docs/decisions/0004` has the figures, and what hand-overs cost at a fuller device.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
