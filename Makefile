@@ -12,13 +12,14 @@ PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 # Both live inside what they vouch for, so that removing the folder undoes the stamp.
 SETUP_STAMP := $(VENV)/.set-up
 WHEELS_STAMP := $(WHEELS)/.fetched
+TORCH_STAMP := $(VENV)/.torch
 
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --generate-hashes
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test demo bench-overhead lock clean
+.PHONY: help setup torch check format test demo bench-overhead bench-quota gpu-check lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +28,13 @@ setup: $(SETUP_STAMP) ## make .venv and install everything pinned into it (PYTHO
 
 $(SETUP_STAMP): scripts/setup.sh requirements/dev.lock $(PROJECTS)
 	@scripts/setup.sh
+	@touch $@
+
+torch: $(TORCH_STAMP) ## add torch to .venv, for torch models, benchmark models and their tests (optional, 200 MB and more)
+
+$(TORCH_STAMP): requirements/torch.txt $(SETUP_STAMP)
+	@echo "torch: installing $< into $(VENV)"
+	@$(PY) -m pip --disable-pip-version-check --no-input install --quiet --requirement $<
 	@touch $@
 
 check: setup ## formatting, lint, types, layers
@@ -54,6 +62,12 @@ $(WHEELS_STAMP): requirements/models.lock | setup
 
 bench-overhead: setup ## cost of the platform over the bare bus (QUICK=1 for the short run)
 	@$(PY) benchmarks/overhead/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+gpu-check: setup ## on a machine with a GPU: the device contract and gpu.md's open questions, into benchmarks/results
+	@$(PY) benchmarks/gpu_check/run.py $(ARGS)
+
+bench-quota: setup ## how well slices are enforced, on cores and emulated (QUICK=1 for the short run)
+	@$(PY) benchmarks/quota/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
 	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared $(PROJECTS) --output-file requirements/run.lock

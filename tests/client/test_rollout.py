@@ -60,3 +60,12 @@ def test_a_function_that_may_scale_to_zero_needs_no_replica() -> None:
     spec = replace(SPEC, replicas=None, autoscale=Autoscale(min=0, max=4))
     assert judge(spec, []) == Ready(0)
     assert isinstance(judge(replace(spec, autoscale=Autoscale(min=1, max=4)), []), Waiting)
+
+
+def test_a_replica_that_does_not_hold_its_new_quota_yet_is_waited_for() -> None:
+    wanted = replace(SPEC, replicas=1, slice=replace(SPEC.slice, quota_request=0.2))
+    before = replace(replica(2, ReplicaState.READY), slice=SPEC.slice, note="it keeps its slice: chunk 0 is full")
+    assert judge(wanted, [before]) == Waiting(
+        "0 of 1 replicas ready; 1 ready with the slice of before; it keeps its slice: chunk 0 is full"
+    )
+    assert judge(wanted, [replace(before, slice=wanted.slice)]) == Ready(1)

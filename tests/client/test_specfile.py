@@ -60,7 +60,9 @@ def test_unknown_keys_are_all_named_with_the_known_ones() -> None:
     handler: {file: h.py, class: H, files: [{wheel: a==1, pth: b}]}
     """
     model, slo, held, extra = problems(text)
-    assert model == "model.sha is not known; did you mean sha256? known keys: file, wheel, path, sha256, format"
+    assert model.startswith(
+        "model.sha is not known; did you mean sha256? known keys: file, wheel, path, sha256, format"
+    )
     assert slo.startswith("slo is not known; did you mean slo_ms? known keys: name, model, handler, slo_ms")
     assert held.startswith("slice.sm is not known; known keys: sm_partition, quota_request")
     assert extra == "handler.files[0].pth is not known; did you mean path? known keys: wheel, path"
@@ -78,7 +80,24 @@ def test_unknown_keys_are_all_named_with_the_known_ones() -> None:
         ("name: a\nmodel: {}", "model: neither of file and wheel given, expected exactly one"),
         ("name: a\nmodel: {file: a.onnx, wheel: b==1, path: c.onnx}", "model: both of file and wheel given"),
         ("name: a\nmodel: {wheel: b==1}", "model: wheel and path go together"),
-        ("name: a\nmodel: {file: a.pt}", "model is 'a.pt', expected a name ending in .onnx, or a format"),
+        ("name: a\nmodel: {file: a.pt}", "model is 'a.pt', expected a name ending in .onnx"),
+        ("name: a\nmodel: {file: a.onnx, format: pickle}", "model.format is 'pickle', expected one of onnx"),
+        (
+            "name: a\nmodel: {file: a.onnx, weights: w.safetensors}",
+            "model.weights is given, expected none: it goes with",
+        ),
+        ("name: a\nmodel: {file: a.pt2, factory: 'a:b'}", "model.factory is given, expected none: it goes with"),
+        ("name: a\nmodel: {file: m.py, weights: w.safetensors}", "model.factory is missing, expected m:name for what"),
+        (
+            "name: a\nmodel: {file: sub/m.py, factory: 'n:make', weights: w.safetensors}",
+            "model.factory is 'n:make', expected m:name for what in m.py makes the module",
+        ),
+        ("name: a\nmodel: {file: m.py, factory: 'm:make'}", "model.weights is missing, expected a file that ends in"),
+        ("name: a\nmodel: {file: m.py, factory: 'm:make', weights: w.pt}", "model.weights is 'w.pt', expected a file"),
+        (
+            "name: a\nmodel: {file: a b.py, factory: 'a:make', weights: w.safetensors}",
+            "model is 'a b.py', expected a Python file for format torch",
+        ),
         ("name: A b\nmodel: {file: a.onnx}", "name is 'A b', expected lower-case letters"),
         ("name: a\nmodel: {file: a.onnx}\nmax_batch: 0", "max_batch is 0, expected 1 to 1024"),
         ("name: a\nmodel: {file: a.onnx}\nreplicas: 1\nautoscale: {max: 2}", "both of replicas and autoscale"),
@@ -87,6 +106,23 @@ def test_unknown_keys_are_all_named_with_the_known_ones() -> None:
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, sentence: str) -> None:
     assert problems(text)[0].startswith(sentence)
+
+
+def test_a_torch_model_is_read() -> None:
+    text = """
+    name: mine
+    model:
+      file: model.py
+      factory: model:make
+      weights: weights.safetensors
+      files: [layers.py, {wheel: a==1, path: b.txt}]
+    """
+    assert parse_definition(text).model == ModelSource(
+        file="model.py",
+        factory="model:make",
+        weights="weights.safetensors",
+        files=("layers.py", WheelFile(wheel="a==1", path="b.txt")),
+    )
 
 
 def test_without_a_count_there_is_one_replica_and_several_problems_come_together() -> None:

@@ -68,9 +68,11 @@ class World:
 
 
 @contextmanager
-def running(data_dir: Path, gateways: int = 1, schedulers: int = 1) -> Iterator[World]:
+def running(data_dir: Path, gateways: int = 1, schedulers: int = 1, device: str = "cpu") -> Iterator[World]:
     """A platform that serves on ports nobody else has; after it nothing of it runs or lies in shared memory."""
-    config = UpConfig(data_dir=data_dir, nats_port=0, http_port=0, gateways=gateways, schedulers=schedulers)
+    config = UpConfig(
+        data_dir=data_dir, nats_port=0, http_port=0, gateways=gateways, schedulers=schedulers, device=device
+    )
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "up.log").open("ab") as log:
         argv = [sys.executable, str(LAUNCHER), msgspec.json.encode(config, enc_hook=str).decode()]

@@ -43,3 +43,11 @@ def until_dead(pid: int) -> None:
     while alive(pid):
         assert time.monotonic() < give_up_s, f"process {pid} still runs"
         time.sleep(0.005)
+
+
+def until_true(condition: Callable[[], object]) -> None:
+    """Wait for a condition, outside an event loop."""
+    give_up_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < give_up_s, "it did not come"
+        time.sleep(0.005)

@@ -23,6 +23,12 @@ def test_the_defaults_have_no_problems() -> None:
     assert problems_with(GOOD) == []
 
 
+def test_a_torch_model_has_a_factory() -> None:
+    assert (
+        problems_with(replace(GOOD, model=ModelRef(digest=DIGEST, size_bytes=7, format="torch", factory="a:b"))) == []
+    )
+
+
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
@@ -34,6 +40,14 @@ def test_the_defaults_have_no_problems() -> None:
         (
             replace(GOOD, model=ModelRef(digest=DIGEST, size_bytes=7, format="pickle")),
             "model.format is 'pickle', expected one of onnx",
+        ),
+        (
+            replace(GOOD, model=ModelRef(digest=DIGEST, size_bytes=7, format="torch", factory="model.make")),
+            "model.factory is 'model.make', expected module:name such as model:make",
+        ),
+        (
+            replace(GOOD, model=ModelRef(digest=DIGEST, size_bytes=7, format="torch_export", factory="model:make")),
+            "model.factory is 'model:make', expected none: format torch_export carries no code",
         ),
         (
             replace(GOOD, handler=HandlerRef(digest=DIGEST, module="../x.py", class_name="A")),
@@ -82,6 +96,7 @@ IN_PLACE = [
     replace(GOOD, replicas=None, autoscale=Autoscale(min=0, max=2)),
     replace(GOOD, labels={"team": "vision"}),
     replace(GOOD, sample=DIGEST),
+    replace(GOOD, slice=replace(GOOD.slice, quota_request=0.1, quota_limit=0.2)),
     replace(GOOD, generation=99),
 ]
 REBUILD = [

@@ -13,9 +13,10 @@ from fastgshare.node_manager.core.reconcile import (
     PublishStatus,
     RefusePlacement,
     ReplicaReport,
+    ResizeReplica,
 )
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState
+from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState, Slice
 
 T0 = 1_000
 SPEC = FunctionSpec(name=FunctionName("f"), model=ModelRef(digest=Digest("0" * 64), size_bytes=1))
@@ -23,16 +24,23 @@ A, B = ReplicaId("a"), ReplicaId("b")
 READY_A = ReplicaReport(A, ReplicaState.READY)
 
 
-def placement(replica: ReplicaId, epoch: int = 5, chunks: tuple[int, ...] = (0,)) -> Placement:
+def placement(
+    replica: ReplicaId, epoch: int = 5, chunks: tuple[int, ...] = (0,), function: FunctionSpec = SPEC
+) -> Placement:
     return Placement(
-        replica=replica, node=NodeId("n"), device=DeviceId("n-cpu0"), chunks=chunks, epoch=epoch, function=SPEC
+        replica=replica, node=NodeId("n"), device=DeviceId("n-cpu0"), chunks=chunks, epoch=epoch, function=function
     )
 
 
+def holding(quota: float, percent: int = 50, name: str = "f", generation: int = 1) -> FunctionSpec:
+    held = Slice(sm_partition=percent, quota_request=quota, quota_limit=1.0)
+    return replace(SPEC, name=FunctionName(name), generation=generation, slice=held)
+
+
 def core(ready: bool = True) -> DeviceCore:
-    made = DeviceCore(host=HostId("h"), device_kind="cpu", chunks=2)
+    made = DeviceCore(host=HostId("h"))
     if ready:
-        made.worker_started("life-1", T0)
+        made.worker_started("life-1", "cpu", 2, T0)
     return made
 
 
@@ -53,7 +61,7 @@ def test_a_placement_is_loaded_and_reported() -> None:
 def test_placements_wait_for_the_worker() -> None:
     waiting = core(ready=False)
     assert loads(waiting.placed(placement(A), T0)) == []
-    assert loads(waiting.worker_started("life-1", T0)) == [A]
+    assert loads(waiting.worker_started("life-1", "cpu", 2, T0)) == [A]
 
 
 def test_a_ready_replica_carries_its_workers_incarnation() -> None:
@@ -98,7 +106,7 @@ def test_chunks_that_the_device_lacks_fail_the_replica_with_the_numbers() -> Non
     made = core()
     commands = made.placed(placement(A, chunks=(1, 2)), T0)
     assert states(commands) == {A: ReplicaState.FAILED}
-    assert "chunks [1, 2] on a device with 2" in made.actual[A].reason
+    assert "chunks [1, 2] of a device with 2" in made.actual[A].reason
 
 
 def test_a_dead_worker_takes_its_replicas_to_loading_in_another_life_and_they_come_back() -> None:
@@ -108,7 +116,7 @@ def test_a_dead_worker_takes_its_replicas_to_loading_in_another_life_and_they_co
     commands = made.worker_died("SIGKILL", T0)
     assert states(commands) == {A: ReplicaState.LOADING}
     assert made.actual[A].incarnation != "life-1"
-    assert loads(made.worker_started("life-2", T0)) == [A]
+    assert loads(made.worker_started("life-2", "cpu", 2, T0)) == [A]
     assert made.actual[A].restarts == 1
 
 
@@ -120,12 +128,12 @@ def test_a_replica_that_kills_the_worker_whenever_it_loads_fails_and_its_neighbo
     assert states(made.worker_died("SIGSEGV", T0)) == {A: ReplicaState.LOADING, B: ReplicaState.LOADING}
     died: list[Command] = []
     for life in ("life-2", "life-3"):
-        assert loads(made.worker_started(life, T0)) == [A]  # the suspect waits until it would be alone
+        assert loads(made.worker_started(life, "cpu", 2, T0)) == [A]  # the suspect waits until it would be alone
         assert loads(made.reported(READY_A, T0)) == [B]
         died = made.worker_died("SIGSEGV", T0)
     assert states(died) == {A: ReplicaState.LOADING, B: ReplicaState.FAILED}
     assert "died 3 times while loading this alone: SIGSEGV" in made.actual[B].reason
-    assert loads(made.worker_started("life-4", T0)) == [A]
+    assert loads(made.worker_started("life-4", "cpu", 2, T0)) == [A]
     assert loads(made.reported(READY_A, T0)) == []
 
 
@@ -135,7 +143,7 @@ def test_a_worker_that_is_killed_again_and_again_while_several_load_fails_none_o
         made.placed(placement(A), T0)
         made.placed(placement(B), T0)
         made.worker_died("SIGKILL", T0)
-        loaded = loads(made.worker_started(f"life-{life}", T0))
+        loaded = loads(made.worker_started(f"life-{life}", "cpu", 2, T0))
         while made.loading:
             (alone,) = loaded
             loaded = loads(made.reported(ReplicaReport(alone, ReplicaState.READY), T0))
@@ -172,7 +180,7 @@ def test_whatever_happens_all_that_is_desired_comes_up_or_fails(script: list[tup
             note(made.worker_died("SIGKILL", T0))
             draining.clear()
         elif step == "started" and not made.worker_ready:
-            note(made.worker_started("another", T0))
+            note(made.worker_started("another", "cpu", 2, T0))
         elif step in ("ready", "failed") and replica in made.loading:
             note(made.reported(ReplicaReport(replica, ReplicaState(step)), T0))
         elif step == "drained" and replica in draining:
@@ -180,7 +188,7 @@ def test_whatever_happens_all_that_is_desired_comes_up_or_fails(script: list[tup
             note(made.drained(replica, T0))
         assert made.loading <= made.actual.keys()
     if not made.worker_ready:
-        made.worker_started("last", T0)
+        made.worker_started("last", "cpu", 2, T0)
         draining.clear()
     for replica in draining:
         made.drained(replica, T0)
@@ -196,7 +204,7 @@ def test_a_failed_replica_stays_failed_until_its_placement_goes() -> None:
     made.reported(ReplicaReport(A, ReplicaState.FAILED, "bad model"), T0)
     assert made.placed(replace(placement(A), reason="other words"), T0) == []
     assert made.worker_died("x", T0) == []
-    assert loads(made.worker_started("life-2", T0)) == []
+    assert loads(made.worker_started("life-2", "cpu", 2, T0)) == []
     assert made.unplaced(A) == [ForgetStatus(A)]
 
 
@@ -205,3 +213,63 @@ def test_a_stopping_node_loads_nothing_again() -> None:
     made.placed(placement(A), T0)
     made.stopping = True
     assert made.drained(A, T0) == [ForgetStatus(A)]
+
+
+def test_time_that_is_promised_to_others_is_refused_with_the_numbers_and_may_be_tried_again() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.6)), T0)
+    commands = made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    assert states(commands) == {B: ReplicaState.FAILED}
+    assert made.actual[B].reason == "0.6 of the time of chunk 0 is promised to others, quota_request is 0.5"
+    assert made.actual[B].transient
+    assert made.actual[A].state is ReplicaState.LOADING
+    assert loads(made.placed(placement(ReplicaId("c"), chunks=(1,), function=holding(0.5, name="g")), T0)) == ["c"]
+
+
+def test_another_generation_of_the_same_function_may_overlap_until_it_leaves() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.9)), T0)
+    assert loads(made.placed(placement(B, function=holding(0.9, generation=2)), T0)) == [B]
+
+
+def test_time_promised_before_the_device_was_known_is_checked_when_it_is() -> None:
+    made = core(ready=False)
+    made.placed(placement(A, function=holding(0.6)), T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    commands = made.worker_started("life-1", "cpu", 2, T0)
+    assert loads(commands) == [A]
+    assert made.actual[B].state is ReplicaState.FAILED
+
+
+def test_a_placement_that_changes_while_it_runs_is_a_resize() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.5)), T0)
+    made.reported(READY_A, T0)
+    wider = placement(A, chunks=(0, 1), function=holding(0.4, percent=100))
+    assert made.placed(wider, T0) == [ResizeReplica(wider)]
+    made.reported(ReplicaReport(A, ReplicaState.READY, placement=wider), T0)
+    status = made.actual[A]
+    assert status.chunks == (0, 1)
+    assert status.slice == wider.function.slice
+    assert made.placed(wider, T0) == []
+
+
+def test_a_resize_that_does_not_fit_leaves_the_replica_as_it_is_and_says_why() -> None:
+    made = core()
+    before = placement(A, function=holding(0.5))
+    made.placed(before, T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    made.reported(READY_A, T0)
+    commands = made.placed(placement(A, function=holding(0.7)), T0)
+    assert not any(isinstance(command, ResizeReplica) for command in commands)
+    assert made.actual[A].state is ReplicaState.READY
+    assert "keeps its slice: 0.5 of the time of chunk 0 is promised to others" in made.actual[A].note
+    assert made.desired[A] == before
+
+
+def test_a_share_below_one_chunk_is_rounded_up_and_said() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.5, percent=12)), T0)
+    assert made.actual[A].note == "sm_partition 12 is 0.24 of 2 chunks, rounded up to 1"
+    made.placed(placement(B, chunks=(1,), function=holding(0.5, percent=50)), T0)
+    assert made.actual[B].note == ""

@@ -1,19 +1,22 @@
 """The cpu device: chunks are cores, threads stay on theirs, weights stand once in memory."""
 
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastgshare.node_manager.devices.cpu import CpuDevice, cpu_kind
+from fastgshare.node_manager.devices.cpu import WORKER_ENV, CpuDevice, cpu_kind
 from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.devices.ports import Device, Lane, StoredModel
 from fastgshare.shared.ids import ReplicaId, is_name
 from fastgshare.shared.objects import digest_of
-from fastgshare.shared.service import rss_mib
 from tests.node_manager.devices.contract import DeviceContract, on_its_own_thread
 from tests.node_manager.models import heavy, scaled
 
@@ -79,24 +82,23 @@ def test_a_replicas_thread_stays_on_its_chunks_and_moves_with_them(tmp_path: Pat
 
 
 def test_weights_stand_once_in_memory_and_leave_with_the_last_replica(tmp_path: Path) -> None:
-    """Measured on the process, with room for what the runtime and other tests' leftovers take."""
+    """Measured on a process that lives as a worker does."""
+    model, warm = heavy(tmp_path / "heavy.onnx", HEAVY_MIB), scaled(tmp_path / "warm.onnx", 2.0)
+    argv = [sys.executable, "-m", "tests.node_manager.devices.weigh", str(warm), str(model)]
+    done = subprocess.run(argv, env={**os.environ, **WORKER_ENV}, capture_output=True, check=True, timeout=50)
+    taken_mib = json.loads(done.stdout)
+    assert HEAVY_MIB * 0.9 < taken_mib["one"] < HEAVY_MIB * 1.3
+    assert taken_mib["three"] - taken_mib["one"] < HEAVY_MIB * 0.1
+    assert taken_mib["none"] < HEAVY_MIB * 0.2
+
+
+def test_a_second_replica_tells_that_its_weights_were_there(tmp_path: Path) -> None:
     device = cpu()
-    model = stored(heavy(tmp_path / "heavy.onnx", HEAVY_MIB))
-    warm = device.open_session(stored(scaled(tmp_path / "m.onnx", 2.0)), Lane(ReplicaId("warm"), (0,), 64))
-    before_mib = rss_mib()
-    sessions = [
-        on_its_own_thread(lambda name=name: device.open_session(model, Lane(ReplicaId(name), (0,), 256)))  # type: ignore[misc]
-        for name in ("a", "b", "c")
-    ]
-    loaded_mib = rss_mib() - before_mib
-    assert HEAVY_MIB * 0.9 < loaded_mib < HEAVY_MIB * 1.5
-    assert [session.footprint.was_loaded for session in sessions] == [False, True, True]
-    assert sessions[0].footprint.weights_mib == pytest.approx(HEAVY_MIB, rel=0.05)
-    assert all(session.footprint.own_mib < HEAVY_MIB / 4 for session in sessions[1:])
-    for session in sessions:
-        session.close()
-    assert rss_mib() - before_mib < HEAVY_MIB * 0.3
-    warm.close()
+    model = stored(heavy(tmp_path / "heavy.onnx", 4))
+    lanes = [Lane(ReplicaId(name), (0,), 64) for name in ("a", "b")]
+    first, second = [on_its_own_thread(partial(device.open_session, model, lane)).footprint for lane in lanes]
+    assert (first.was_loaded, second.was_loaded) == (False, True)
+    assert first.weights_mib == second.weights_mib == pytest.approx(4, rel=0.05)
 
 
 def test_a_model_that_ran_on_one_core_and_then_on_all_stands_once(tmp_path: Path) -> None:
@@ -115,4 +117,4 @@ def test_a_model_that_ran_on_one_core_and_then_on_all_stands_once(tmp_path: Path
         assert held.weights_mib == pytest.approx(1, rel=0.1)
         session.close()
 
-    on_its_own_thread(lambda: live())
+    on_its_own_thread(live)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgshare.node_manager.worker.bundle import MAX_UNPACKED_MIB, BundleInvalid, unpack_bundle
+from fastgshare.node_manager.bundle import MAX_UNPACKED_MIB, BundleInvalid, unpack_bundle
 from fastgshare.node_manager.worker.handlers import HandlerBroken, HandlerLimits
 from tests.node_manager.handlers.author import ACTOR, Author, act, in_s, method, refusal
 from tests.node_manager.processes import on_uvloop

@@ -16,7 +16,8 @@ from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
-from fastgshare.node_manager.worker.runner import MeasurementRefused, Runner
+from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.codec import decode, encode
@@ -72,7 +73,7 @@ async def measured(fakes: Fakes, data: bytes = ONE, reply: str = "inbox") -> Mea
     spec = FunctionSpec(name=FunctionName("f"), model=ModelRef(digest=Digest("b" * 64), size_bytes=1), sample=sample)
     info = ModelInfo(inputs=X, outputs=X, metadata={})
     async with anyio.create_task_group() as tasks:
-        measuring = Measuring(cast("Runner", fakes), spec, info, None, fakes.parts, 1, MAX_BATCH, tasks)
+        measuring = Measuring(cast("Runner", fakes), spec, info, None, fakes.parts, lambda: 1, MAX_BATCH, tasks)
         await measuring.on_message(Msg(cast("Client", None), subject="measure", reply=reply, data=data))
     return decode(MeasureReply, fakes.sent[0]) if fakes.sent else None
 

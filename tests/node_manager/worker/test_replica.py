@@ -11,7 +11,7 @@ import pytest
 
 from fastgshare.node_manager.config import WorkerConfig
 from fastgshare.node_manager.core.batching import Job
-from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
 from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged
 from fastgshare.node_manager.worker import replica as module
 from fastgshare.node_manager.worker.gate import TokenGate
@@ -30,9 +30,15 @@ WAIT_S = 20.0
 
 class FakeSession:
     info = ModelInfo(inputs=X, outputs=X, metadata={})
+    footprint = Footprint(weights_mib=7.0, own_mib=1.0, was_loaded=True)
+    is_portable = True
 
-    def run(self, feed: dict[str, Array]) -> dict[str, Array]:
-        return feed
+    def run(self, feed: dict[str, Array]) -> Ran:
+        return Ran(feed, 10)
+
+    def move(self, chunks: tuple[int, ...]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -63,19 +69,17 @@ class Fakes:
 
     async def unsubscribe(self) -> None: ...
 
-    def enter(self, chunks: tuple[int, ...]) -> None: ...
-
-    def load(self, _path: Path, _cores: int) -> FakeSession:
+    def open_session(self, _model: object, _lane: object) -> FakeSession:
         return FakeSession()
 
     def states(self) -> list[ReplicaState]:
         return [report.state for report in self.reports if isinstance(report, ReplicaChanged)]
 
     def parts(self) -> Parts:
-        names = ("bus", "objects", "device", "runtime", "answers")
+        names = ("bus", "objects", "device", "answers")
         config = WorkerConfig(nats_url="", device_id="d", drain_quiet_ms=0)
         others: dict[str, object] = {
-            "gate": TokenGate(),
+            "gate": TokenGate(1, 100_000),
             "config": config,
             "cache": Path("cache"),
             "report": self.reports.append,
@@ -107,6 +111,10 @@ async def test_a_bus_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     await life(fakes, monkeypatch)
     assert fakes.states() == [ReplicaState.READY, ReplicaState.DRAINING]
     assert not fakes.flushes
+    ready = fakes.reports[0]
+    assert isinstance(ready, ReplicaChanged)
+    assert (ready.weights_mib, ready.memory_mib, ready.weights_reused) == (7.0, 1.0, True)
+    assert ready.placement == placement()
 
 
 def full_while_downloading() -> Exception:

@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
-from fastgshare.node_manager.devices.faults import ModelFault
-from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.core.timetable import Share
+from fastgshare.node_manager.core.tokens import mask_of
+from fastgshare.node_manager.devices.faults import DeviceLost, ModelFault
+from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
 from fastgshare.node_manager.worker.assemble import Request
+from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.gate import TokenGate
-from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Finished, MeasurementRefused, Runner
+from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Runner
 from fastgshare.shared.arrays import Array, to_tensor
-from fastgshare.shared.clock import unix_us
+from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import AttemptId, ReplicaId
 from fastgshare.shared.messages import MeasureRequest, Tensor
 
 WAIT_S = 20.0
+WINDOW_US = 100_000
+UNREACHABLE = (9,)
+NOTHING = Footprint(0.0, 0.0, False)
 INFO = ModelInfo(inputs=(TensorSpec("x", "FP32", (-1, 2)),), outputs=(TensorSpec("y", "FP32", (-1, 2)),), metadata={})
-
-
-class FakeDevice:
-    kind, chunks, memory_mib = "cpu-fake", 2, 100
-
-    def enter(self, chunks: tuple[int, ...]) -> None:
-        assert all(chunk < self.chunks for chunk in chunks)
 
 
 @dataclass
@@ -41,14 +41,27 @@ class FakeSession:
     begin: threading.Event = field(default_factory=threading.Event)
     batches: list[int] = field(default_factory=list)
     inside: Callable[[], None] = lambda: None
+    footprint: Footprint = NOTHING
+    is_portable: bool = True
+    moves: list[tuple[int, ...]] = field(default_factory=list)
+    closed: int = 0
 
-    def run(self, feed: dict[str, Array]) -> dict[str, Array]:
+    def run(self, feed: dict[str, Array]) -> Ran:
+        started_us = monotonic_us()
         assert self.begin.wait(WAIT_S)
         self.batches.append(feed["x"].shape[0])
         self.inside()
         if (feed["x"] < 0).any():  # type: ignore[operator]
             raise ModelFault(reason="cannot be negative")
-        return {"y": feed["x"]}
+        return Ran({"y": feed["x"]}, monotonic_us() - started_us)
+
+    def move(self, chunks: tuple[int, ...]) -> None:
+        if chunks == UNREACHABLE:
+            raise ModelFault(reason="no room there")
+        self.moves.append(chunks)
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 @dataclass
@@ -62,6 +75,10 @@ class Scene:
         return self.finished.get(timeout=WAIT_S)
 
 
+def new_gate() -> TokenGate:
+    return TokenGate(2, WINDOW_US)
+
+
 def scene(
     session: FakeSession | None = None, gate: TokenGate | None = None, name: str = "r", chunks: tuple[int, ...] = (0,)
 ) -> Scene:
@@ -72,11 +89,10 @@ def scene(
         for end in ends:
             finished.put(end)
 
-    runner = Runner(
-        ReplicaId(name), FakeDevice(), chunks, gate or TokenGate(), WorkQueue(4, 10**9), deliver, faults.append
-    )
+    share = Share(mask_of(chunks), 500, 1000)
+    runner = Runner(ReplicaId(name), share, gate or new_gate(), WorkQueue(4, 10**9), deliver, faults.append)
     made = Scene(session or FakeSession(), finished, faults, runner)
-    assert runner.start(lambda: made.session).result(WAIT_S) is made.session.info
+    assert runner.start(lambda: made.session).result(WAIT_S) is made.session
     return made
 
 
@@ -218,7 +234,7 @@ def test_a_model_that_does_not_load_ends_the_thread_with_its_reason() -> None:
     def load() -> FakeSession:
         raise ModelFault(reason="no such operator")
 
-    runner = Runner(ReplicaId("r"), FakeDevice(), (0,), TokenGate(), WorkQueue(1, 1), lambda _: None, lambda _: None)
+    runner = Runner(ReplicaId("r"), Share(1, 500, 1000), new_gate(), WorkQueue(1, 1), lambda _: None, lambda _: None)
     with pytest.raises(ModelFault, match="no such operator"):
         runner.start(load).result(WAIT_S)
 
@@ -236,7 +252,7 @@ def test_an_error_nobody_can_be_blamed_for_is_reported_as_a_fault() -> None:
 
 
 def test_replicas_that_share_a_chunk_never_run_at_the_same_time() -> None:
-    gate = TokenGate()
+    gate = new_gate()
     running = threading.Semaphore(1)
     overlaps: list[str] = []
 
@@ -256,3 +272,109 @@ def test_replicas_that_share_a_chunk_never_run_at_the_same_time() -> None:
         for _ in range(30):
             here.next()
     assert overlaps == []
+
+
+def test_a_lost_device_is_a_fault_of_the_worker_and_the_request_stays_open() -> None:
+    def lost() -> None:
+        raise DeviceLost(device="d", reason="the card fell off the bus")
+
+    here = scene(FakeSession(inside=lost))
+    here.session.begin.set()
+    here.runner.submit(job())
+    wait_for(lambda: here.faults)
+    assert isinstance(here.faults[0], DeviceLost)
+    assert here.finished.empty()
+    wait_for(lambda: here.session.closed == 1)
+
+
+def test_a_replica_moves_between_two_batches_and_asks_for_its_new_chunks() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.runner.submit(job())
+    moved = here.runner.resize(Share(0b10, 300, 1000), (1,))
+    assert not moved.done()
+    here.session.begin.set()
+    here.next()
+    moved.result(WAIT_S)
+    assert here.session.moves == [(1,)]
+    assert gate._book.shares()[ReplicaId("r")] == Share(0b10, 300, 1000)
+    here.runner.submit(job())
+    here.next()
+
+
+def test_a_move_that_fails_says_so_and_the_replica_stays_where_it_was() -> None:
+    here = scene()
+    here.session.begin.set()
+    with pytest.raises(ModelFault, match="no room there"):
+        here.runner.resize(Share(1 << 9, 300, 1000), UNREACHABLE).result(WAIT_S)
+    here.runner.submit(job())
+    assert not isinstance(here.next().result, ErrorBody)
+
+
+def test_quotas_change_at_once_even_while_a_batch_runs() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.runner.submit(job())
+    here.runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
+    assert gate._book.shares()[ReplicaId("r")] == Share(0b01, 100, 200)
+    here.session.begin.set()
+    here.next()
+
+
+def test_a_stopped_replica_closes_its_session_and_leaves_the_gate() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.session.begin.set()
+    here.runner.stop()
+    wait_for(lambda: here.session.closed == 1)
+    assert gate._book.shares() == {}
+    assert here.runner.run_here([job()]) is None
+
+
+def test_a_session_that_is_bound_to_its_thread_never_runs_elsewhere() -> None:
+    here = scene(FakeSession(is_portable=False))
+    here.runner._usual_us = HERE_BELOW_US
+    assert not here.runner.is_quick
+
+
+def test_what_computes_outside_of_batches_takes_turns_on_the_chunks_it_computes_on() -> None:
+    gate = new_gate()
+    other = ReplicaId("other")
+    gate.set_share(other, Share(0b10, 500, 1000))
+    gate.acquire(other, 1_000)
+    here = scene(gate=gate)
+    here.session.begin.set()
+
+    def warming_up(chunks: tuple[int, ...]) -> None:
+        with here.runner.turn():
+            assert gate._book.running() == {ReplicaId("r"): 0b10}
+        here.session.moves.append(chunks)
+
+    here.session.move = warming_up  # type: ignore[method-assign]
+    moved = here.runner.resize(Share(0b10, 500, 1000), (1,))
+    wait_for(lambda: gate._book.waiting() == [ReplicaId("r")])
+    assert not moved.done()
+    gate.release(other, 1_000)
+    moved.result(WAIT_S)
+    assert here.session.moves == [(1,)]
+
+
+def test_what_a_batch_takes_is_charged_and_told() -> None:
+    gate = new_gate()
+    here = scene(FakeSession(inside=lambda: time.sleep(0.002)), gate=gate)
+    here.session.begin.set()
+    for _ in range(3):
+        here.runner.submit(job(rows=4))
+        here.next()
+    wait_for(lambda: not gate._book.running())
+    use = gate.take_use()[ReplicaId("r")]
+    assert use.batches == 3
+    assert use.used_us >= 6_000
+    assert use.backlogged_us >= use.used_us
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.001)

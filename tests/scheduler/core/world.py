@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core.commands import Command, Decision, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.commands import Command, Decision, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.events import (
     Device,
     Event,
@@ -200,6 +200,11 @@ class World:
             node = self.nodes[placement.node]
             loading = [self._report(node, placement, ReplicaState.LOADING)] if node.up else []
             return [PlacementKnown(placement), *loading]
+        if isinstance(command, ResizeReplica):
+            key = subjects.fleet_key(command.placement.node, command.placement.replica)
+            assert key in self.placements, "nothing stands there that could change"
+            self.placements[key] = command.placement
+            return [PlacementKnown(command.placement)]
         if isinstance(command, RemoveReplica):
             self.placements.pop(subjects.fleet_key(command.node, command.replica))
             held = self.nodes[command.node]

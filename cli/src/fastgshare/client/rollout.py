@@ -37,7 +37,7 @@ def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Brok
     """Where `spec`'s generation stands."""
     own = [status for status in replicas if status.function == spec.name]
     mine = [status for status in own if status.generation == spec.generation]
-    ready = sum(status.state is ReplicaState.READY for status in mine)
+    ready = sum(status.state is ReplicaState.READY and _holds(status, spec) for status in mine)
     wanted = wanted_replicas(spec)
     if ready >= wanted:
         return Ready(ready)
@@ -47,7 +47,7 @@ def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Brok
     final = [status for status in mine if status.state is ReplicaState.FAILED and not status.transient]
     if final:
         return Broken(max(final, key=lambda status: status.since_us).reason or "no reason given", serving)
-    told = _told(mine)
+    told = _told(spec, mine)
     return Waiting("; ".join(part for part in (f"{ready} of {wanted} replicas ready", told) if part))
 
 
@@ -56,9 +56,18 @@ def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:
     return max((status.generation for status in replicas if status.state is ReplicaState.READY), default=0)
 
 
-def _told(replicas: list[ReplicaStatus]) -> str:
+def _holds(status: ReplicaStatus, spec: FunctionSpec) -> bool:
+    """Whether a replica has what the definition gives it; its quotas may have changed while it runs."""
+    return status.slice is None or status.slice == spec.slice
+
+
+def _told(spec: FunctionSpec, replicas: list[ReplicaStatus]) -> str:
     if not replicas:
         return "no node has taken one up yet"
+    resizing = [status for status in replicas if status.state is ReplicaState.READY and not _holds(status, spec)]
+    if resizing:
+        notes = sorted({status.note for status in resizing if status.note})
+        return "; ".join([f"{len(resizing)} ready with the slice of before", *notes])
     counts = Counter(status.state.value for status in replicas if status.state is not ReplicaState.READY)
     told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     reasons = sorted({status.reason for status in replicas if status.reason})

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from fastgshare.shared.ids import NAME_PATTERN, is_name
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, is_factory
 
-MODEL_FORMATS = ("onnx",)
+MODEL_FORMATS = ("onnx", "sim", TORCH, TORCH_EXPORT)
 MAX_BATCH = 1024
 MAX_REPLICAS = 1000
 MAX_SLO_MS = 3_600_000
@@ -39,8 +40,8 @@ def problems_with(spec: FunctionSpec) -> list[str]:
 def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: int = 1) -> FunctionSpec:
     """`wanted` with the generation it gets when it replaces `old`.
 
-    The generation stands while running replicas can take the change on in place (their number, labels, the
-    sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once
+    The generation stands while running replicas can take the change on in place (their number, quotas of time, labels,
+    the sample) and grows by one otherwise. Without an `old` it is `first_generation`: where the function once
     existed, pass the bucket revision of its deletion. Each generation cost the bucket at least one revision,
     so that number is above every generation the name ever had.
     """
@@ -52,7 +53,8 @@ def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: 
 
 def _fixed_part(spec: FunctionSpec) -> FunctionSpec:
     """What a replica is built from: the spec with everything blanked that may change while it runs."""
-    return replace(spec, version=1, generation=1, replicas=None, autoscale=None, labels={}, sample=None)
+    held = replace(spec.slice, quota_request=0.0, quota_limit=0.0)
+    return replace(spec, version=1, generation=1, replicas=None, autoscale=None, slice=held, labels={}, sample=None)
 
 
 def _problems_with_name(name: str) -> Iterator[str]:
@@ -66,6 +68,10 @@ def _problems_with_model(model: ModelRef) -> Iterator[str]:
         yield f"model.size_bytes is {model.size_bytes}, expected at least 1"
     if model.format not in MODEL_FORMATS:
         yield f"model.format is {model.format!r}, expected one of {', '.join(MODEL_FORMATS)}"
+    elif model.format == TORCH and not is_factory(model.factory):
+        yield f"model.factory is {model.factory!r}, expected module:name such as model:make"
+    elif model.format != TORCH and model.factory:
+        yield f"model.factory is {model.factory!r}, expected none: format {model.format} carries no code"
 
 
 def _problems_with_handler(handler: HandlerRef) -> Iterator[str]:

@@ -43,18 +43,31 @@ def _show(found: PlatformStatus) -> None:
     for name in found.missing:
         services.add_row(Text(name, "red"), Text("does not answer", "red"))
     console.print(services)
-    nodes = _table("node", "device", "kind", "cores", "MiB", "waiting", "health")
+    nodes = _table("node", "device", "kind", "chunks", "MiB used", "of", "waiting", "models", "health")
     for node in found.nodes:
         for row in node_rows(node):
             nodes.add_row(*row)
     console.print(nodes if found.nodes else "no node beats", highlight=False)
+    _show_functions(console, found)
+
+
+def _show_functions(console: Console, found: PlatformStatus) -> None:
+    if not found.functions:
+        console.print("nothing is deployed: `fastgshare deploy FILE.yaml`", highlight=False)
+        return
     functions = _table("function", "gen", "ready", "serving", "objective", "profile", "replicas")
     for function in found.functions:
         functions.add_row(*function_row(function))
-    console.print(
-        functions if found.functions else "nothing is deployed: `fastgshare deploy FILE.yaml`", highlight=False
-    )
+    console.print(functions)
+    replicas = _table("replica", "state", "chunks", "quota", "had", "own MiB", "weights MiB", "load ms", "restarts")
+    for cells in replica_rows(found):
+        replicas.add_row(*cells)
+    if replicas.row_count:
+        console.print(replicas)
     for function in found.functions:
+        for replica in function.replicas:
+            if replica.note:
+                console.print(Text(f"{replica.replica}: {replica.note}"))
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
 
@@ -73,19 +86,52 @@ def service_row(ready: ServiceReady) -> tuple[str, ...]:
 
 
 def node_rows(node: NodeStatus) -> list[tuple[str, ...]]:
-    """A row a device: its size, how many requests wait there, and how it is."""
+    """A row a device: its size, what is on it, how many requests wait there, and how it is."""
     return [
         (
             node.node,
             device.device,
             device.kind,
             str(device.chunks),
+            f"{device.used_mib:.0f}",
             str(device.memory_mib),
             str(sum(device.depth.values())),
+            str(len(device.models)),
             "healthy" if device.healthy else device.reason or "unhealthy",
         )
         for device in node.devices
     ]
+
+
+def replica_rows(found: PlatformStatus) -> list[tuple[str, ...]]:
+    """A row a replica: its slice, the share of time it had of late, and its memory with the weights it shares."""
+    use = {name: had for node in found.nodes for device in node.devices for name, had in device.use.items()}
+    return [
+        (
+            replica.replica,
+            replica.state.value,
+            _ranges(replica.chunks),
+            f"{replica.slice.quota_request:g} to {replica.slice.quota_limit:g}" if replica.slice else "",
+            f"{use[replica.replica].time_share:.0%}" if replica.replica in use else "",
+            f"{replica.memory_mib:.0f}",
+            f"{replica.weights_mib:.0f}{' shared' if replica.weights_reused else ''}",
+            f"{replica.load_ms:.0f}",
+            str(replica.restarts),
+        )
+        for function in found.functions
+        for replica in function.replicas
+    ]
+
+
+def _ranges(chunks: tuple[int, ...]) -> str:
+    """`0-3,6` for (0, 1, 2, 3, 6)."""
+    runs: list[list[int]] = []
+    for chunk in chunks:
+        if runs and chunk == runs[-1][1] + 1:
+            runs[-1][1] = chunk
+        else:
+            runs.append([chunk, chunk])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def function_row(function: FunctionState) -> tuple[str, ...]:

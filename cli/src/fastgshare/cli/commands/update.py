@@ -18,12 +18,20 @@ def update(
     slo_ms: Annotated[float | None, typer.Option(help="The objective in milliseconds.")] = None,
     slo_percentile: Annotated[float | None, typer.Option(help="The percentile that it holds for.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch.")] = None,
+    quota_request: Annotated[float | None, typer.Option(help="The share of time it is promised, in place.")] = None,
+    quota_limit: Annotated[float | None, typer.Option(help="The share of time it gets at most, in place.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it serves, or fails.")] = True,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = DEPLOY_TIMEOUT_S,
     url: Url = None,
 ) -> None:
-    """Change a deployed function; the old generation serves until the new one is ready."""
-    options = {"slo_ms": slo_ms, "slo_percentile": slo_percentile, "max_batch": max_batch}
+    """Change a deployed function; quotas change in place, else the old generation serves until the new one is ready."""
+    options = {
+        "slo_ms": slo_ms,
+        "slo_percentile": slo_percentile,
+        "max_batch": max_batch,
+        "quota_request": quota_request,
+        "quota_limit": quota_limit,
+    }
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
 
     async def act(client: Client) -> None:

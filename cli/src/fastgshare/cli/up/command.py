@@ -21,7 +21,7 @@ from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.ids import NodeId, is_name
 
 EXIT_FAULT = 1
-DEVICES = ("auto", "cpu")
+DEVICES = ("auto", "cpu", "sim", "cuda", "mps")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,7 +35,7 @@ def up(
     gateways: Annotated[int, typer.Option(min=1, help="How many gateways.")] = 1,
     schedulers: Annotated[int, typer.Option(min=1, help="How many schedulers; one leads.")] = 1,
     node_name: Annotated[str | None, typer.Option(help="This machine's name on the bus.")] = None,
-    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, sim (an emulated GPU), cuda or mps.")] = "auto",
     cores: Annotated[int | None, typer.Option(min=1, help="CPU cores to offer.")] = None,
 ) -> None:
     """Run the whole platform here until Ctrl-C: NATS, gateway, scheduler, profiler and node manager."""

@@ -10,9 +10,8 @@ import nats.errors
 
 from fastgshare.node_manager.adapters.device_manager import DeviceManager
 from fastgshare.node_manager.adapters.status_writer import StatusWriter
-from fastgshare.node_manager.config import NodeConfig, check_name
-from fastgshare.node_manager.devices.cpu import CpuDevice
-from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.config import NodeConfig, check_name, check_window
+from fastgshare.node_manager.devices.catalog import discover
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -72,11 +71,17 @@ class Node:
             tasks.cancel_scope.cancel()
 
     def _open_devices(self) -> list[DeviceManager]:
-        if self._config.device not in ("auto", "cpu"):
-            raise DeviceUnavailable(device=self._config.device, reason="expected auto or cpu")
-        device = CpuDevice(self._config.cores)
-        device_id = subjects.device_id(self._node, 0, "cpu")
-        return [DeviceManager(self._config, device_id, device, self._host, self._bus, self._statuses)]
+        return [
+            DeviceManager(
+                self._config,
+                subjects.device_id(self._node, name.index, name.kind),
+                name,
+                self._host,
+                self._bus,
+                self._statuses,
+            )
+            for name in discover(self._config.device)
+        ]
 
     def _on_placement(self, key: str, placement: Placement | None) -> None:
         if placement is None:
@@ -95,7 +100,7 @@ class Node:
                 host=self._host,
                 incarnation=self._incarnation,
                 at_us=unix_us(),
-                devices=tuple(device.status() for device in self._devices.values()),
+                devices=tuple(status for device in self._devices.values() if (status := device.status()) is not None),
                 interval_ms=self._config.status_interval_ms,
                 pid=os.getpid(),
             )
@@ -117,6 +122,7 @@ async def _sweep() -> None:
 async def serve(config: NodeConfig) -> None:
     """Run a node manager until it is told to stop."""
     check_name("node", config.node)
+    check_window(config.window_ms)
     check_name("node", subjects.device_id(NodeId(config.node), 0, "cpu"))
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.node)))

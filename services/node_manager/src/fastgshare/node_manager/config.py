@@ -6,28 +6,48 @@ from fastgshare.shared.config import variable_for
 from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.ids import is_name
 
+MIN_WINDOW_MS = 10
+MAX_WINDOW_MS = 10_000
 
-class NodeConfig(msgspec.Struct, frozen=True):
-    """Settings of one node. `cores` 0 means all this process may use; `data_dir` caches models and user code."""
+
+class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person may choose about devices, whatever their kind.
+
+    `cores` 0 means all this process may use; `data_dir` caches models and user code. `sim_gpu` is the GPU that the
+    `sim` device emulates, `sim_tables` a directory of measured profiles for it. `mps_compute` is `cuda`, or `cpu` for
+    machines without a GPU; `mps_chunks` 0 means as many as the device would have; `mps_context_mib` is what a process
+    takes of a GPU before it has a model, until that was measured.
+    """
+
+    cores: int = 0
+    data_dir: str = ".fastgshare"
+    sim_gpu: str = "v100"
+    sim_tables: str = ""
+    mps_compute: str = "cuda"
+    mps_chunks: int = 0
+    mps_context_mib: int = 500
+
+
+class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
+    """Settings of one node. Quotas of time are accounted over `window_ms`."""
 
     nats_url: str = "nats://127.0.0.1:4222"
     node: str = "node-0"
     device: str = "auto"
-    cores: int = 0
-    data_dir: str = ".fastgshare"
+    window_ms: int = 100
     status_interval_ms: int = 500
     worker_silent_ms: int = 15_000
     drain_s: float = 5.0
     log_level: str = "INFO"
 
 
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """Settings of one device worker, given by its manager."""
+class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):
+    """Settings of one device worker, given by its manager: which of the host's devices it opens, and how it serves."""
 
     nats_url: str
     device_id: str
-    cores: int = 0
-    data_dir: str = ".fastgshare"
+    device: str = "cpu"
+    device_index: int = 0
     window_ms: int = 100
     backlog: int = 4096
     notice_interval_ms: int = 5
@@ -36,6 +56,13 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     drain_quiet_ms: int = 300
     drain_s: float = 10.0
     log_level: str = "INFO"
+
+
+def check_window(window_ms: int) -> None:
+    """Hold the window to what quotas can be kept over. Raises InvalidConfig."""
+    if not MIN_WINDOW_MS <= window_ms <= MAX_WINDOW_MS:
+        expected = f"{MIN_WINDOW_MS} to {MAX_WINDOW_MS} milliseconds"
+        raise InvalidConfig(setting=variable_for("window_ms"), value=window_ms, expected=expected)
 
 
 def check_name(setting: str, value: str) -> None:

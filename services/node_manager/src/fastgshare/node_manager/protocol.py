@@ -3,7 +3,7 @@
 import msgspec
 
 from fastgshare.shared.ids import ReplicaId
-from fastgshare.shared.messages import Placement, ReplicaState, Signature
+from fastgshare.shared.messages import ModelOnDevice, Placement, ReplicaState, ReplicaUse, Signature
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
@@ -18,18 +18,33 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     replica: ReplicaId
 
 
+class Resize(msgspec.Struct, frozen=True, tag=True):
+    """Manager → worker: this replica holds another slice from now on."""
+
+    placement: Placement
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """Manager → worker: drain everything and end."""
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager: on the bus and ready for commands."""
+    """Worker → manager: on the bus and ready for commands, with a device of this kind and size."""
 
     incarnation: str
+    kind: str
+    chunks: int
+    memory_mib: int
+
+
+class DeviceFaulted(msgspec.Struct, frozen=True, tag=True):
+    """Worker → manager, its last word: the device cannot be opened, or serves no more."""
+
+    reason: str
 
 
 class ReplicaChanged(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager: a replica's state."""
+    """Worker → manager: a replica's state; `placement` tells which slice it holds."""
 
     replica: ReplicaId
     state: ReplicaState
@@ -38,6 +53,9 @@ class ReplicaChanged(msgspec.Struct, frozen=True, tag=True):
     max_batch: int = 1
     memory_mib: float = 0.0
     load_ms: float = 0.0
+    weights_mib: float = 0.0
+    weights_reused: bool = False
+    placement: Placement | None = None
 
 
 class ReplicaDrained(msgspec.Struct, frozen=True, tag=True):
@@ -47,10 +65,16 @@ class ReplicaDrained(msgspec.Struct, frozen=True, tag=True):
 
 
 class Pulse(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager, periodic: alive, and how many requests wait or run per replica."""
+    """Worker → manager, periodic: alive, how many requests wait or run per replica, and the device as it is."""
 
     depth: dict[ReplicaId, int]
     rss_mib: float
+    healthy: bool = True
+    reason: str = ""
+    used_mib: float = 0.0
+    models: tuple[ModelOnDevice, ...] = ()
+    use: dict[ReplicaId, ReplicaUse] = {}
+    gauges: dict[str, float] = {}
 
 
 class LogLine(msgspec.Struct, frozen=True, tag=True):
@@ -61,5 +85,5 @@ class LogLine(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-ToWorker = Load | Drain | Shutdown
-FromWorker = WorkerReady | ReplicaChanged | ReplicaDrained | Pulse | LogLine
+ToWorker = Load | Resize | Drain | Shutdown
+FromWorker = WorkerReady | DeviceFaulted | ReplicaChanged | ReplicaDrained | Pulse | LogLine

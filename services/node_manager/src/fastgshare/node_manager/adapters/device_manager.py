@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from fastgshare.node_manager.adapters.status_writer import StatusWriter
-from fastgshare.node_manager.config import NodeConfig, WorkerConfig
+from fastgshare.node_manager.config import DeviceSettings, NodeConfig, WorkerConfig
 from fastgshare.node_manager.core.reconcile import (
     Command,
     DeviceCore,
@@ -18,11 +18,14 @@ from fastgshare.node_manager.core.reconcile import (
     PublishStatus,
     RefusePlacement,
     ReplicaReport,
+    ResizeReplica,
 )
-from fastgshare.node_manager.devices.ports import Device
+from fastgshare.node_manager.devices.catalog import DeviceName
+from fastgshare.node_manager.devices.cpu import WORKER_ENV
 from fastgshare.node_manager.ipc.child import Child, ending, open_child
 from fastgshare.node_manager.ipc.frames import ChannelClosed, Dialect
 from fastgshare.node_manager.protocol import (
+    DeviceFaulted,
     Drain,
     FromWorker,
     Load,
@@ -30,6 +33,7 @@ from fastgshare.node_manager.protocol import (
     Pulse,
     ReplicaChanged,
     ReplicaDrained,
+    Resize,
     Shutdown,
     ToWorker,
     WorkerReady,
@@ -57,21 +61,23 @@ class DeviceManager:
         self,
         config: NodeConfig,
         device_id: DeviceId,
-        device: Device,
+        name: DeviceName,
         host: HostId,
         bus: Bus,
         statuses: StatusWriter,
     ) -> None:
         self.device_id = device_id
-        self.core = DeviceCore(host=host, device_kind=device.kind, chunks=device.chunks)
+        self.core = DeviceCore(host=host)
         self._config = config
-        self._device = device
+        self._name = name
         self._bus = bus
         self._statuses = statuses
         self._child: WorkerChild | None = None
         self._pulse = Pulse({}, 0.0)
         self._pulse_us = 0
         self._reason = "starting"
+        self._fault = ""
+        self._memory_mib = 0
 
     # Facts
 
@@ -83,18 +89,25 @@ class DeviceManager:
         """A placement was removed."""
         self._carry_out(self.core.unplaced(replica))
 
-    def status(self) -> DeviceStatus:
-        """The device's part of the heartbeat."""
+    def status(self) -> DeviceStatus | None:
+        """The device's part of the heartbeat; None while nothing is known of it yet."""
+        if not self.core.chunks and not self._fault:
+            return None
+        pulse, is_up = self._pulse, self.core.worker_ready
         return DeviceStatus(
             device=self.device_id,
-            kind=self._device.kind,
-            chunks=self._device.chunks,
-            memory_mib=self._device.memory_mib,
-            healthy=self.core.worker_ready,
-            reason="" if self.core.worker_ready else self._reason,
-            depth=self._pulse.depth,
+            kind=self.core.device_kind or self._name.kind,
+            chunks=self.core.chunks,
+            memory_mib=self._memory_mib,
+            healthy=is_up and pulse.healthy,
+            reason=pulse.reason if is_up else self._reason,
+            depth=pulse.depth,
             worker_pid=self._child.pid if self._child is not None else 0,
-            rss_mib=self._pulse.rss_mib,
+            rss_mib=pulse.rss_mib,
+            used_mib=pulse.used_mib,
+            models=pulse.models,
+            use=pulse.use,
+            gauges=pulse.gauges,
         )
 
     # The worker process
@@ -107,7 +120,7 @@ class DeviceManager:
             returncode = await self._one_life()
             if self._is_stopping():
                 return
-            self._reason = f"its worker ended with {ending(returncode)}"
+            self._reason = self._fault or f"its worker ended with {ending(returncode)}"
             logger.warning("device %s: %s", self.device_id, self._reason)
             self._carry_out(self.core.worker_died(self._reason, unix_us()))
             await self._bus.tell("worker_died", text=self._reason, device=self.device_id, returncode=returncode)
@@ -131,10 +144,11 @@ class DeviceManager:
 
     async def _one_life(self) -> int:
         dialect: Dialect[ToWorker, FromWorker] = Dialect(msgspec.msgpack.Decoder(FromWorker))
-        env = {**os.environ, **to_env(self._worker_config()), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, **to_env(self._worker_config()), **WORKER_ENV}
         async with open_child("fastgshare.node_manager.worker", dialect, self._on_line, env=env) as child:
             self._child = child
             self._pulse_us = monotonic_us()
+            self._fault = ""
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._watch_pulse, child)
@@ -151,8 +165,11 @@ class DeviceManager:
         while (message := await child.channel.receive()) is not None:
             now_us = unix_us()
             match message:
-                case WorkerReady(incarnation):
-                    self._carry_out(self.core.worker_started(incarnation, now_us))
+                case WorkerReady(incarnation, kind, chunks, memory_mib):
+                    self._memory_mib = memory_mib
+                    self._carry_out(self.core.worker_started(incarnation, kind, chunks, now_us))
+                case DeviceFaulted(reason):
+                    self._fault = reason
                 case ReplicaChanged():
                     await self._on_change(message, now_us)
                 case ReplicaDrained(replica):
@@ -171,6 +188,9 @@ class DeviceManager:
             change.max_batch,
             change.memory_mib,
             change.load_ms,
+            change.weights_mib,
+            change.weights_reused,
+            change.placement,
         )
         self._carry_out(self.core.reported(report, now_us))
         status = self.core.actual.get(change.replica)
@@ -188,14 +208,17 @@ class DeviceManager:
                 child.kill()
 
     def _worker_config(self) -> WorkerConfig:
-        config = self._config
+        own = msgspec.structs.asdict(self._config)
+        shared = {field.name: own[field.name] for field in msgspec.structs.fields(DeviceSettings)}
         return WorkerConfig(
-            nats_url=config.nats_url,
+            nats_url=self._config.nats_url,
             device_id=self.device_id,
-            cores=config.cores,
-            data_dir=config.data_dir,
-            status_interval_ms=config.status_interval_ms,
-            log_level=config.log_level,
+            device=self._name.kind,
+            device_index=self._name.index,
+            window_ms=self._config.window_ms,
+            status_interval_ms=self._config.status_interval_ms,
+            log_level=self._config.log_level,
+            **shared,
         )
 
     # Commands
@@ -205,6 +228,8 @@ class DeviceManager:
             match command:
                 case LoadReplica(placement):
                     self._send(Load(placement))
+                case ResizeReplica(placement):
+                    self._send(Resize(placement))
                 case DrainReplica(replica):
                     self._send(Drain(replica))
                 case PublishStatus(status):

@@ -1,7 +1,8 @@
 """Which requests run together: earliest deadline first, as many as the oldest can afford.
 
 A batch grows while its expected time still meets the oldest deadline and stays under a fifth of the window, so that
-nothing holds the device for long; it never waits for more. Only requests of equal trailing shapes run together.
+nothing holds the device for long, or a tenth where others share the chunks, which is what quotas within two points take
+(docs/decisions/0004); it never waits for more. Only requests of equal trailing shapes run together.
 """
 
 import heapq
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from fastgshare.shared.messages import Profile
 
 BATCH_SHARE_OF_WINDOW = 5
+SHARED_BATCH_SHARE_OF_WINDOW = 10
 SCAN_PER_BATCH = 4
 HOPELESS_SHARE = 0.8
 LEARNING_WEIGHT = 0.2
@@ -46,6 +48,8 @@ class Timetable:
 
     def execute_us(self, rows: int) -> int:
         """Expected time of a batch of `rows`; 0 where nothing is known."""
+        if not self.points and (known_us := self.learned.get(rows)) is not None:
+            return int(known_us)
         points = self.points or sorted((batch, int(us)) for batch, us in self.learned.items())
         if not points:
             return 0
@@ -82,6 +86,22 @@ class WorkQueue:
         """Add a job."""
         self._seq += 1
         heapq.heappush(self._heap, (job.deadline_us, self._seq, job))
+
+    def note_sharing(self, is_shared: bool) -> None:
+        """Whether other replicas hold some of the chunks that batches run on."""
+        self._budget_us = self._window_us // (SHARED_BATCH_SHARE_OF_WINDOW if is_shared else BATCH_SHARE_OF_WINDOW)
+
+    def expected_us(self) -> int:
+        """How long the next batch should take, as far as can be told before it is chosen; 0 where nothing is known."""
+        if not self._heap:
+            return 0
+        first_rows = self._heap[0][2].rows
+        rows = max(first_rows, min(len(self._heap), self._max_batch))
+        expected_us = self.timetable.execute_us(rows)
+        while rows > first_rows and expected_us > self._budget_us:
+            rows -= 1
+            expected_us = self.timetable.execute_us(rows)
+        return expected_us
 
     def hopeless(self, now_us: int) -> list[Job]:
         """Remove and return the jobs that cannot meet their deadline any more, even if they ran now."""

@@ -3,17 +3,25 @@
 Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out. A placement
 of a lower epoch than the highest seen is refused: its leader has been succeeded.
 
+A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
+the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is
+failed, one that runs keeps the slice it has.
+
 A replica whose loading kills the worker is failed, so that it cannot take its neighbours down for ever. Those that were
 loading when a worker died are suspects; the next worker loads them after the others and one at a time, and who was
 loading alone when it died three times is to blame. Whoever merely stood beside it, or met a `kill -9`, comes back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from fastgshare.node_manager.core.slices import share_of
+from fastgshare.node_manager.core.timetable import overfull_chunks
 from fastgshare.shared.ids import HostId, ReplicaId
 from fastgshare.shared.messages import Placement, ReplicaState, ReplicaStatus, Signature
+from fastgshare.shared.units import PER_MILLE
 
 MAX_DEATHS_WHILE_LOADING = 3
 
@@ -21,6 +29,13 @@ MAX_DEATHS_WHILE_LOADING = 3
 @dataclass(frozen=True, slots=True)
 class LoadReplica:
     """Command to the worker."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeReplica:
+    """Command to the worker: this replica holds another slice from now on."""
 
     placement: Placement
 
@@ -54,7 +69,7 @@ class RefusePlacement:
     reason: str
 
 
-Command = LoadReplica | DrainReplica | PublishStatus | ForgetStatus | RefusePlacement
+Command = LoadReplica | ResizeReplica | DrainReplica | PublishStatus | ForgetStatus | RefusePlacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +83,18 @@ class ReplicaReport:
     max_batch: int = 1
     memory_mib: float = 0.0
     load_ms: float = 0.0
+    weights_mib: float = 0.0
+    weights_reused: bool = False
+    placement: Placement | None = None
 
 
 @dataclass(slots=True)
 class DeviceCore:
-    """One device's replicas, desired and actual."""
+    """One device's replicas, desired and actual. What the device is, its first worker tells: until then 0 chunks."""
 
     host: HostId
-    device_kind: str
-    chunks: int
+    device_kind: str = ""
+    chunks: int = 0
     incarnation: str = ""
     worker_ready: bool = False
     stopping: bool = False
@@ -92,15 +110,17 @@ class DeviceCore:
             reason = f"epoch {placement.epoch} is older than {self.highest_epoch}"
             return [RefusePlacement(placement, reason)]
         self.highest_epoch = placement.epoch
-        if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
-            reason = f"chunks {list(placement.chunks)} on a device with {self.chunks}"
-            failed = self._status(placement, ReplicaState.FAILED, now_us, reason)
-            self.actual[placement.replica] = failed
-            return [RefusePlacement(placement, reason), PublishStatus(failed)]
+        refusal = self._refusal(placement, self.desired.values()) if self.chunks else ""
+        status = self.actual.get(placement.replica)
+        if refusal and status is not None and status.state is not ReplicaState.FAILED:
+            return self._refuse_resize(placement, refusal, status)
+        before = self.desired.get(placement.replica)
         self.desired[placement.replica] = placement
-        if placement.replica in self.actual:
-            return []
-        return self._load(placement, now_us)
+        if refusal:
+            return self._refuse(placement, refusal, now_us)
+        if status is None:
+            return self._load(placement, now_us)
+        return self._resize(before, placement)
 
     def unplaced(self, replica: ReplicaId) -> list[Command]:
         """A placement was removed."""
@@ -114,15 +134,21 @@ class DeviceCore:
             return [ForgetStatus(replica)]
         return [DrainReplica(replica)]
 
-    def worker_started(self, incarnation: str, now_us: int) -> list[Command]:
+    def worker_started(self, incarnation: str, kind: str, chunks: int, now_us: int) -> list[Command]:
         """A worker process is ready for commands: give it every replica that has not failed, suspects last."""
         self.incarnation = incarnation
+        self.device_kind, self.chunks = kind, chunks
         self.worker_ready = True
         commands: list[Command] = []
+        accepted: list[Placement] = []
         for placement in self.desired.values():
-            known = self.actual.get(placement.replica)
-            if known is None or known.state is not ReplicaState.FAILED:
-                commands += self._load(placement, now_us)
+            if not self._is_alive(placement):
+                continue
+            if refusal := self._refusal(placement, accepted):
+                commands += self._refuse(placement, refusal, now_us)
+                continue
+            accepted.append(placement)
+            commands += self._load(placement, now_us)
         return commands + self._next_suspect()
 
     def worker_died(self, reason: str, now_us: int) -> list[Command]:
@@ -149,8 +175,14 @@ class DeviceCore:
         if report.state is not ReplicaState.LOADING:
             self.loading.discard(report.replica)
             self.suspects.pop(report.replica, None)
+        held = report.placement or self.desired.get(report.replica)
         changed = replace(
             status,
+            chunks=held.chunks if held is not None else status.chunks,
+            slice=held.function.slice if held is not None else status.slice,
+            note=self._note(held) if held is not None else status.note,
+            weights_mib=report.weights_mib or status.weights_mib,
+            weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
             state=report.state,
             reason=report.reason,
             signature=report.signature or status.signature,
@@ -212,6 +244,58 @@ class DeviceCore:
         self.loading.add(placement.replica)
         return [PublishStatus(status), LoadReplica(placement)]
 
+    def _resize(self, before: Placement | None, placement: Placement) -> list[Command]:
+        """What runs takes on another slice; what has failed or is loading anew gets it with the next load."""
+        if before is None or not self.worker_ready:
+            return []
+        if (before.chunks, before.function.slice) == (placement.chunks, placement.function.slice):
+            return []
+        if self.actual[placement.replica].state in (ReplicaState.LOADING, ReplicaState.READY):
+            return [ResizeReplica(placement)]
+        return []
+
+    def _refusal(self, placement: Placement, among: Iterable[Placement]) -> str:
+        """Why the device cannot give this slice beside the others; empty if it can."""
+        if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
+            return f"it is placed on chunks {list(placement.chunks)} of a device with {self.chunks}"
+        own = share_of(placement)
+        others = [share_of(other) for other in among if self._competes(other, placement)]
+        for chunk, permille in overfull_chunks([*others, own], self.chunks).items():
+            if own.mask >> chunk & 1:
+                promised = (permille - own.request_permille) / PER_MILLE
+                asked = own.request_permille / PER_MILLE
+                return f"{promised:g} of the time of chunk {chunk} is promised to others, quota_request is {asked:g}"
+        return ""
+
+    def _competes(self, other: Placement, placement: Placement) -> bool:
+        """Other generations of a function do not: they leave as it becomes ready, and the scheduler counts so too."""
+        if other.replica == placement.replica or _is_predecessor(other, placement):
+            return False
+        return self._is_alive(other)
+
+    def _is_alive(self, placement: Placement) -> bool:
+        status = self.actual.get(placement.replica)
+        return status is None or status.state is not ReplicaState.FAILED
+
+    def _refuse(self, placement: Placement, reason: str, now_us: int) -> list[Command]:
+        """For now: the room may be another's that is about to leave, and the scheduler may know of a better place."""
+        failed = replace(self._status(placement, ReplicaState.FAILED, now_us, reason), transient=True)
+        self.actual[placement.replica] = failed
+        return [RefusePlacement(placement, reason), PublishStatus(failed)]
+
+    def _refuse_resize(self, placement: Placement, reason: str, status: ReplicaStatus) -> list[Command]:
+        told = replace(status, note=f"it keeps its slice: {reason}")
+        self.actual[placement.replica] = told
+        return [RefusePlacement(placement, reason), PublishStatus(told)]
+
+    def _note(self, placement: Placement) -> str:
+        """What people should know about a slice that is not what they wrote."""
+        percent, held = placement.function.slice.sm_partition, len(placement.chunks)
+        exact = percent * self.chunks / 100
+        if not exact < held < exact + 1:
+            return ""
+        return f"sm_partition {percent} is {exact:.2g} of {self.chunks} chunks, rounded up to {held}"
+
     def _status(self, placement: Placement, state: ReplicaState, now_us: int, reason: str = "") -> ReplicaStatus:
         known = self.actual.get(placement.replica)
         function = placement.function
@@ -227,9 +311,16 @@ class DeviceCore:
             device_kind=self.device_kind,
             model_digest=function.model.digest,
             chunks=placement.chunks,
+            slice=function.slice,
+            note=self._note(placement),
             reason=reason,
             max_batch=function.max_batch,
             epoch=placement.epoch,
             since_us=now_us,
             restarts=known.restarts if known is not None else 0,
         )
+
+
+def _is_predecessor(other: Placement, placement: Placement) -> bool:
+    same_function = other.function.name == placement.function.name
+    return same_function and other.function.generation != placement.function.generation

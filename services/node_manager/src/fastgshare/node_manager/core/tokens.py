@@ -26,6 +26,8 @@ from fastgshare.node_manager.core.timetable import Share, Slot, Timetable, conne
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import PER_MILLE
 
+ROUNDING = 1e-6
+
 
 def mask_of(chunks: tuple[int, ...]) -> int:
     """Chunk indices as a bitmask."""
@@ -36,8 +38,8 @@ def mask_of(chunks: tuple[int, ...]) -> int:
 
 
 def permille_of(quota: float) -> int:
-    """A share of time in parts per thousand, at least one."""
-    return max(round(quota * PER_MILLE), 1)
+    """A share of time in parts per thousand, at least one; rounded down, so that shares of a whole never exceed it."""
+    return max(int(quota * PER_MILLE + ROUNDING), 1)
 
 
 class TokenBook:

@@ -30,6 +30,10 @@ from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.service import rss_mib
 from fastgshare.shared.units import BYTES_PER_KIB, BYTES_PER_MIB
 
+# What a worker's process has to be started with. glibc gives threads arenas of their own and never returns the top of
+# any but the first; and libraries that count cores by themselves would make threads for all of them.
+WORKER_ENV = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
+
 
 class CpuDevice:
     """This process's cores, or the first `cores` of them; `runtimes` by format."""

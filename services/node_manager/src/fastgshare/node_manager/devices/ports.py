@@ -5,6 +5,8 @@ session computes on its chunks only, and only while its caller holds a token for
 one copy by content, shared by all sessions of a model. A `Runtime` loads models of one format into host memory.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -30,12 +32,17 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A replica's place on a device: chunk indices in rising order, its memory budget, the most rows of a batch."""
+    """A replica's place on a device: chunk indices in rising order, its memory budget, the most rows of a batch.
+
+    Whatever computes on the chunks outside of `Session.run`, such as a warm-up, does so within a `turn`, in pieces as
+    small as it can: a turn waits for a token and holds it.
+    """
 
     replica: ReplicaId
     chunks: tuple[int, ...]
     memory_mib: int
     max_batch: int = 1
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +143,11 @@ class HostModel(Protocol):
     """A model's weights in this process's memory, from which sessions on cores are made."""
 
     info: ModelInfo
-    weights_mib: float
+
+    @property
+    def weights_mib(self) -> float:
+        """How much memory the weights take now."""
+        ...
 
     def session(self, cores: int) -> "HostSession":
         """Computes on the calling thread and as many more as make `cores`. Thread-safe. Raises ModelFault."""

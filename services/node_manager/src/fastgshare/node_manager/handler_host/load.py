@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from fastgshare.node_manager.handler_host.messages import Load
-from fastgshare.node_manager.handler_host.reasons import reason_of
+from fastgshare.node_manager.reasons import reason_of
 from fastgshare.shared.arrays import DTYPES
 from fastgshare.shared.handler import Handler, HandlerContext, TensorSpec
 from fastgshare.shared.tensors import BYTES

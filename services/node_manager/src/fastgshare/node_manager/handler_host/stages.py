@@ -9,7 +9,7 @@ import numpy as np
 from fastgshare.node_manager.core.handler_calls import Stage
 from fastgshare.node_manager.handler_host.load import LoadedHandler
 from fastgshare.node_manager.handler_host.messages import Call
-from fastgshare.node_manager.handler_host.reasons import MAX_REASON_CHARS, reason_of
+from fastgshare.node_manager.reasons import MAX_REASON_CHARS, reason_of
 from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.errors import ErrorBody, ErrorCode, SlotInvalid
 from fastgshare.shared.handler import BadInput, TensorSpec

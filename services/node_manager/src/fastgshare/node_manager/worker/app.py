@@ -5,23 +5,29 @@ import logging
 import shutil
 import socket
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 
 from fastgshare.node_manager.config import WorkerConfig, check_name
-from fastgshare.node_manager.devices.cpu import CpuDevice
-from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
+from fastgshare.node_manager.core.accounts import Use
+from fastgshare.node_manager.devices.catalog import DeviceName, open_device
+from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable
+from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.ipc.channel import Channel, open_channel
 from fastgshare.node_manager.ipc.frames import Dialect
 from fastgshare.node_manager.protocol import (
+    DeviceFaulted,
     Drain,
     FromWorker,
     Load,
     Pulse,
     ReplicaDrained,
+    Resize,
     Shutdown,
     ToWorker,
     WorkerReady,
@@ -33,10 +39,11 @@ from fastgshare.node_manager.worker.replica import Replica
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.ids import DeviceId, Digest, ReplicaId
-from fastgshare.shared.messages import Profile, WorkerHello
+from fastgshare.shared.messages import Profile, ReplicaUse, WorkerHello
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
@@ -57,7 +64,7 @@ class WorkerFault(FastGShareError):
 class Worker:
     """Carries out the manager's commands."""
 
-    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: CpuDevice) -> None:
+    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: Device) -> None:
         self._config = config
         self._channel = channel
         self._bus = bus
@@ -74,8 +81,7 @@ class Worker:
             bus=bus,
             objects=Objects(bus),
             device=device,
-            runtime=OnnxRuntime(),
-            gate=TokenGate(),
+            gate=TokenGate(device.chunks, config.window_ms * US_PER_MS),
             answers=self._answers,
             config=config,
             report=channel.send_nowait,
@@ -95,7 +101,8 @@ class Worker:
             self._bus.on_reconnect(self._back_on_bus.set)
             tasks.start_soon(self._say_hello_again)
             await self._say_hello()
-            self._channel.send_nowait(WorkerReady(self._incarnation))
+            device = self._parts.device
+            self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
             await self._obey(tasks)
             await self._drain_all()
             tasks.cancel_scope.cancel()
@@ -107,6 +114,10 @@ class Worker:
                     replica = Replica(placement, self._parts, tasks)
                     self._replicas[placement.replica] = replica
                     tasks.start_soon(self._live, replica)
+                case Resize(placement):
+                    held = self._replicas.get(placement.replica)
+                    if held is not None:
+                        held.resize(placement)
                 case Drain(replica_id):
                     known = self._replicas.get(replica_id)
                     if known is not None:
@@ -130,10 +141,25 @@ class Worker:
                 await anyio.sleep(0.01)
 
     async def _pulse(self) -> None:
+        looked_us = monotonic_us()
         while True:
-            depth = {replica.replica: replica.depth for replica in self._replicas.values()}
-            self._channel.send_nowait(Pulse(depth, rss_mib()))
+            now_us = monotonic_us()
+            self._channel.send_nowait(await self._take_pulse(max(now_us - looked_us, 1)))
+            looked_us = now_us
             await anyio.sleep(us_to_s(self._config.status_interval_ms * US_PER_MS))
+
+    async def _take_pulse(self, elapsed_us: int) -> Pulse:
+        state = await anyio.to_thread.run_sync(self._parts.device.state)
+        return Pulse(
+            depth={replica.replica: replica.depth for replica in self._replicas.values()},
+            rss_mib=rss_mib(),
+            healthy=state.healthy,
+            reason=state.reason,
+            used_mib=state.used_mib,
+            models=state.models,
+            use={name: _use(had, elapsed_us) for name, had in self._parts.gate.take_use().items()},
+            gauges=state.gauges,
+        )
 
     async def _say_hello_again(self) -> None:
         while True:
@@ -148,7 +174,11 @@ class Worker:
 
     async def _raise_fault(self) -> None:
         await self._fault_seen.wait()
-        raise WorkerFault(reason=f"{type(self._fault).__name__}: {self._fault}") from self._fault
+        fault = self._fault
+        if isinstance(fault, DeviceLost):
+            self._channel.send_nowait(DeviceFaulted(str(fault.fields["reason"])))
+            raise fault
+        raise WorkerFault(reason=f"{type(fault).__name__}: {fault}") from fault
 
     def _on_fault(self, error: BaseException) -> None:
         """In a replica's thread: end the process, the manager starts a new one."""
@@ -179,5 +209,30 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
     dialect: Dialect[FromWorker, ToWorker] = Dialect(msgspec.msgpack.Decoder(ToWorker))
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
+        device = await stack.enter_async_context(_open_device(config, channel))
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.device_id)))
-        await Worker(config, channel, bus, CpuDevice(config.cores)).run()
+        await Worker(config, channel, bus, device).run()
+
+
+@asynccontextmanager
+async def _open_device(config: WorkerConfig, channel: ManagerChannel) -> AsyncIterator[Device]:
+    """The device of this worker; one that cannot be opened is told to the manager before the worker ends."""
+    name = DeviceName(config.device, config.device_index)
+    try:
+        device = await anyio.to_thread.run_sync(open_device, name, config)
+    except (DeviceUnavailable, DeviceLost) as error:
+        channel.send_nowait(DeviceFaulted(str(error.fields["reason"])))
+        raise
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+def _use(had: Use, elapsed_us: int) -> ReplicaUse:
+    return ReplicaUse(
+        time_share=round(had.used_us / elapsed_us, 4),
+        backlogged_share=round(min(had.backlogged_us / elapsed_us, 1.0), 4),
+        token_wait_ms=round(had.longest_wait_us / US_PER_MS, 3),
+        batches=had.batches,
+    )

@@ -1,6 +1,5 @@
 """One handler's process from the worker's side: its start, the making of its class, and how it ended, in words."""
 
-import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,23 +8,18 @@ import anyio
 
 from fastgshare.node_manager.handler_host.messages import WORKER_END, FromHost, Load, Loaded, LoadFailed, ToHost
 from fastgshare.node_manager.ipc.child import Child, ending, open_child
+from fastgshare.node_manager.ipc.environment import one_thread, passed_on
 from fastgshare.node_manager.ipc.frames import ChannelClosed
 
 HOST_MODULE = "fastgshare.node_manager.handler_host"
 STACK_DUMP_S = 1.0
-
-# User code sees these of the worker's environment: what programs need, and nothing that the worker was trusted with.
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
-# One call at a time on few cores: the thread pools of numeric libraries would only get in each other's way.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
 
 HostChild = Child[ToHost, FromHost]
 
 
 def open_host(on_log: Callable[[str], None]) -> AbstractAsyncContextManager[HostChild]:
     """A fresh process that waits for what to load."""
-    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | dict.fromkeys(ONE_THREAD, "1")
-    return open_child(HOST_MODULE, WORKER_END, on_log, env=env)
+    return open_child(HOST_MODULE, WORKER_END, on_log, env=passed_on() | one_thread())
 
 
 async def make_handler(host: HostChild, load: Load, limit_s: float) -> Loaded | str:

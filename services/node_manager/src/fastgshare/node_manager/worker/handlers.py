@@ -17,11 +17,11 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from fastgshare.node_manager.bundle import BundleInvalid, unpack_bundle
 from fastgshare.node_manager.core.handler_calls import HandlerCall, HandlerCalls, Running, Stage
 from fastgshare.node_manager.handler_host.messages import Call, Done, Failed, Load
 from fastgshare.node_manager.handler_host.note import prepare_note, read_note
 from fastgshare.node_manager.ipc.frames import ChannelClosed, FrameTooLarge
-from fastgshare.node_manager.worker.bundle import BundleInvalid, unpack_bundle
 from fastgshare.node_manager.worker.handler_process import STACK_DUMP_S, HostChild, end_of, make_handler, open_host
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, FastGShareError, PayloadInvalid

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import anyio.abc
 import anyio.to_thread
@@ -12,7 +13,8 @@ from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.worker.handlers import Handler
 from fastgshare.node_manager.worker.parts import Parts
-from fastgshare.node_manager.worker.runner import MeasurementRefused, Runner
+from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.node_manager.worker.samples import SampleInvalid, one_row, random_row, read_sample, repeat_row
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.buckets import StorageUnavailable
@@ -37,7 +39,7 @@ class Measuring:
         info: ModelInfo,
         handler: Handler | None,
         parts: Parts,
-        chunks: int,
+        chunks: Callable[[], int],
         max_batch: int,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
@@ -70,7 +72,7 @@ class Measuring:
                 return _refused(ErrorCode.INVALID, f"batch is {request.batch}, expected 1 to {self._max_batch}")
             feed = repeat_row(await self._one_row(), request.batch)
             times = await asyncio.wrap_future(self._runner.measure(request, feed))
-            return MeasureReply(execute_us=tuple(times), chunks=self._chunks, total_chunks=self._parts.device.chunks)
+            return MeasureReply(execute_us=tuple(times), chunks=self._chunks(), total_chunks=self._parts.device.chunks)
         except PayloadInvalid as error:
             return _refused(ErrorCode.INVALID, str(error))
         except MeasurementRefused as error:

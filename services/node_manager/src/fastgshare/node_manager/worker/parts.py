@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastgshare.node_manager.config import WorkerConfig
-from fastgshare.node_manager.devices.ports import Device, Runtime
+from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.protocol import FromWorker
 from fastgshare.node_manager.worker.answers import Answers
 from fastgshare.node_manager.worker.gate import TokenGate
@@ -22,7 +22,6 @@ class Parts:
     bus: Bus
     objects: Objects
     device: Device
-    runtime: Runtime
     gate: TokenGate
     answers: Answers
     config: WorkerConfig

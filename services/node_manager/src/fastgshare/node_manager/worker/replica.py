@@ -17,15 +17,17 @@ from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.slices import share_of
 from fastgshare.node_manager.devices.faults import ModelFault
-from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.devices.ports import Footprint, Lane, ModelInfo, StoredModel
 from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker.assemble import Request, answer, wanted_tensors
+from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
 from fastgshare.node_manager.worker.intake import fill_request, handled_job, is_small, plain_job, read_work
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
-from fastgshare.node_manager.worker.runner import Finished, Runner
+from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.shared import subjects
 from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
@@ -34,7 +36,6 @@ from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
-from fastgshare.shared.service import rss_mib
 from fastgshare.shared.units import US_PER_MS
 
 FETCH_RETRY_S = 0.5
@@ -58,6 +59,7 @@ class Replica:
         self._tasks = tasks
         self._ending = anyio.Event()
         self._failure = ""
+        self._is_open = False
         self._last_arrival_us = 0
         self._gap_us = 0
         self._burst: list[Job] = []
@@ -65,13 +67,13 @@ class Replica:
         self._signature = Signature(inputs=(), outputs=())
         self._info = ModelInfo(inputs=(), outputs=(), metadata={})
         self._max_batch = 1
-        self._memory_mib = 0.0
+        self._footprint = Footprint(0.0, 0.0, False)
+        self._load_ms = 0.0
         self._loop = asyncio.get_running_loop()
         window_us = parts.config.window_ms * US_PER_MS
         self._runner = Runner(
             self.replica,
-            parts.device,
-            placement.chunks,
+            share_of(placement),
             parts.gate,
             WorkQueue(self._spec.max_batch, window_us),
             self._on_finished,
@@ -86,7 +88,9 @@ class Replica:
                 started_us = monotonic_us()
                 await self._load(stack)
                 await self._open_door(stack)
-                self._report(ReplicaState.READY, load_ms=(monotonic_us() - started_us) / US_PER_MS)
+                self._load_ms = (monotonic_us() - started_us) / US_PER_MS
+                self._report(ReplicaState.READY)
+                self._is_open = True
                 await self._ending.wait()
                 if not self._failure:
                     self._report(ReplicaState.DRAINING)
@@ -103,6 +107,21 @@ class Replica:
         """Finish what waits, then end."""
         self._ending.set()
 
+    def resize(self, placement: Placement) -> None:
+        """Hold another slice from now on, without a restart."""
+        self._tasks.start_soon(self._resize, placement)
+
+    async def _resize(self, placement: Placement) -> None:
+        resized = self._runner.resize(share_of(placement), placement.chunks)
+        try:
+            await asyncio.wrap_future(resized)
+        except ModelFault as fault:
+            self._on_broken(f"it cannot move to chunks {list(placement.chunks)}: {fault.reason}")
+            return
+        self.placement = placement
+        if self._is_open and not self._ending.is_set():
+            self._report(ReplicaState.READY)
+
     def learn_profile(self, profile: Profile | None) -> None:
         """A table for this replica's model on this device arrived."""
         self._runner.learn_profile(profile)
@@ -110,14 +129,17 @@ class Replica:
     # Loading
 
     async def _load(self, stack: AsyncExitStack) -> None:
-        rss_before_mib = rss_mib()
-        model = await self._fetch(self._spec.model.digest)
-        cores = len(self.placement.chunks)
-        loaded = self._runner.start(lambda: self._parts.runtime.load(model, cores))
-        self._info = await asyncio.wrap_future(loaded)
+        reference = self._spec.model
+        path = await self._fetch(reference.digest)
+        model = StoredModel(reference.digest, path, reference.format, reference.factory)
+        placement = self.placement
+        turn = self._runner.turn
+        lane = Lane(self.replica, placement.chunks, self._spec.slice.gpu_mem_mib, self._spec.max_batch, turn)
+        opened = self._runner.start(lambda: self._parts.device.open_session(model, lane))
+        session = await asyncio.wrap_future(opened)
+        self._info, self._footprint = session.info, session.footprint
         self._max_batch = self._spec.max_batch if self._info.is_batched else 1
-        self._runner.learn_profile(self._parts.profile_of(self._spec.model.digest))
-        self._memory_mib = max(rss_mib() - rss_before_mib, 0.0)
+        self._runner.learn_profile(self._parts.profile_of(reference.digest))
         if self._spec.handler is None:
             self._signature = Signature(
                 inputs=self._info.inputs, outputs=self._info.outputs, batched=self._info.is_batched
@@ -160,7 +182,7 @@ class Replica:
             self._info,
             self._handler,
             self._parts,
-            len(self.placement.chunks),
+            self._chunks_held,
             self._max_batch,
             self._tasks,
         )
@@ -303,18 +325,26 @@ class Replica:
 
     # Telling
 
-    def _report(self, state: ReplicaState, reason: str = "", load_ms: float = 0.0) -> None:
+    def _report(self, state: ReplicaState, reason: str = "") -> None:
+        is_ready = state is ReplicaState.READY
+        footprint = self._footprint
         self._parts.report(
             ReplicaChanged(
                 replica=self.replica,
                 state=state,
                 reason=reason,
-                signature=self._signature if state is ReplicaState.READY else None,
+                signature=self._signature if is_ready else None,
                 max_batch=self._max_batch,
-                memory_mib=self._memory_mib if state is ReplicaState.READY else 0.0,
-                load_ms=load_ms,
+                memory_mib=footprint.own_mib if is_ready else 0.0,
+                load_ms=self._load_ms,
+                weights_mib=footprint.weights_mib,
+                weights_reused=footprint.was_loaded,
+                placement=self.placement,
             )
         )
+
+    def _chunks_held(self) -> int:
+        return len(self.placement.chunks)
 
     def _on_log(self, line: str) -> None:
         self._parts.report(LogLine(self._spec.name, self.replica, line))

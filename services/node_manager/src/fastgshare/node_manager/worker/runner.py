@@ -1,54 +1,30 @@
-"""One replica's thread: pinned to its chunks, it loads the model and runs batches, each under a token.
+"""One replica's thread: it opens the model on its device and runs batches, each under a token.
 
-The batch is chosen after the token is granted, so that it holds what waits then. Times are measured around the run
-itself. Everything that can be done off the event loop (reading tensors, packing answers) is done here.
+The batch is chosen after the token is granted, so that it holds what waits then; the token goes back, with the measured
+device time, before answers are packed, and the next one is asked for in the same breath. Everything that can be done
+off the event loop (reading tensors, packing answers) is done here.
 """
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
-from fastgshare.node_manager.core.tokens import mask_of
-from fastgshare.node_manager.devices.faults import InputUnusable, ModelFault
-from fastgshare.node_manager.devices.ports import Device, ModelInfo, Session
-from fastgshare.node_manager.worker.assemble import Request, batch_feed, split_outputs
+from fastgshare.node_manager.core.timetable import Share
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.ports import Session
+from fastgshare.node_manager.worker.execution import Executed, Finished, execute, finish, late, read_feeds
 from fastgshare.node_manager.worker.gate import TokenGate
-from fastgshare.shared.arrays import Array, to_array
+from fastgshare.node_manager.worker.probe import Probe
+from fastgshare.shared.arrays import Array
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.errors import ErrorBody, ErrorCode, FastGShareError, SlotInvalid
+from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import MeasureRequest, Profile, Timing
-
-
-class MeasurementRefused(FastGShareError):
-    """A measurement that cannot be made now, through no fault of the model: field `reason`."""
-
-    def __str__(self) -> str:
-        return str(self.fields["reason"])
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job's end: its rows of the outputs, or why there are none."""
-
-    job: Job
-    result: dict[str, Array] | ErrorBody
-    timing: Timing
-
-
-@dataclass(slots=True)
-class Probe:
-    """A measurement under way: the same batch again and again, between real work."""
-
-    request: MeasureRequest
-    feed: dict[str, Array]
-    done: "Future[list[int]]"
-    execute_us: list[int] = field(default_factory=list)
-    warmups: int = 0
-    begun_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +32,17 @@ class _Table:
     profile: Profile | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """To other chunks, as `share` has them."""
+
+    share: Share
+    chunks: tuple[int, ...]
+    done: "Future[None]"
+
+
 _STOP = object()
+STOPPED = "the replica was stopped"
 TINY_BATCH_US = 200
 # Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
 HERE_BELOW_US = 60
@@ -72,41 +58,41 @@ class Runner:
     def __init__(
         self,
         replica: ReplicaId,
-        device: Device,
-        chunks: tuple[int, ...],
+        share: Share,
         gate: TokenGate,
         queue: WorkQueue,
         deliver: Callable[[list[Finished]], None],
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self._replica = replica
-        self._device = device
-        self._chunks = chunks
-        self._mask = mask_of(chunks)
+        self._share = share
         self._gate = gate
         self._queue = queue
         self._deliver = deliver
         self._on_fault = on_fault
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._probe: Probe | None = None
+        self._moves: list[_Move] = []
         self._outgoing: list[Finished] = []
+        self._asked_us: int | None = None
         self._last_execute_us = 0
         self._usual_us = float("inf")
         self._session: Session | None = None
-        self._holder_here = ReplicaId(f"{replica}:here")
         self._stopping = False
         self._has_ended = False
         self._is_faulted = False
         self._thread: threading.Thread | None = None
 
-    def start(self, load: Callable[[], Session]) -> "Future[ModelInfo]":
-        """Start the thread; the future tells what the model is, or raises ModelFault."""
-        loaded: Future[ModelInfo] = Future()
+    # From the event loop
+
+    def start(self, open_session: Callable[[], Session]) -> "Future[Session]":
+        """Start the thread; the future tells what was opened, or raises ModelFault."""
+        opened: Future[Session] = Future()
         self._thread = threading.Thread(
-            target=self._main, args=(load, loaded), name=f"replica-{self._replica}", daemon=True
+            target=self._main, args=(open_session, opened), name=f"replica-{self._replica}", daemon=True
         )
         self._thread.start()
-        return loaded
+        return opened
 
     def submit(self, job: Job) -> None:
         """Queue a job; one that comes after the end is answered as unavailable."""
@@ -114,33 +100,38 @@ class Runner:
 
     @property
     def is_quick(self) -> bool:
-        """Whether a batch usually takes less than waking this thread for it."""
-        return self._usual_us <= HERE_BELOW_US
+        """Whether a batch usually takes less than waking this thread for it, and may run elsewhere."""
+        return self._usual_us <= HERE_BELOW_US and self._session is not None and self._session.is_portable
 
     def run_here(self, jobs: list[Job]) -> list[Finished] | None:
-        """Run jobs on the calling thread, for quick models; None: the chunks are taken, submit them.
+        """Run jobs on the calling thread, for quick models; None: there is no token now, submit them.
 
         The caller sees to it that nothing waits here that they would overtake.
         """
         session = self._session
-        if session is None or not self._gate.try_acquire(self._holder_here, self._mask):
+        if session is None or not self._gate.try_acquire(self._replica, self._last_execute_us):
             return None
+        used_us = 0
         try:
             now_us = unix_us()
             here = self._queue.sibling()
             for job in jobs:
                 here.push(job)
-            finished = [Finished(job, _late(job, now_us), Timing()) for job in here.hopeless(now_us)]
+            finished = [late(job, now_us) for job in here.hopeless(now_us)]
             while batch := here.take(now_us):
                 started_us = monotonic_us()
-                finished += self._run(session, batch, 0, now_us)
+                ready, feeds, refused = read_feeds(batch)
+                executed = execute(session, ready, feeds) if ready else []
+                used_us += sum(one.used_us for one in executed)
+                self._learn(executed)
+                finished += refused + finish(executed, 0, now_us)
                 took_us = monotonic_us() - started_us
                 if took_us > HERE_LIMIT_US:
                     self._usual_us = max(self._usual_us, took_us)
                     self._submit_all(here, now_us)
             return finished
         finally:
-            self._gate.release(self._holder_here)
+            self._gate.release(self._replica, used_us)
 
     def measure(self, request: MeasureRequest, feed: dict[str, Array]) -> "Future[list[int]]":
         """Time runs of `feed` in microseconds; raises ModelFault or MeasurementRefused through the future."""
@@ -152,11 +143,22 @@ class Runner:
         """Use this table for choosing batches."""
         self._inbox.put(_Table(profile))
 
+    def resize(self, share: Share, chunks: tuple[int, ...]) -> "Future[None]":
+        """Hold another share: quotas at once, chunks between two batches. Raises ModelFault through the future."""
+        done: Future[None] = Future()
+        if share.mask == self._share.mask:
+            self._share = share
+            self._gate.set_share(self._replica, share)
+            done.set_result(None)
+        else:
+            self._put(_Move(share, chunks, done))
+        return done
+
     def stop(self) -> None:
         """End the thread once its inbox is worked off; does not wait."""
         self._inbox.put(_STOP)
 
-    def _put(self, item: Job | Probe) -> None:
+    def _put(self, item: Job | Probe | _Move) -> None:
         self._inbox.put(item)
         if self._has_ended:  # the thread's last look may have come before this
             self._refuse_left()
@@ -177,67 +179,135 @@ class Runner:
             if isinstance(item, Job):
                 jobs.append(item)
             elif isinstance(item, Probe) and item.done.set_running_or_notify_cancel():
-                item.done.set_exception(_stopped())
+                item.refuse(STOPPED)
+            elif isinstance(item, _Move):
+                item.done.set_result(None)  # it holds nothing any more, wherever that was
         if jobs and not self._is_faulted:
-            error = ErrorBody(ErrorCode.UNAVAILABLE, "the replica was stopped")
+            error = ErrorBody(ErrorCode.UNAVAILABLE, STOPPED)
             self._deliver([Finished(job, error, Timing()) for job in jobs])
 
-    def _main(self, load: Callable[[], Session], loaded: "Future[ModelInfo]") -> None:
-        loaded.set_running_or_notify_cancel()  # from here on whoever waits for it cannot cancel it any more
+    # The thread
+
+    def _main(self, open_session: Callable[[], Session], opened: "Future[Session]") -> None:
+        opened.set_running_or_notify_cancel()  # from here on whoever waits for it cannot cancel it any more
         try:
-            self._device.enter(self._chunks)
-            try:
-                session = load()
-            except ModelFault as fault:
-                loaded.set_exception(fault)
-                return
-            self._session = session
-            loaded.set_result(session.info)
-            while not self._stopping or self._queue:  # whoever waits gets an answer first
-                self._turn(session)
-            self._deliver_outgoing()
+            self._open_and_serve(open_session, opened)
         except BaseException as error:
             self._is_faulted = True
             self._on_fault(error)
         finally:
+            self._gate.remove(self._replica)
             if self._probe is not None:
-                self._probe.done.set_exception(_stopped())
+                self._probe.refuse(STOPPED)
             self._has_ended = True
             self._refuse_left()
+
+    def _open_and_serve(self, open_session: Callable[[], Session], opened: "Future[Session]") -> None:
+        self._gate.set_share(self._replica, self._share)
+        try:
+            session = open_session()
+        except ModelFault as fault:
+            opened.set_exception(fault)
+            return
+        try:
+            self._serve(session, opened)
+        finally:
+            self._session = None
+            session.close()
+
+    def _serve(self, session: Session, opened: "Future[Session]") -> None:
+        self._session = session
+        opened.set_result(session)
+        while not self._stopping or self._queue:  # whoever waits gets an answer first
+            self._turn(session)
+        self._deliver_outgoing()
 
     def _turn(self, session: Session) -> None:
         """Take what arrived, then run one batch, or one measured run when nothing waits."""
         self._take_in(block=not self._stopping and not self._queue and self._probe is None)
+        while self._moves:
+            self._move(session, self._moves.pop(0))
         if not self._queue and self._probe is None:
+            self._withdraw()
             self._deliver_outgoing()  # what came in was no work for the answers to wait for
             return
-        asked_us = monotonic_us()
-        self._gate.acquire(self._replica, self._mask)
+        token_us = self._await_token()
+        now_us = unix_us()
+        self._queue.note_sharing(self._gate.is_shared(self._replica))
+        refused: list[Finished] = []
+        executed: list[Executed] = []
+        used_us = 0
         try:
-            token_us = monotonic_us() - asked_us
             self._take_in(block=False)
-            now_us = unix_us()
-            finished = [Finished(job, _late(job, now_us), Timing()) for job in self._queue.hopeless(now_us)]
-            batch = self._queue.take(now_us)
-            if batch:
-                finished += self._run(session, batch, token_us, now_us)
+            refused = [late(job, now_us) for job in self._queue.hopeless(now_us)]
+            if batch := self._queue.take(now_us):
+                jobs, feeds, unusable = read_feeds(batch)
+                refused += unusable
+                executed = execute(session, jobs, feeds) if jobs else []
+                used_us = sum(one.used_us for one in executed)
             elif self._probe is not None:
-                self._probe_once(session, self._probe)
+                used_us, is_over = self._probe.run(session)
+                self._probe = None if is_over else self._probe
         finally:
-            self._gate.release(self._replica)
-        self._outgoing += finished
+            self._pass_on(used_us)
+        self._learn(executed)
+        self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
             self._deliver_outgoing()
 
-    def _deliver_outgoing(self) -> None:
-        if self._outgoing:
-            self._deliver(self._outgoing)
-            self._outgoing = []
+    # Tokens
 
-    def _next_is_soon(self) -> bool:
-        """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
-        more = bool(self._queue) or not self._inbox.empty()
-        return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT
+    def _await_token(self) -> int:
+        """Wait for the token; how long that took, in microseconds."""
+        if self._asked_us is None:
+            self._asked_us = monotonic_us()
+            self._gate.acquire(self._replica, self._expected_us())
+        else:
+            self._gate.wait(self._replica)
+        token_us = monotonic_us() - self._asked_us
+        self._asked_us = None
+        return token_us
+
+    def _pass_on(self, used_us: int) -> None:
+        """Give the token back, and ask for the next one where there is more to do."""
+        has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
+        self._asked_us = monotonic_us() if has_more and not self._moves else None
+        again_us = self._expected_us() if self._asked_us is not None else None
+        if self._gate.release(self._replica, used_us, again_us):
+            time.sleep(0)  # lets go of the interpreter: the device idles until the other thread has it
+
+    def _withdraw(self) -> None:
+        if self._asked_us is not None:
+            self._asked_us = None
+            self._gate.give_up(self._replica)
+
+    def _expected_us(self) -> int:
+        return self._queue.expected_us() or (self._probe.last_us if self._probe else 0) or self._last_execute_us
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For the replica's own thread: a token around what computes on its chunks outside of a batch."""
+        self._gate.acquire(self._replica, self._last_execute_us)
+        began_us = monotonic_us()
+        try:
+            yield
+        finally:
+            self._gate.release(self._replica, monotonic_us() - began_us)
+
+    def _move(self, session: Session, move: _Move) -> None:
+        """The new chunks first, because warming up there takes turns on them."""
+        self._withdraw()
+        self._gate.set_share(self._replica, move.share)
+        try:
+            session.move(move.chunks)
+        except ModelFault as fault:
+            self._gate.set_share(self._replica, self._share)
+            move.done.set_exception(fault)
+            return
+        self._share = move.share
+        move.done.set_result(None)
+
+    # Work
 
     def _take_in(self, block: bool) -> None:
         while block or not self._inbox.empty():
@@ -249,93 +319,36 @@ class Runner:
                     self._accept_probe(probe)
                 case _Table(profile):
                     self._queue.timetable.learn_profile(profile)
+                case _Move() as move:
+                    self._moves.append(move)
                 case _:
                     self._stopping = True
-
-    def _run(self, session: Session, batch: list[Job], token_us: int, now_us: int) -> list[Finished]:
-        """Run a batch; requests whose own tensors are unusable drop out before it."""
-        finished: list[Finished] = []
-        jobs: list[Job] = []
-        feeds: list[dict[str, Array]] = []
-        for job in batch:
-            try:
-                feeds.append(_feed(job))
-                jobs.append(job)
-            except ValueError as error:
-                finished.append(Finished(job, ErrorBody(ErrorCode.INVALID, str(error)), Timing()))
-            except SlotInvalid as error:
-                finished.append(Finished(job, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, str(error)), Timing()))
-        if not jobs:
-            return finished
-        rows = sum(job.rows for job in jobs)
-        started_us = monotonic_us()
-        try:
-            outputs = session.run(batch_feed(feeds))
-            parts = split_outputs(outputs, jobs)
-        except ModelFault as fault:
-            if len(jobs) > 1:  # one of them is at fault: the others must not pay for it
-                return finished + [f for job in jobs for f in self._run(session, [job], token_us, now_us)]
-            return [*finished, Finished(jobs[0], _failed(fault), Timing())]
-        execute_us = monotonic_us() - started_us
-        self._last_execute_us = execute_us
-        if self._usual_us == float("inf"):
-            self._usual_us = execute_us
-        self._usual_us += QUICKNESS_WEIGHT * (execute_us - self._usual_us)
-        self._queue.timetable.learn_run(rows, execute_us)
-        for job, part in zip(jobs, parts, strict=True):
-            timing = Timing(max(now_us - job.arrived_us - token_us, 0), token_us, execute_us, rows)
-            finished.append(Finished(job, part, timing))
-        return finished
 
     def _accept_probe(self, probe: Probe) -> None:
         if not probe.done.set_running_or_notify_cancel():
             return
         if self._probe is not None:
-            probe.done.set_exception(MeasurementRefused(reason="another measurement is under way"))
+            probe.refuse("another measurement is under way")
             return
         self._probe = probe
 
-    def _probe_once(self, session: Session, probe: Probe) -> None:
-        started_us = monotonic_us()
-        try:
-            session.run(probe.feed)
-        except ModelFault as fault:
-            self._probe = None
-            probe.done.set_exception(fault)
-            return
-        now_us = monotonic_us()
-        request = probe.request
-        if probe.warmups < request.warmup_runs:
-            probe.warmups += 1
-            probe.begun_us = now_us
-            return
-        probe.begun_us = probe.begun_us or started_us
-        probe.execute_us.append(now_us - started_us)
-        runs = len(probe.execute_us)
-        spent = now_us - probe.begun_us >= request.budget_ms * 1000 and runs >= request.min_runs
-        if spent or runs >= request.max_runs:
-            self._probe = None
-            probe.done.set_result(probe.execute_us)
+    def _learn(self, executed: list[Executed]) -> None:
+        """Remember how long batches take."""
+        for one in executed:
+            if isinstance(one.outcome, ModelFault):
+                continue
+            self._last_execute_us = one.used_us
+            if self._usual_us == float("inf"):
+                self._usual_us = one.used_us
+            self._usual_us += QUICKNESS_WEIGHT * (one.used_us - self._usual_us)
+            self._queue.timetable.learn_run(sum(job.rows for job in one.jobs), one.used_us)
 
+    def _deliver_outgoing(self) -> None:
+        if self._outgoing:
+            self._deliver(self._outgoing)
+            self._outgoing = []
 
-def _stopped() -> MeasurementRefused:
-    return MeasurementRefused(reason="the replica was stopped")
-
-
-def _feed(job: Job) -> dict[str, Array]:
-    request = job.content
-    assert isinstance(request, Request)
-    if request.arrays is None:
-        request.arrays = {tensor.name: to_array(tensor) for tensor in request.inputs}
-    return request.arrays
-
-
-def _late(job: Job, now_us: int) -> ErrorBody:
-    left_ms = (job.deadline_us - now_us) / 1000
-    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"{left_ms:.0f} ms were left when its turn came, too few to run it")
-
-
-def _failed(fault: ModelFault) -> ErrorBody:
-    if isinstance(fault, InputUnusable):
-        return ErrorBody(ErrorCode.INVALID, fault.reason)
-    return ErrorBody(ErrorCode.MODEL_FAILED, f"the model failed on this input: {fault.reason}")
+    def _next_is_soon(self) -> bool:
+        """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
+        more = bool(self._queue) or not self._inbox.empty()
+        return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT

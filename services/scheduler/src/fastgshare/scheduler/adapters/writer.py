@@ -11,7 +11,7 @@ from functools import partial
 
 import anyio
 
-from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
@@ -54,6 +54,9 @@ class Writer:
             case PlaceReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._place, placement)):
                     await self._tell_placed(placement, reason)
+            case ResizeReplica(placement, reason):
+                if await self._insist(placement.epoch, partial(self._overwrite, placement)):
+                    await self._tell_placed(placement, reason, "replica_resized")
             case RemoveReplica(node, replica, function, epoch, reason):
                 key = subjects.fleet_key(node, replica)
                 if await self._insist(epoch, partial(self._remove, key)):
@@ -86,6 +89,18 @@ class Writer:
                 return False
         return True
 
+    async def _overwrite(self, placement: Placement) -> bool:
+        key = subjects.fleet_key(placement.node, placement.replica)
+        found = await self._bucket.get(key)
+        try:
+            if found is not None:
+                await self._bucket.replace(key, placement, found[1])
+                return True
+        except RevisionConflict:
+            pass
+        self._refused(PlacementRefused(placement.node, placement.replica, "it does not stand there any more"))
+        return False
+
     async def _stands(self, placement: Placement, key: str) -> bool:
         try:
             found = await self._bucket.get(key)
@@ -94,9 +109,9 @@ class Writer:
             return False
         return found is not None and found[0] == placement
 
-    async def _tell_placed(self, placement: Placement, reason: str) -> None:
+    async def _tell_placed(self, placement: Placement, reason: str, kind: str = "replica_placed") -> None:
         await self._tell(
-            "replica_placed",
+            kind,
             placement.function.name,
             reason,
             replica=placement.replica,

@@ -13,6 +13,13 @@ class PlaceReplica(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class ResizeReplica(msgspec.Struct, frozen=True, tag=True):
+    """Write this placement over the one of the same replica: it takes the change on while it runs."""
+
+    placement: Placement
+    reason: str
+
+
 class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
     """Delete this placement, if `epoch` is still our term."""
 
@@ -31,7 +38,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Command = PlaceReplica | RemoveReplica | Report
+Command = PlaceReplica | ResizeReplica | RemoveReplica | Report
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -138,7 +138,10 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
     placed = state.placed.get(key)
     if placed is not None and placed.placement == placement:
         placed.confirmed = True
+        placed.resized_from = None
         return
+    if placed is not None and placed.resized_from == placement:
+        return  # the change of it is on its way
     state.departing.pop(key, None)
     overtaken = placed is None and state.epoch is not None and placement.epoch < state.epoch
     state.add_placed(Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken))
@@ -225,6 +228,8 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
     state.epoch = None
     for key, placed in list(state.placed.items()):
         placed.leaving = False
+        if placed.resized_from is not None:
+            placed.placement, placed.resized_from, placed.confirmed = placed.resized_from, None, True
         if not placed.confirmed:
             state.drop_placed(key)
 

@@ -64,6 +64,26 @@ class Room:
         loads = self.loads_after_update(placement.function.name, placement.function.generation)
         return self.free_mib < 0 or any(loads[chunk] > FULL for chunk in placement.chunks)
 
+    def can_hold(self, before: Placement, after: Placement) -> bool:
+        """Whether a replica that is here can hold another slice on the same chunks."""
+        others = self.loads_without(holding(before))
+        taken = after.function.slice.quota_request
+        return all(others[chunk] + taken <= FULL for chunk in after.chunks)
+
+    def loads_without(self, own: Held) -> list[float]:
+        """The load of each chunk but for one holder, once its function has only that generation left."""
+        loads = self.loads_after_update(own.function, own.generation)
+        for chunk in own.chunks if own in self.held else ():
+            loads[chunk] -= own.quota
+        return loads
+
+    def change(self, before: Placement, after: Placement) -> None:
+        """Count a holder by what it holds from now on."""
+        own = holding(before)
+        if own in self.held:
+            self.held.remove(own)
+        self.held.append(holding(after))
+
     def _sum(self, held: Iterable[Held]) -> list[float]:
         loads = [0.0] * self.chunks
         for one in held:

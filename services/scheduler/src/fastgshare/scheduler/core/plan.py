@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from fastgshare.scheduler.core import packing
-from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report
+from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, Placed, State
@@ -41,6 +43,21 @@ class Plan:
         self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False))
         self._changed_on(slot, packing.holding(placement))
         self.commands.append(PlaceReplica(placement, reason))
+        return True
+
+    def resize(self, placed: Placed, spec: FunctionSpec, reason: str) -> bool:
+        """Have a replica take `spec` on where it is; False where its chunks have no time left for that."""
+        before = placed.placement
+        after = replace(before, function=spec, epoch=self.epoch, reason=reason)
+        for room in self.rooms():
+            if room.device == before.device:
+                if not room.can_hold(before, after):
+                    return False
+                room.change(before, after)
+        if placed.confirmed:
+            placed.resized_from = before
+        placed.placement, placed.confirmed = after, False
+        self.commands.append(ResizeReplica(after, reason))
         return True
 
     def remove(self, placed: Placed, reason: str) -> None:

@@ -107,9 +107,10 @@ def _decide(rollout: Rollout) -> None:
         count = max(1, count)  # its placements are all that is left of the last good definition
     built = _built(rollout, base)
     why = scaling.explain(function, spec, supply, rollout.plan.now_us, rollout.plan.settings)
+    resized = _resize(rollout, base, built)
     _replace_stuck(rollout, base)
     _shrink(rollout, base, count, why)
-    full = not (_move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
+    full = not (resized and _move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
     if not full:
         function.blocked = ""
     _retire(rollout, base, count, full)
@@ -174,6 +175,24 @@ def _count(rollout: Rollout, supply: scaling.Supply) -> int:
         why = scaling.explain(function, rollout.spec, supply, plan.now_us, plan.settings)
         plan.report("scaled", function.name, f"from {before} to {count} replicas: {why}")
     return count
+
+
+def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> bool:
+    """Quotas change in place; where a replica's chunks have no time left, it moves. False where there is no room."""
+    for member in rollout.of(base):
+        held = member.placed.placement.function.slice
+        if held == built.slice or not member.placed.confirmed:
+            continue
+        reason = (
+            f"its quota goes from {held.quota_request:g} to {built.slice.quota_request:g},"
+            f" its limit from {held.quota_limit:g} to {built.slice.quota_limit:g}"
+        )
+        if rollout.plan.resize(member.placed, built, reason):
+            continue
+        if not rollout.place(built, f"{reason}; {member.placed.placement.device} has no time left there"):
+            return False
+        rollout.remove(member, f"{reason}; placed elsewhere")
+    return True
 
 
 def _replace_stuck(rollout: Rollout, base: int) -> None:

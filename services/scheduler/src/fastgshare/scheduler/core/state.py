@@ -40,7 +40,8 @@ class Placed:
     """A desired replica: in the bucket (`confirmed`) or on its way there.
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
-    `revived`: it had failed for good, its room was given away, and its node tries it again.
+    `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
+    in the bucket while a change of it is on its way there.
     """
 
     placement: Placement
@@ -49,6 +50,7 @@ class Placed:
     leaving: bool = False
     overtaken: bool = False
     revived: bool = False
+    resized_from: Placement | None = None
 
     @property
     def key(self) -> Key:

@@ -1,4 +1,4 @@
-"""A function's user code as it is stored (a zip) and as a handler's process gets it (a directory of its own).
+"""A function's user code as it is stored (a zip) and as it is run from (a directory of its own).
 
 Nothing is written outside that directory, whatever the archive says, and not more than it may.
 """
@@ -21,12 +21,12 @@ class BundleInvalid(FastGShareError):
     """An archive that is not unpacked: field `reason`."""
 
 
-def unpack_bundle(bundle: Path, directory: Path) -> None:
+def unpack_bundle(bundle: Path, directory: Path, limit_mib: float = MAX_UNPACKED_MIB) -> None:
     """Unpack `bundle` into `directory`, which must not exist yet. Raises BundleInvalid; blocks."""
     try:
         with ZipFile(bundle) as archive:
             members = archive.infolist()
-            _check(members)
+            _check(members, limit_mib)
             directory.mkdir(parents=True)
             archive.extractall(directory, members)
     except (BadZipFile, OSError, EOFError, RuntimeError, LZMAError, zlib.error) as error:  # zipfile raises them all
@@ -34,12 +34,12 @@ def unpack_bundle(bundle: Path, directory: Path) -> None:
         raise BundleInvalid(reason=f"cannot be unpacked: {error}") from error
 
 
-def _check(members: list[ZipInfo]) -> None:
+def _check(members: list[ZipInfo], limit_mib: float) -> None:
     if len(members) > MAX_FILES:
         raise BundleInvalid(reason=f"holds {len(members)} files, at most {MAX_FILES} are unpacked")
     size_mib = sum(member.file_size for member in members) / BYTES_PER_MIB  # zipfile reads no more than this says
-    if size_mib > MAX_UNPACKED_MIB:
-        raise BundleInvalid(reason=f"unpacks to {size_mib:.0f} MiB, at most {MAX_UNPACKED_MIB} MiB are unpacked")
+    if size_mib > limit_mib:
+        raise BundleInvalid(reason=f"unpacks to {size_mib:.0f} MiB, at most {limit_mib:.0f} MiB are unpacked")
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename:

@@ -1,0 +1,160 @@
+"""Slices through the whole platform: quotas kept, changed in place and told, weights shared, devices emulated."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from fastgshare.client import Client, DeployTimedOut
+from fastgshare.shared.messages import DeviceStatus, ReplicaState, ReplicaStatus, ReplicaUse, Slice
+from tests.integration import functions
+from tests.integration.doors import deployed, rows, until
+from tests.integration.load import Load, by_nats, under_load
+from tests.integration.world import WORKER, World, running
+
+SIM_MODEL = {
+    "curve": "v100/resnet50",
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+    "weights_mib": 97,
+}
+CLIENTS = 4
+PRODUCTS = 20
+
+
+def held(request: float, limit: float = 1.0, percent: int = 50) -> Slice:
+    return Slice(sm_partition=percent, quota_request=request, quota_limit=limit, gpu_mem_mib=32)
+
+
+async def replicas_of(client: Client, name: str) -> list[ReplicaStatus]:
+    return [status for status in await client.replicas() if status.function == name]
+
+
+async def device_of(client: Client) -> DeviceStatus:
+    (node,) = (await client.status()).nodes
+    (device,) = node.devices
+    return device
+
+
+async def use_of(client: Client, name: str) -> ReplicaUse:
+    (status,) = await replicas_of(client, name)
+    return (await device_of(client)).use.get(status.replica, ReplicaUse())
+
+
+@asynccontextmanager
+async def busy(client: Client, name: str) -> AsyncIterator[Load]:
+    """More requests than a small quota can answer, all the while; each of them must be answered rightly in the end."""
+    async with under_load(by_nats(client, name), CLIENTS, timeout_s=30.0, factors={1.0}) as load:
+        await load.more(5)
+        yield load
+        await load.more(5)
+    assert load.failures() == []
+
+
+async def test_a_limit_is_kept_however_much_is_asked_and_whatever_the_machine_does(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    """An upper bound holds on any machine: what a slow one adds to a batch is charged and paid back."""
+    spec = functions.slow(name, tmp_path, PRODUCTS, slice=held(0.1, 0.2))
+    async with deployed(world, spec) as client, busy(client, name):
+        await until(lambda: _had_work(client, name))
+        shares = [(await use_of(client, name)).time_share for _ in range(3)]
+        assert sum(shares) / len(shares) <= 0.2 + 0.1
+
+
+async def _had_work(client: Client, name: str) -> bool:
+    use = await use_of(client, name)
+    return use.batches > 0 and use.backlogged_share > 0.5
+
+
+async def test_a_quota_changes_under_load_without_a_restart(world: World, tmp_path: Path, name: str) -> None:
+    spec = functions.slow(name, tmp_path, PRODUCTS, slice=held(0.05, 0.1))
+    async with deployed(world, spec) as client, busy(client, name):
+        (before,) = await replicas_of(client, name)
+        await client.update(name, quota_request=0.2, quota_limit=1.0)
+        (after,) = await replicas_of(client, name)
+        assert (after.replica, after.generation, after.restarts) == (before.replica, before.generation, 0)
+        assert after.incarnation == before.incarnation
+        assert after.slice is not None
+        assert (after.slice.quota_request, after.slice.quota_limit) == (0.2, 1.0)
+
+
+async def test_a_quota_that_nobody_has_left_is_told_and_what_serves_keeps_its_own(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    spec = functions.times(name, tmp_path, 2.0, slice=held(0.05, percent=100))
+    other = functions.times(f"{name}-other", tmp_path, 3.0, slice=held(0.3, percent=100))
+    async with deployed(world, spec) as client, deployed(world, other):
+        with pytest.raises(DeployTimedOut, match=r"ready with the slice of before.*no room"):
+            await client.update(name, quota_request=0.9, timeout_s=2.0)
+        (status,) = await replicas_of(client, name)
+        assert status.state is ReplicaState.READY
+        assert status.slice is not None
+        assert status.slice.quota_request == 0.05
+        assert (await client.invoke(name, {"x": rows(1.5)})).outputs["y"][0, 0] == 3.0
+
+
+async def test_replicas_of_one_model_share_its_weights_and_other_models_do_not(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    pair = functions.times(name, tmp_path, 7.25, replicas=2)  # factors of no other test, whose replicas may linger
+    other = functions.times(f"{name}-other", tmp_path, 9.5)
+    async with deployed(world, pair) as client, deployed(world, other):
+        digest = {status.model_digest for status in await replicas_of(client, name)}
+        assert sorted(status.weights_reused for status in await replicas_of(client, name)) == [False, True]
+
+        async def both_told() -> bool:
+            models = {model.digest: model.replicas for model in (await device_of(client)).models}
+            return all(models.get(known) == 2 for known in digest)
+
+        await until(both_told)
+        for factor, called in ((7.25, name), (9.5, f"{name}-other")):
+            answer = await client.invoke(called, {"x": rows(1.5)})
+            np.testing.assert_array_equal(answer.outputs["y"], rows(1.5 * factor))
+
+
+async def test_a_share_below_one_chunk_is_rounded_up_and_said(world: World, tmp_path: Path, name: str) -> None:
+    async with deployed(world, functions.times(name, tmp_path, 2.0, slice=held(0.05, percent=1))) as client:
+        (status,) = await replicas_of(client, name)
+        assert len(status.chunks) == 1
+        assert "rounded up to 1" in status.note
+
+
+async def test_an_emulated_gpu_serves_resizes_and_comes_back(tmp_path: Path) -> None:
+    model = tmp_path / "resnet.sim.json"
+    model.write_bytes(msgspec.json.encode(SIM_MODEL))
+    wide = Slice(sm_partition=24, quota_request=0.5, quota_limit=1.0, gpu_mem_mib=256)
+    spec = functions.function("emulated", model, slice=wide, replicas=3)
+    with running(tmp_path / "data", device="sim") as world:
+        async with deployed(world, spec) as client:
+            device = await device_of(client)
+            assert (device.kind, device.chunks) == ("sim-v100-16g", 16)
+            assert [len(status.chunks) for status in await replicas_of(client, "emulated")] == [4, 4, 4]
+            answer = await client.invoke("emulated", {"x": np.ones((2, 4), np.float32)})
+            np.testing.assert_array_equal(answer.outputs["y"], np.zeros((2, 4), np.float32))
+            world.kill(WORKER)
+            again = await client.invoke("emulated", {"x": np.ones((1, 4), np.float32)}, timeout_s=30.0)
+            assert again.outputs["y"].shape == (1, 4)
+            await until(partial(_restarted, client, 3))
+
+
+async def _restarted(client: Client, count: int) -> bool:
+    found = await replicas_of(client, "emulated")
+    return sum(status.state is ReplicaState.READY and status.restarts > 0 for status in found) == count
+
+
+async def test_a_device_that_cannot_be_opened_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node beats on and tells, and the platform stands."""
+    monkeypatch.setenv("FASTGSHARE_SIM_GPU", "abacus")
+    with running(tmp_path / "data", device="sim") as world:
+        async with deployed(world) as client:
+            await until(partial(_told, client))
+
+
+async def _told(client: Client) -> bool:
+    nodes = (await client.status()).nodes
+    return any("abacus" in device.reason and not device.healthy for node in nodes for device in node.devices)
