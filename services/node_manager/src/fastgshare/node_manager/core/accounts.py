@@ -70,9 +70,6 @@ class Account:
         """What follows from its share."""
         self._hold(self.share)
 
-    def __lt__(self, other: "Account") -> bool:
-        return self.owed_us < other.owed_us
-
     def change(self, share: Share) -> None:
         """Hold another share from now on; what was earned and spent stays."""
         self._hold(share)

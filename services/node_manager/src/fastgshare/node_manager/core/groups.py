@@ -20,6 +20,7 @@ OWED_PERIODS = 2
 AHEAD_IN_SLOT = 10  # a tenth of a window: so far may a replica be ahead and still own its slot
 
 _spare_had = attrgetter("spare_us")
+_owed = attrgetter("owed_us")
 
 
 class Group(ABC):
@@ -38,11 +39,11 @@ class Group(ABC):
         for account in self.accounts:
             account.fit_in(window_us)
             if account.is_waiting:
-                insort(self.waiting, account)
+                insort(self.waiting, account, key=_owed)
 
     def enqueue(self, account: Account) -> None:
         """Let it wait for its turn."""
-        insort(self.waiting, account)
+        insort(self.waiting, account, key=_owed)
 
     def leave(self, account: Account) -> None:
         """It waits no more."""
@@ -141,14 +142,13 @@ class Mixed(Group):
                 ahead_us = account.owed_us - self._plan_us(account, now_us)
                 if ahead_us <= self._ahead_us:
                     turn.consider(account, by_debt=True, may_reserve=True, may_run_over=ahead_us < 0)
-        for account in self._late(free):
-            turn.consider(account, by_debt=True, may_reserve=account.plan_us >= account.starving_from_us)
-        taken = turn.taken
-        spare = [account for account in free if account.may_spare and not account.mask & taken]
-        spare.sort(key=_spare_had)
-        for account in spare:
-            if account.clear_us <= now_us and not account.mask & turn.taken:
-                turn.consider(account)
+        free = [account for account in free if not account.mask & turn.taken]
+        if free:  # else there is nobody to start, nor to keep chunks from
+            for account in self._late(free):
+                turn.consider(account, by_debt=True, may_reserve=account.plan_us >= account.starving_from_us)
+            for account in sorted(free, key=_spare_had):
+                if account.may_spare and account.clear_us <= now_us and not account.mask & turn.taken:
+                    turn.consider(account)
         if turn.granted:
             self.waiting = [account for account in waiting if account.is_waiting]
         return turn.granted

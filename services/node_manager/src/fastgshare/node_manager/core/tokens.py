@@ -153,7 +153,11 @@ class TokenBook:
 
     def waiting(self) -> list[ReplicaId]:
         """Who waits, longest owed first."""
-        return [account.replica for account in sorted(self._accounts.values()) if account.is_waiting]
+        return [
+            account.replica
+            for account in sorted(self._accounts.values(), key=lambda each: each.owed_us)
+            if account.is_waiting
+        ]
 
     def is_waiting(self, replica: ReplicaId) -> bool:
         """Whether it asked and has no token yet."""
