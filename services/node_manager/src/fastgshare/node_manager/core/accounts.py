@@ -22,6 +22,7 @@ from fastgshare.shared.units import PER_MILLE
 IDLE_CREDIT = 10  # a tenth of a window
 STARVING = 10  # a tenth of a window: keeping chunks free has a price
 STARVING_BATCHES = 2
+FADING = 256  # a long batch counts as the longest for some hundreds of shorter ones
 
 
 @dataclass(slots=True)
@@ -70,9 +71,13 @@ class Account:
         """What follows from its share."""
         self._hold(self.share)
 
-    def change(self, share: Share) -> None:
-        """Hold another share from now on; what was earned and spent stays."""
+    def change(self, share: Share, now_us: int) -> None:
+        """Hold another share from now on. Device time had ahead of its time is the same afterwards, so that whoever
+        gets more waits less for it; how long it has been owed stays as well."""
+        before = self.share
         self._hold(share)
+        self.owed_us = _rescaled(self.owed_us, now_us, before.request_permille, share.request_permille)
+        self.clear_us = _rescaled(self.clear_us, now_us, _spare_permille(before), _spare_permille(share))
         self._owed_rest = self._clear_rest = 0
 
     def fit_in(self, window_us: int) -> None:
@@ -101,7 +106,7 @@ class Account:
         """Wait for a token for a batch that should take `expected_us`."""
         self.asked_us = now_us
         self.expected_us = expected_us
-        self.longest_us = max(self.longest_us, expected_us)
+        self.longest_us = max(self.longest_us - self.longest_us // FADING, expected_us)
         self._set_patience()
         self.is_waiting = True
 
@@ -126,8 +131,7 @@ class Account:
         self.spare_us += used_us
         if self.may_spare and share.limit_permille < PER_MILLE:
             floor_us = self.granted_us - self._window_us // IDLE_CREDIT
-            spare_permille = share.limit_permille - share.request_permille
-            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, spare_permille)
+            step_us, self._clear_rest = divmod(used_us * PER_MILLE + self._clear_rest, _spare_permille(share))
             self.clear_us = max(self.clear_us, floor_us) + step_us
 
     def take_use(self, now_us: int) -> Use:
@@ -148,3 +152,15 @@ class Account:
         self.late_from_us = self.owed_us + self.expected_us * PER_MILLE // request_permille
         starving_us = max(self._window_us // STARVING, STARVING_BATCHES * self.expected_us)
         self.starving_from_us = self.owed_us + starving_us * PER_MILLE // request_permille
+
+
+def _spare_permille(share: Share) -> int:
+    """What the limit is above the request."""
+    return max(share.limit_permille - share.request_permille, 0)
+
+
+def _rescaled(time_us: int, now_us: int, before_permille: int, permille: int) -> int:
+    """A point in time yet to come, at another rate."""
+    if time_us <= now_us or not permille or not before_permille:
+        return time_us
+    return now_us + (time_us - now_us) * before_permille // permille

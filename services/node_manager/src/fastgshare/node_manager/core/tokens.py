@@ -52,6 +52,7 @@ class TokenBook:
         self._groups: dict[ReplicaId, Group] = {}
         self._distinct: list[Group] = []
         self._taken = 0
+        self.plans = 0  # grows whenever `look_again_us` of somebody who waits may have changed
 
     # Replicas
 
@@ -64,7 +65,7 @@ class TokenBook:
         if account is None:
             self._accounts[replica] = Account(replica, share, owed_us=now_us, clear_us=now_us)
         else:
-            account.change(share)
+            account.change(share, now_us)
         self._plan()
         return self.poll(now_us)
 
@@ -201,6 +202,7 @@ class TokenBook:
             self._plan()
 
     def _plan(self) -> None:
+        self.plans += 1
         shares, before = self.shares(), self._groups
         self._groups, self._distinct = {}, []
         for members in connected(shares):

@@ -4,6 +4,7 @@ Whoever waits sleeps until it is granted one, or until time alone may have broug
 """
 
 import threading
+from dataclasses import dataclass, field
 
 from fastgshare.node_manager.core.accounts import Use
 from fastgshare.node_manager.core.timetable import Share
@@ -13,29 +14,38 @@ from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import us_to_s
 
 
+@dataclass(slots=True)
+class _Seat:
+    """Where one replica's thread waits. `event`: there is something to look at, a token perhaps."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+    is_granted: bool = False
+
+
 class TokenGate:
     """Tokens of one device, for the threads of its worker."""
 
     def __init__(self, chunks: int, window_us: int) -> None:
         self._book = TokenBook(chunks, window_us)
         self._lock = threading.Lock()
-        self._granted: dict[ReplicaId, threading.Event] = {}
+        self._seats: dict[ReplicaId, _Seat] = {}
         self._sharing: dict[ReplicaId, bool] = {}
+        self._plans = 0
 
     # Replicas
 
     def set_share(self, replica: ReplicaId, share: Share) -> None:
         """Take a replica on, or change what it holds from its next token on."""
         with self._lock:
-            self._granted.setdefault(replica, threading.Event())
-            self._wake(self._book.set_share(replica, share, monotonic_us()))
+            self._seats.setdefault(replica, _Seat())
+            self._carry_out(self._book.set_share(replica, share, monotonic_us()))
             self._note_sharing()
 
     def remove(self, replica: ReplicaId) -> None:
         """Forget a replica; its thread asks no more."""
         with self._lock:
-            self._wake(self._book.remove(replica, monotonic_us()))
-            self._granted.pop(replica, None)
+            self._carry_out(self._book.remove(replica, monotonic_us()))
+            self._seats.pop(replica, None)
             self._note_sharing()
 
     def is_shared(self, replica: ReplicaId) -> bool:
@@ -52,24 +62,28 @@ class TokenGate:
     def acquire(self, replica: ReplicaId, expected_us: int) -> None:
         """Wait for a token for a batch that should take `expected_us`."""
         with self._lock:
-            self._wake(self._book.ask(replica, expected_us, monotonic_us()))
+            self._carry_out(self._book.ask(replica, expected_us, monotonic_us()))
         self.wait(replica)
 
     def wait(self, replica: ReplicaId) -> None:
         """Wait for the token that was asked for."""
-        granted = self._granted[replica]
-        while not granted.is_set():
+        seat = self._seats[replica]
+        while True:
             with self._lock:
+                seat.event.clear()
                 now_us = monotonic_us()
-                self._wake(self._book.poll(now_us))  # its time may have come since anybody looked
+                if not seat.is_granted:
+                    self._carry_out(self._book.poll(now_us))  # its time may have come since anybody looked
+                if seat.is_granted:
+                    seat.is_granted = False
+                    return
                 again_us = self._book.look_again_us(replica, now_us)
-            granted.wait(us_to_s(again_us - now_us) if again_us is not None else None)
-        granted.clear()
+            seat.event.wait(us_to_s(again_us - now_us) if again_us is not None else None)
 
     def try_acquire(self, replica: ReplicaId, expected_us: int) -> bool:
         """The token if it is to be had this moment; never waits. Nobody that is gone gets one."""
         with self._lock:
-            return replica in self._granted and self._book.ask_now(replica, expected_us, monotonic_us())
+            return replica in self._seats and self._book.ask_now(replica, expected_us, monotonic_us())
 
     def release(self, replica: ReplicaId, used_us: int, again_us: int | None = None) -> bool:
         """The batch took `used_us` of device time; returns whether somebody else may start now.
@@ -78,20 +92,27 @@ class TokenGate:
         """
         with self._lock:
             granted = self._book.end(replica, used_us, monotonic_us(), again_us)
-            self._wake(granted)
+            self._carry_out(granted)
         return any(other != replica for other in granted)
 
     def give_up(self, replica: ReplicaId) -> None:
         """Want no token after all; one that was granted already is let go."""
         with self._lock:
             now_us = monotonic_us()
-            self._wake(self._book.give_up(replica, now_us))
-            self._wake(self._book.end(replica, 0, now_us))
-            self._granted[replica].clear()
+            self._carry_out(self._book.give_up(replica, now_us))
+            self._carry_out(self._book.end(replica, 0, now_us))
+            self._seats[replica].is_granted = False
 
-    def _wake(self, replicas: list[ReplicaId]) -> None:
-        for replica in replicas:
-            self._granted[replica].set()
+    def _carry_out(self, granted: list[ReplicaId]) -> None:
+        """Wake who may start; everybody, where what they sleep until may have changed."""
+        for replica in granted:
+            seat = self._seats[replica]
+            seat.is_granted = True
+            seat.event.set()
+        if self._plans != self._book.plans:
+            self._plans = self._book.plans
+            for seat in self._seats.values():
+                seat.event.set()
 
     def _note_sharing(self) -> None:
         shares = self._book.shares()

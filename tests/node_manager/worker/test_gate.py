@@ -1,0 +1,92 @@
+"""Where threads wait for tokens: whoever may start is woken, by others or by time, and nobody sleeps too long."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from fastgshare.node_manager.core.timetable import Share
+from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.shared.ids import ReplicaId
+
+WAIT_S = 20.0
+WINDOW_US = 100_000
+FAR_US = 3_600_000_000
+A, B = ReplicaId("a"), ReplicaId("b")
+
+
+def gate(**shares: Share) -> TokenGate:
+    made = TokenGate(2, WINDOW_US)
+    for name, share in shares.items():
+        made.set_share(ReplicaId(name), share)
+    return made
+
+
+def waiting(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
+
+
+def ends(thread: threading.Thread) -> bool:
+    thread.join(WAIT_S)
+    return not thread.is_alive()
+
+
+def asleep(made: TokenGate, replica: ReplicaId) -> None:
+    while replica not in made._book.waiting():
+        threading.Event().wait(0.001)
+
+
+def test_a_thread_waits_until_the_chunk_is_given_back() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(1, 500, 1000))
+    made.acquire(A, 1_000)
+    other = waiting(lambda: made.acquire(B, 1_000))
+    asleep(made, B)
+    assert made.release(A, 1_000)
+    assert ends(other)
+
+
+def test_time_alone_brings_a_limited_replica_its_next_token() -> None:
+    made = gate(a=Share(1, 500, 500))
+    made.acquire(A, 1_000)
+    made.release(A, 20_000, again_us=1_000)
+    assert ends(waiting(lambda: made.wait(A)))
+
+
+@pytest.mark.parametrize("request_permille", [500, 1000])
+def test_whoever_sleeps_until_its_limit_lets_it_run_hears_of_a_higher_one(request_permille: int) -> None:
+    """Its time had come only in an hour."""
+    made = gate(a=Share(1, 1, 1))
+    made.acquire(A, 1_000)
+    made.release(A, FAR_US // 1000, again_us=1_000)
+    sleeper = waiting(lambda: made.wait(A))
+    made.set_share(A, Share(1, request_permille, 1000))
+    made.set_share(B, Share(2, 500, 1000))
+    assert ends(sleeper)
+
+
+def test_a_token_that_was_granted_meanwhile_is_let_go_by_who_gives_up() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(1, 500, 1000))
+    made.acquire(A, 1_000)
+    made.release(A, 1_000, again_us=1_000)  # granted again at once
+    made.give_up(A)
+    made.acquire(B, 1_000)
+    made.release(B, 1_000)
+
+
+def test_nobody_that_is_gone_gets_a_token() -> None:
+    made = gate(a=Share(1, 500, 1000))
+    assert made.try_acquire(A, 1_000)
+    made.release(A, 10)
+    made.remove(A)
+    assert not made.try_acquire(A, 1_000)
+
+
+def test_sharing_is_known_by_chunks() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(2, 500, 1000))
+    assert not made.is_shared(A)
+    made.set_share(B, Share(3, 500, 1000))
+    assert made.is_shared(A)
+    made.remove(B)
+    assert not made.is_shared(A)
