@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 from typer.testing import CliRunner, Result
@@ -238,7 +239,7 @@ async def test_a_bus_without_a_platform_is_told_from_none(nats: Natsd) -> None:
     assert done.stderr.endswith(b"): is `fastgshare up` ready?\n")
 
 
-async def test_a_profile_shows_its_table(nats: Natsd, definition: Path) -> None:
+async def test_a_profile_shows_and_saves_its_table(nats: Natsd, definition: Path, tmp_path: Path) -> None:
     async with node(nats, ReplicaState.READY) as bus:
         await fastgshare(nats.url, "deploy", definition, "--no-wait")
         (spec,) = (await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).list()).values()
@@ -249,9 +250,12 @@ async def test_a_profile_shows_its_table(nats: Natsd, definition: Path) -> None:
             await bus.publish(msg.reply, encode(done))
 
         await bus.subscribe(subjects.profile(FunctionName("echo")), on_request)
-        done = await fastgshare(nats.url, "profile", "echo")
+        done = await fastgshare(nats.url, "profile", "echo", "--save", tmp_path / "tables")
         assert done.returncode == 0
         assert done.stdout.decode().split()[-7:] == ["50", "1", "8", "123.4", "9.00", "9.50", "0.045"]
+        (saved,) = (tmp_path / "tables").iterdir()
+        assert saved.name.startswith(spec.model.digest)
+        assert msgspec.json.decode(saved.read_bytes(), type=Profile).points[0].batch == 8
 
 
 async def put_profile(bus: Bus, digest: Digest) -> None:

@@ -1,14 +1,17 @@
 """`fastgshare profile`."""
 
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastgshare.cli.running import Url, in_ms, with_client
+from fastgshare.cli.running import Url, in_ms, say, with_client
 from fastgshare.client.connection import Client
+from fastgshare.shared import subjects
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import Profile, ProfileProgress, ProfileState
 
@@ -16,6 +19,9 @@ from fastgshare.shared.messages import Profile, ProfileProgress, ProfileState
 def profile(
     function: Annotated[str, typer.Argument(help="Its name.")],
     again: Annotated[bool, typer.Option("--again", help="Measure even what was measured before.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Also write the tables here as JSON; FASTGSHARE_SIM_TABLES reads them.")
+    ] = None,
     url: Url = None,
 ) -> None:
     """Measure a function's throughput and latency at each batch size, and show the table."""
@@ -27,6 +33,8 @@ def profile(
             raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, f"no profile of '{function}': {reason}"))
         for found in await client.profiles(function):
             _show(found)
+            if save is not None:
+                _write(found, save)
 
     with_client(url, act)
 
@@ -42,6 +50,14 @@ async def _follow(client: Client, function: str, again: bool) -> ProfileProgress
         async for last in reports:
             progress.update(task, completed=last.done, total=last.planned or None, reason=last.reason)
     return last
+
+
+def _write(profile: Profile, directory: Path) -> None:
+    """Under the name by which the `sim` device finds it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{subjects.profile_key(profile.model_digest, profile.device_kind)}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(profile)))
+    say(f"written {path}")
 
 
 def _show(profile: Profile) -> None:
