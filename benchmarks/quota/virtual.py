@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import TypeAlias
 
 from fastgshare.node_manager.core.history import History
-from fastgshare.node_manager.core.stage import Join, Leave, Rest, Stage, steady
+from fastgshare.node_manager.core.stage import Join, Leave, Rest, Stage, Workload, steady
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.core.tokens import TokenBook, permille_of
 from fastgshare.shared.ids import ReplicaId
@@ -29,6 +29,7 @@ PACKED = ((0.1, 0.4, 0.5), (0.2, 0.8), (0.5, 0.5), (0.1, 0.2, 0.2, 0.5))
 # ResNet-50 on 24 % of a V100: 73.4 requests a second one by one (reference-results, a); here 4 of 16 chunks.
 V100_BATCH_US = 13_624
 DECISION_REPLICAS = 32
+LOAD, LOAD_SEED = 0.7, 11
 
 
 def measure(quick: bool = False) -> Figures:
@@ -45,9 +46,30 @@ def measure(quick: bool = False) -> Figures:
         "max_quota_error_points": max(errors.values()),
         "quota_error_points": errors,
         "eight_full_error_points": full,
+        "overlap_violations": float(overlap_violations(until_us)),
         "isolation": isolation(until_us),
+        "p95_ratio_q02": p95_ratio(until_us),
         "spare_time_used": spare_time_used(until_us),
         "decision_us": decision_us(2_000 if quick else 20_000),
+    }
+
+
+def headline(figures: Figures) -> dict[str, float]:
+    """One number for each target: the worst of those it stands for."""
+
+    def part(key: str, name: str) -> float:
+        group = figures[key]
+        assert isinstance(group, dict)
+        return group[name]
+
+    spare = figures["spare_time_used"]
+    assert isinstance(spare, dict)
+    plain = ("max_quota_error_points", "overlap_violations", "p95_ratio_q02")
+    return {
+        **{key: value for key in plain if isinstance(value := figures[key], float | int)},
+        "isolation_drop": part("isolation", "beside_ratio"),
+        "spare_time_used": min(spare.values()),
+        "decision_us": max(part("decision_us", "equal_mean"), part("decision_us", "mixed_mean")),
     }
 
 
@@ -88,6 +110,30 @@ def isolation(until_us: int) -> dict[str, float]:
         beside = _rps(history, a, until_us // 4, until_us * 3 // 4)
         figures |= {f"{name}_a_alone_rps": alone, f"{name}_a_with_b_rps": beside, f"{name}_ratio": beside / alone}
     return figures
+
+
+def overlap_violations(until_us: int) -> int:
+    """Pairs of runs of the eight-replica mix, promised in full, that shared a chunk at the same time."""
+    shares = eight(1.0)
+    return len(_joined(shares, [BATCH_US] * len(shares), CHUNKS).run_until(until_us).overlaps())
+
+
+def p95_ratio(until_us: int) -> float:
+    """p95 at quota 0.2 over quota 1.0: the same Poisson arrivals, stretched to 70 % of what each can do."""
+    p95 = {}
+    for quota in (1.0, 0.2):
+        rng = Random(LOAD_SEED)
+        arrivals_us, time_us = [], 0.0
+        while time_us < until_us / quota:
+            time_us += rng.expovariate(LOAD) * BATCH_US / quota
+            arrivals_us.append(round(time_us))
+        stage, permille = Stage(1, WINDOW_US), permille_of(quota)
+        work = Workload(lambda _mask: BATCH_US, _jitter(rng), is_backlogged=False, arrivals_us=arrivals_us)
+        stage.at(0, Join(_name(0), Share(1, permille, permille), work))
+        runs = stage.run_until(arrivals_us[-1] * 2).of(_name(0)).runs
+        took_us = sorted(run.end_us - arrived_us for run, arrived_us in zip(runs, arrivals_us, strict=True))
+        p95[quota] = took_us[len(took_us) * 95 // 100]
+    return p95[0.2] / p95[1.0]
 
 
 def spare_time_used(until_us: int) -> dict[str, float]:
