@@ -277,3 +277,13 @@ def test_a_longer_batch_than_ever_lays_the_timetable_anew_and_everybody_keeps_it
     book.end(running, 10, 10, again_us=400)
     assert set(book.waiting()) | set(book.running()) == set(shares)
     assert len(waiting) == len(shares) - 1
+
+
+def test_a_token_had_at_once_for_a_batch_that_lengthens_the_period_is_one_token() -> None:
+    book = book_of({A: on(0b0011, 300), B: on(0b0110, 300)})
+    before_us = book.timetable_of(A).period_us
+    assert book.ask_now(A, 400, 0)
+    assert book.timetable_of(A).period_us > before_us
+    assert book.end(A, 400, 400) == []
+    assert book.running() == {}
+    assert book.waiting() == []

@@ -96,6 +96,7 @@ class TokenBook:
             return False  # whoever waits may be before it, and could not be told from here
         self._begin(account, now_us)
         self._enqueue(account, expected_us, now_us)
+        group = self._groups[replica]  # a batch of this length may have called for another timetable
         if self._grant(group, now_us):
             return True
         group.leave(account)
