@@ -1,6 +1,7 @@
 """A replica's life where its surroundings fail: the disk is its own end, the bus is waited for."""
 
 import errno
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from fastgshare.node_manager.config import WorkerConfig
 from fastgshare.node_manager.core.batching import Job
 from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
-from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged
+from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker import replica as module
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
@@ -26,19 +27,23 @@ from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, Replic
 
 X = (TensorSpec("x", "FP32", (-1, 2)),)
 WAIT_S = 20.0
+CLOSING_S = 0.05
 
 
 class FakeSession:
     info = ModelInfo(inputs=X, outputs=X, metadata={})
     footprint = Footprint(weights_mib=7.0, own_mib=1.0, was_loaded=True)
     is_portable = True
+    is_closed = False
 
     def run(self, feed: dict[str, Array]) -> Ran:
         return Ran(feed, 10)
 
     def move(self, chunks: tuple[int, ...]) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        threading.Event().wait(CLOSING_S)
+        self.is_closed = True
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Fakes:
     flushes: list[Exception] = field(default_factory=list)
     reports: list[FromWorker] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
+    session: FakeSession = field(default_factory=FakeSession)
     chunks: int = 1
     kind: str = "cpu-fake"
     memory_mib: int = 100
@@ -70,7 +76,12 @@ class Fakes:
     async def unsubscribe(self) -> None: ...
 
     def open_session(self, _model: object, _lane: object) -> FakeSession:
-        return FakeSession()
+        return self.session
+
+    def report(self, message: FromWorker) -> None:
+        if isinstance(message, ReplicaDrained):
+            assert self.session.is_closed
+        self.reports.append(message)
 
     def states(self) -> list[ReplicaState]:
         return [report.state for report in self.reports if isinstance(report, ReplicaChanged)]
@@ -82,7 +93,7 @@ class Fakes:
             "gate": TokenGate(1, 100_000),
             "config": config,
             "cache": Path("cache"),
-            "report": self.reports.append,
+            "report": self.report,
             "on_fault": self.faults.append,
             "profile_of": {}.get,
         }
@@ -115,6 +126,12 @@ async def test_a_bus_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(ready, ReplicaChanged)
     assert (ready.weights_mib, ready.memory_mib, ready.weights_reused) == (7.0, 1.0, True)
     assert ready.placement == placement()
+
+
+async def test_a_replica_that_is_said_to_be_gone_holds_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = Fakes()
+    await life(fakes, monkeypatch)
+    assert isinstance(fakes.reports[-1], ReplicaDrained)  # `report` looked at the session
 
 
 def full_while_downloading() -> Exception:

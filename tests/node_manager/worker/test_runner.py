@@ -311,6 +311,76 @@ def test_a_move_that_fails_says_so_and_the_replica_stays_where_it_was() -> None:
     assert not isinstance(here.next().result, ErrorBody)
 
 
+def test_the_last_of_several_changes_holds_even_if_it_leads_back() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.runner.submit(job())  # keeps the thread busy until `begin`
+    away = here.runner.resize(Share(0b10, 300, 1000), (1,))
+    back = here.runner.resize(Share(0b01, 100, 200), (0,))
+    assert not back.done()
+    here.session.begin.set()
+    away.result(WAIT_S)
+    back.result(WAIT_S)
+    assert here.session.moves == [(1,), (0,)]
+    assert gate._book.shares()[ReplicaId("r")] == Share(0b01, 100, 200)
+
+
+def test_nothing_runs_elsewhere_while_the_replica_moves() -> None:
+    here = scene()
+    here.session.begin.set()
+    moving, go_on = threading.Event(), threading.Event()
+
+    def slowly(chunks: tuple[int, ...]) -> None:
+        moving.set()
+        assert go_on.wait(WAIT_S)
+
+    here.session.move = slowly  # type: ignore[method-assign]
+    moved = here.runner.resize(Share(0b10, 500, 1000), (1,))
+    assert moving.wait(WAIT_S)
+    assert here.runner.run_here([job()]) is None
+    go_on.set()
+    moved.result(WAIT_S)
+    assert here.runner.run_here([job()]) is not None
+
+
+def test_a_change_before_the_start_counts_from_the_start_and_leaves_nothing_behind() -> None:
+    gate = new_gate()
+
+    def made() -> Runner:
+        return Runner(ReplicaId("r"), Share(0b01, 500, 1000), gate, WorkQueue(4, 1), lambda _: None, lambda _: None)
+
+    never_started = made()
+    never_started.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
+    moved = never_started.resize(Share(0b10, 100, 200), (1,))
+    never_started.stop().result(WAIT_S)
+    moved.result(WAIT_S)
+    assert gate._book.shares() == {}
+    runner = made()
+    runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
+    runner.start(FakeSession).result(WAIT_S)
+    assert gate._book.shares() == {ReplicaId("r"): Share(0b01, 100, 200)}
+
+
+def test_a_change_after_the_end_leaves_nothing_at_the_gate() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.runner.stop().result(WAIT_S)
+    assert here.session.closed == 1
+    here.runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
+    here.runner.resize(Share(0b10, 100, 200), (1,)).result(WAIT_S)
+    assert gate._book.shares() == {}
+
+
+def test_a_change_that_comes_with_the_end_is_answered() -> None:
+    here = scene()
+    here.runner.submit(job())
+    here.runner.submit(job())
+    moved = here.runner.resize(Share(0b10, 300, 1000), (1,))
+    here.runner.stop()
+    here.session.begin.set()
+    moved.result(WAIT_S)
+
+
 def test_quotas_change_at_once_even_while_a_batch_runs() -> None:
     gate = new_gate()
     here = scene(gate=gate)

@@ -84,7 +84,7 @@ class Replica:
         """Load, serve until told to drain, let go; reports every step."""
         try:
             async with AsyncExitStack() as stack:
-                stack.callback(self._runner.stop)
+                stack.push_async_callback(self._stop_runner)
                 started_us = monotonic_us()
                 await self._load(stack)
                 await self._open_door(stack)
@@ -198,6 +198,11 @@ class Replica:
             except NoAnswer as error:
                 logger.info("replica %s waits for the bus: %s", self.replica, error)
                 await anyio.sleep(FETCH_RETRY_S)
+
+    async def _stop_runner(self) -> None:
+        """Its memory is free before anybody hears that it is gone; a thread that hangs is not waited for."""
+        with anyio.move_on_after(self._parts.config.drain_s):
+            await asyncio.wrap_future(self._runner.stop())
 
     async def _drain(self) -> None:
         """Gateways learn of the draining state and stop sending; late requests are still served."""

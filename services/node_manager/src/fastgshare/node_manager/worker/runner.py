@@ -73,13 +73,16 @@ class Runner:
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._probe: Probe | None = None
         self._moves: list[_Move] = []
+        self._last_move: Future[None] | None = None
         self._outgoing: list[Finished] = []
         self._asked_us: int | None = None
         self._last_execute_us = 0
         self._usual_us = float("inf")
         self._session: Session | None = None
+        self._is_told_to_stop = False
         self._stopping = False
         self._has_ended = False
+        self._ended = _promise()
         self._is_faulted = False
         self._thread: threading.Thread | None = None
 
@@ -88,6 +91,7 @@ class Runner:
     def start(self, open_session: Callable[[], Session]) -> "Future[Session]":
         """Start the thread; the future tells what was opened, or raises ModelFault."""
         opened: Future[Session] = Future()
+        self._gate.set_share(self._replica, self._share)  # here, as `resize` does, so that neither undoes the other
         self._thread = threading.Thread(
             target=self._main, args=(open_session, opened), name=f"replica-{self._replica}", daemon=True
         )
@@ -109,7 +113,9 @@ class Runner:
         The caller sees to it that nothing waits here that they would overtake.
         """
         session = self._session
-        if session is None or not self._gate.try_acquire(self._replica, self._last_execute_us):
+        if session is None or self._is_told_to_stop or self._is_moving:
+            return None  # the thread may be at the session, and holds no token for that
+        if not self._gate.try_acquire(self._replica, self._last_execute_us):
             return None
         used_us = 0
         try:
@@ -145,18 +151,35 @@ class Runner:
 
     def resize(self, share: Share, chunks: tuple[int, ...]) -> "Future[None]":
         """Hold another share: quotas at once, chunks between two batches. Raises ModelFault through the future."""
-        done: Future[None] = Future()
-        if share.mask == self._share.mask:
-            self._share = share
-            self._gate.set_share(self._replica, share)
+        done = _promise()
+        if share.mask == self._share.mask and not self._is_moving:
+            self._hold(share)
             done.set_result(None)
-        else:
+        else:  # behind a move under way, which would undo it
+            self._last_move = done
             self._put(_Move(share, chunks, done))
         return done
 
-    def stop(self) -> None:
-        """End the thread once its inbox is worked off; does not wait."""
-        self._inbox.put(_STOP)
+    def stop(self) -> "Future[None]":
+        """End the thread once its inbox is worked off; the future tells when its session is closed."""
+        self._is_told_to_stop = True
+        if self._thread is None:
+            self._end()
+        else:
+            self._inbox.put(_STOP)
+        return self._ended
+
+    @property
+    def _is_moving(self) -> bool:
+        return self._last_move is not None and not self._last_move.done()
+
+    def _hold(self, share: Share) -> None:
+        self._share = share
+        if self._thread is None:
+            return
+        self._gate.set_share(self._replica, share)
+        if self._has_ended:  # the thread may have left the gate before this
+            self._gate.remove(self._replica)
 
     def _put(self, item: Job | Probe | _Move) -> None:
         self._inbox.put(item)
@@ -196,14 +219,20 @@ class Runner:
             self._is_faulted = True
             self._on_fault(error)
         finally:
-            self._gate.remove(self._replica)
-            if self._probe is not None:
-                self._probe.refuse(STOPPED)
-            self._has_ended = True
-            self._refuse_left()
+            self._end()
+
+    def _end(self) -> None:
+        """Whoever comes from here on is refused by who sent it, or here."""
+        self._has_ended = True
+        self._gate.remove(self._replica)
+        if self._probe is not None:
+            self._probe.refuse(STOPPED)
+        for move in self._moves:
+            move.done.set_result(None)
+        self._refuse_left()
+        self._ended.set_result(None)
 
     def _open_and_serve(self, open_session: Callable[[], Session], opened: "Future[Session]") -> None:
-        self._gate.set_share(self._replica, self._share)
         try:
             session = open_session()
         except ModelFault as fault:
@@ -352,3 +381,10 @@ class Runner:
         """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
         more = bool(self._queue) or not self._inbox.empty()
         return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT
+
+
+def _promise() -> "Future[None]":
+    """Nobody who stops waiting for it can cancel it."""
+    made: Future[None] = Future()
+    made.set_running_or_notify_cancel()
+    return made
