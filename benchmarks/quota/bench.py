@@ -119,7 +119,7 @@ def _quotas(
         spend(2 * WINDOW_US / 1e6)
         begin_us, end_us = spend(seconds)
     return [
-        quota_error(stand.runs, name, quota, begin_us, end_us, WINDOW_US)
+        quota_error(stand.core, name, quota, begin_us, end_us, WINDOW_US)
         for name, quota in zip(names, quotas, strict=True)
     ]
 

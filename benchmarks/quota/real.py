@@ -31,6 +31,7 @@ from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, ReplicaId
 from fastgshare.shared.objects import digest_of
+from fastgshare.shared.units import NS_PER_US
 
 WINDOW_US = 100_000
 FAR_US = 3_600_000_000
@@ -41,12 +42,18 @@ AHEAD = 2  # requests of a closed loop that wait, so that the replica never runs
 
 @dataclass
 class Recorded:
-    """A session that notes when it ran; everything else is the device's own."""
+    """A session that notes when it ran; everything else is the device's own.
+
+    `core` has processor time: what the replica's thread spent up to the end of each batch since the end of the one
+    before, as the kernel counts it.
+    """
 
     session: Session
     replica: str
     mask: int
     runs: list[Run]
+    core: list[Run]
+    spent_us: int = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.session, name)
@@ -55,7 +62,10 @@ class Recorded:
         """One batch, noted."""
         start_us = monotonic_us()
         ran = self.session.run(feed)
-        self.runs.append(Run(self.replica, self.mask, start_us, monotonic_us()))
+        end_us, spent_us = monotonic_us(), time.thread_time_ns() // NS_PER_US
+        self.runs.append(Run(self.replica, self.mask, start_us, end_us))
+        self.core.append(Run(self.replica, self.mask, end_us - (spent_us - self.spent_us), end_us))
+        self.spent_us = spent_us
         return ran
 
 
@@ -108,6 +118,7 @@ class Stand:
         self.device = CpuDevice({"onnx": OnnxRuntime()})
         self.gate = TokenGate(self.device.chunks, WINDOW_US)
         self.runs: list[Run] = []
+        self.core: list[Run] = []
         self._model = StoredModel(digest_of(model), model, "onnx")
         self._feed: dict[str, Array] = {"x": np.ones(input_shape, np.float32)}
 
@@ -135,7 +146,9 @@ class Stand:
             assert not guest.failures, guest.failures[0]
 
     def _open(self, name: str, lane: Lane, mask: int) -> Session:
-        recorded: Session = Recorded(self.device.open_session(self._model, lane), name, mask, self.runs)  # type: ignore[assignment]
+        session = self.device.open_session(self._model, lane)
+        spent_us = time.thread_time_ns() // NS_PER_US
+        recorded: Session = Recorded(session, name, mask, self.runs, self.core, spent_us)  # type: ignore[assignment]
         return recorded
 
     def _await_end(self, name: str) -> None:

@@ -34,6 +34,7 @@ class FakeSession:
     info = ModelInfo(inputs=X, outputs=X, metadata={})
     footprint = Footprint(weights_mib=7.0, own_mib=1.0, was_loaded=True)
     is_portable = True
+    is_on_cores = False
     is_closed = False
 
     def run(self, feed: dict[str, Array]) -> Ran:

@@ -43,6 +43,7 @@ class FakeSession:
     inside: Callable[[], None] = lambda: None
     footprint: Footprint = NOTHING
     is_portable: bool = True
+    is_on_cores: bool = False
     moves: list[tuple[int, ...]] = field(default_factory=list)
     closed: int = 0
 
@@ -429,9 +430,10 @@ def test_what_computes_outside_of_batches_takes_turns_on_the_chunks_it_computes_
     assert here.session.moves == [(1,)]
 
 
-def test_what_a_batch_takes_is_charged_and_told() -> None:
+@pytest.mark.parametrize("is_on_cores", [False, True])
+def test_what_a_batch_takes_is_charged_and_told(is_on_cores: bool) -> None:
     gate = new_gate()
-    here = scene(FakeSession(inside=lambda: time.sleep(0.002)), gate=gate)
+    here = scene(FakeSession(inside=lambda: time.sleep(0.002), is_on_cores=is_on_cores), gate=gate)
     here.session.begin.set()
     for _ in range(3):
         here.runner.submit(job(rows=4))

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
+from fastgshare.client.logs import last_kept
 from fastgshare.client.rollout import serving_generation, wanted_replicas
 from fastgshare.client.shortage import in_words, last_shortage
 from fastgshare.shared import subjects
@@ -130,6 +131,9 @@ async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:
     """Why it has fewer replicas than wanted, where they do not tell themselves."""
     is_short = len([status for status in state.replicas if status.generation == state.spec.generation]) < state.wanted
     if not is_short or state.reasons or (told := await last_shortage(bus, state.spec.name)) is None:
+        return state
+    placed = await last_kept(bus, state.spec.name, "replica_placed")
+    if placed is not None and placed.position > told.position:  # there was room after that
         return state
     return replace(state, reasons=[in_words(told)])
 

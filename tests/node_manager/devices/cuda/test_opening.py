@@ -10,8 +10,8 @@ import pytest
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.catalog import DeviceName, discover, open_device
 from fastgshare.node_manager.devices.cuda import opening
-from fastgshare.node_manager.devices.cuda.opening import visible_of
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.nvidia import visible_of
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ import pytest
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices import catalog
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.mps.gpu import count_gpus, kind_of, open_gpu
+from fastgshare.node_manager.devices.mps.gpu import kind_of, open_gpu
+from fastgshare.node_manager.devices.nvidia import count_gpus
 from fastgshare.shared.ids import is_name
 from fastgshare.shared.units import BYTES_PER_MIB
 from tests.node_manager.devices.mps.conftest import OpenDevice
@@ -47,6 +48,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     fake = FakeDriver()
     answers = {
         "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: len(UUIDS),
         "nvmlDeviceGetHandleByIndex": by_index,
         "nvmlDeviceGetHandleByUUID": lambda uuid: UUIDS[UUIDS.index(uuid)],
@@ -68,17 +70,17 @@ def test_a_gpu_is_shared_in_as_many_chunks_as_it_has_groups_of_sms(driver: FakeD
     gpu = open_gpu(1)
     assert (gpu.uuid, gpu.memory_mib, gpu.sms, gpu.chunks) == ("GPU-b", 1000, 132, 16)
     assert gpu.kind() == "mps-nvidia-h200"
-    assert count_gpus() == 2
+    assert count_gpus("mps") == 2
 
 
 def test_only_gpus_that_the_worker_may_see_count(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
-    assert count_gpus() == 1
+    assert count_gpus("mps") == 1
     assert open_gpu(0).uuid == "GPU-b"
     with pytest.raises(DeviceUnavailable, match="CUDA_VISIBLE_DEVICES=GPU-b names no GPU 1"):
         open_gpu(1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 0")
-    assert [open_gpu(index).uuid for index in range(count_gpus())] == ["GPU-b", "GPU-a"]
+    assert [open_gpu(index).uuid for index in range(count_gpus("mps"))] == ["GPU-b", "GPU-a"]
 
 
 def test_a_gpu_that_is_not_there_is_unavailable(driver: FakeDriver) -> None:
@@ -138,14 +140,14 @@ def test_a_context_is_budgeted_as_the_driver_measured_it(
 
 
 def test_the_catalog_finds_every_gpu_and_says_what_a_host_without_one_lacks(
-    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert catalog.discover("mps") == [catalog.DeviceName("mps", 0), catalog.DeviceName("mps", 1)]
-    monkeypatch.undo()
-    assert catalog.discover("mps") == [catalog.DeviceName("mps", 0)]
-    if count_gpus() == 0:
-        with pytest.raises(DeviceUnavailable, match="shows no such GPU"):
-            catalog.open_device(catalog.DeviceName("mps", 0), DeviceSettings(data_dir=str(tmp_path)))
+    on_cores = DeviceSettings(mps_compute="cpu")
+    assert catalog.discover("mps", on_cores) == [catalog.DeviceName("mps", 0)]
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 0)
+    with pytest.raises(DeviceUnavailable, match="knows no GPU"):
+        catalog.discover("mps")
 
 
 def test_the_catalog_opens_it_on_cores_where_that_is_asked(

@@ -65,11 +65,11 @@ def _show_functions(console: Console, found: PlatformStatus) -> None:
     if replicas.row_count:
         console.print(replicas)
     for function in found.functions:
-        for replica in function.replicas:
-            if replica.note:
-                console.print(Text(f"{replica.replica}: {replica.note}"))
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
+    for function in found.functions:
+        for note in sorted({replica.note for replica in function.replicas if replica.note}):
+            console.print(f"{function.spec.name}: {note}", highlight=False)
 
 
 def _table(*headings: str) -> Table:
@@ -105,7 +105,9 @@ def node_rows(node: NodeStatus) -> list[tuple[str, ...]]:
 
 def replica_rows(found: PlatformStatus) -> list[tuple[str, ...]]:
     """A row a replica: its slice, the share of time it had of late, and its memory with the weights it shares."""
-    use = {name: had for node in found.nodes for device in node.devices for name, had in device.use.items()}
+    devices = [device for node in found.nodes for device in node.devices]
+    use = {name: had for device in devices for name, had in device.use.items()}
+    sharing = {(device.device, model.digest): model.replicas for device in devices for model in device.models}
     return [
         (
             replica.replica,
@@ -114,13 +116,17 @@ def replica_rows(found: PlatformStatus) -> list[tuple[str, ...]]:
             f"{replica.slice.quota_request:g} to {replica.slice.quota_limit:g}" if replica.slice else "",
             f"{use[replica.replica].time_share:.0%}" if replica.replica in use else "",
             f"{replica.memory_mib:.0f}",
-            f"{replica.weights_mib:.0f}{' shared' if replica.weights_reused else ''}",
+            f"{replica.weights_mib:.0f}{_shared(sharing.get((replica.device, replica.model_digest), 1))}",
             f"{replica.load_ms:.0f}",
             str(replica.restarts),
         )
         for function in found.functions
         for replica in function.replicas
     ]
+
+
+def _shared(replicas: int) -> str:
+    return f" shared by {replicas}" if replicas > 1 else ""
 
 
 def _ranges(chunks: tuple[int, ...]) -> str:

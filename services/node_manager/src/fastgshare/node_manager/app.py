@@ -80,7 +80,7 @@ class Node:
                 self._bus,
                 self._statuses,
             )
-            for name in discover(self._config.device)
+            for name in discover(self._config.device, self._config)
         ]
 
     def _on_placement(self, key: str, placement: Placement | None) -> None:

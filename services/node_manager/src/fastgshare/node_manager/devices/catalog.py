@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.nvidia import count_gpus
 from fastgshare.node_manager.devices.ports import Device, Runtime
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
@@ -27,7 +28,7 @@ class DeviceName:
     index: int
 
 
-def discover(wanted: str) -> list[DeviceName]:
+def discover(wanted: str, settings: DeviceSettings | None = None) -> list[DeviceName]:
     """The devices that `wanted` stands for on this host; `auto` means its GPUs, or else its cores.
 
     Raises:
@@ -36,9 +37,8 @@ def discover(wanted: str) -> list[DeviceName]:
     if wanted not in (AUTO, *KINDS):
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
     if wanted == MPS:
-        from fastgshare.node_manager.devices.mps.gpu import count_gpus
-
-        return [DeviceName(MPS, index) for index in range(max(count_gpus(), 1))]  # one may compute on cores
+        on_cores = settings is not None and settings.mps_compute == CPU
+        return [DeviceName(MPS, index) for index in range(1 if on_cores else count_gpus(MPS))]
     if wanted == CUDA:
         return _gpus()
     if wanted == AUTO:
@@ -51,9 +51,9 @@ def discover(wanted: str) -> list[DeviceName]:
 
 
 def _gpus() -> list[DeviceName]:
-    from fastgshare.node_manager.devices.cuda.opening import count_gpus
+    from fastgshare.node_manager.devices.cuda.opening import count_usable
 
-    return [DeviceName(CUDA, index) for index in range(count_gpus())]
+    return [DeviceName(CUDA, index) for index in range(count_usable())]
 
 
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:

@@ -2,7 +2,8 @@
 
 A replica's thread is pinned to its cores with `sched_setaffinity`, and threads that a runtime makes there inherit it.
 More compute threads than cores in the set ran 4 to 7 times slower, so a session gets exactly as many as its slice has
-chunks. A core does nothing else while a batch runs on it, so device time is the time of the run.
+chunks. A core does nothing else while a replica holds its token, so that is the device time it is charged: reading
+tensors and packing answers is done by the replica's own thread, on the same cores.
 """
 
 import ctypes
@@ -108,6 +109,8 @@ class CpuDevice:
 
 class CpuSession:
     """A replica's model on its cores."""
+
+    is_on_cores = True
 
     def __init__(
         self,

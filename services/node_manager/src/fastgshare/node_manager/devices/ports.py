@@ -80,12 +80,14 @@ class Footprint(NamedTuple):
 class Session(Protocol):
     """A model ready to run on a replica's chunks.
 
-    Used by one thread at a time; by the thread that opened it alone, unless `is_portable`.
+    Used by one thread at a time; by the thread that opened it alone, unless `is_portable`. `is_on_cores`: its chunks
+    are the cores of that thread, so that whatever the thread does under its token is device time.
     """
 
     info: ModelInfo
     footprint: Footprint
     is_portable: bool
+    is_on_cores: bool
 
     def run(self, feed: dict[str, Array]) -> Ran:
         """One batch. Raises ModelFault (InputUnusable among them), DeviceLost."""

@@ -5,6 +5,7 @@ Whoever waits sleeps until it is granted one, or until time alone may have broug
 
 import threading
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastgshare.node_manager.core.accounts import Use
 from fastgshare.node_manager.core.timetable import Share
@@ -20,6 +21,13 @@ class _Seat:
 
     event: threading.Event = field(default_factory=threading.Event)
     is_granted: bool = False
+
+
+class Released(NamedTuple):
+    """Whether who gave its token back has the next one already, and whether others may start."""
+
+    again: bool
+    others: bool
 
 
 class TokenGate:
@@ -70,12 +78,12 @@ class TokenGate:
         seat = self._seats[replica]
         while True:
             with self._lock:
+                if self._takes_grant(seat):
+                    return
                 seat.event.clear()
                 now_us = monotonic_us()
-                if not seat.is_granted:
-                    self._carry_out(self._book.poll(now_us))  # its time may have come since anybody looked
-                if seat.is_granted:
-                    seat.is_granted = False
+                self._carry_out(self._book.poll(now_us))  # its time may have come since anybody looked
+                if self._takes_grant(seat):
                     return
                 again_us = self._book.look_again_us(replica, now_us)
             seat.event.wait(us_to_s(again_us - now_us) if again_us is not None else None)
@@ -85,15 +93,19 @@ class TokenGate:
         with self._lock:
             return replica in self._seats and self._book.ask_now(replica, expected_us, monotonic_us())
 
-    def release(self, replica: ReplicaId, used_us: int, again_us: int | None = None) -> bool:
-        """The batch took `used_us` of device time; returns whether somebody else may start now.
+    def release(self, replica: ReplicaId, used_us: int, again_us: int | None = None) -> Released:
+        """The batch took `used_us` of device time; returns who may start now.
 
         With `again_us` the next token, for a batch that should take so long, is asked for: `wait` for it.
         """
         with self._lock:
             granted = self._book.end(replica, used_us, monotonic_us(), again_us)
-            self._carry_out(granted)
-        return any(other != replica for other in granted)
+            is_own = granted == [replica]
+            if is_own:
+                self._seats[replica].is_granted = True  # it is awake
+            else:
+                self._carry_out(granted)
+        return Released(replica in granted, bool(granted) and not is_own)
 
     def give_up(self, replica: ReplicaId) -> None:
         """Want no token after all; one that was granted already is let go."""
@@ -102,6 +114,11 @@ class TokenGate:
             self._carry_out(self._book.give_up(replica, now_us))
             self._carry_out(self._book.end(replica, 0, now_us))
             self._seats[replica].is_granted = False
+
+    @staticmethod
+    def _takes_grant(seat: _Seat) -> bool:
+        was_granted, seat.is_granted = seat.is_granted, False
+        return was_granted
 
     def _carry_out(self, granted: list[ReplicaId]) -> None:
         """Wake who may start; everybody, where what they sleep until may have changed."""

@@ -76,6 +76,8 @@ class Runner:
         self._last_move: Future[None] | None = None
         self._outgoing: list[Finished] = []
         self._asked_us: int | None = None
+        self._has_token = False
+        self._held_from_us = 0
         self._last_execute_us = 0
         self._usual_us = float("inf")
         self._session: Session | None = None
@@ -278,7 +280,7 @@ class Runner:
                 used_us, is_over = self._probe.run(session)
                 self._probe = None if is_over else self._probe
         finally:
-            self._pass_on(used_us)
+            self._pass_on(monotonic_us() - self._held_from_us if session.is_on_cores else used_us)
         self._learn(executed)
         self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
@@ -289,11 +291,15 @@ class Runner:
     def _await_token(self) -> int:
         """Wait for the token; how long that took, in microseconds."""
         if self._asked_us is None:
+            self._has_token = False
             self._asked_us = monotonic_us()
             self._gate.acquire(self._replica, self._expected_us())
         else:
             self._gate.wait(self._replica)
-        token_us = monotonic_us() - self._asked_us
+        now_us = monotonic_us()
+        token_us = now_us - self._asked_us
+        if not self._has_token:
+            self._held_from_us = now_us
         self._asked_us = None
         return token_us
 
@@ -302,12 +308,17 @@ class Runner:
         has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
         self._asked_us = monotonic_us() if has_more and not self._moves else None
         again_us = self._expected_us() if self._asked_us is not None else None
-        if self._gate.release(self._replica, used_us, again_us):
+        released = self._gate.release(self._replica, used_us, again_us)
+        self._has_token = released.again
+        if released.again and self._asked_us is not None:
+            self._held_from_us = self._asked_us
+        if released.others:
             time.sleep(0)  # lets go of the interpreter: the device idles until the other thread has it
 
     def _withdraw(self) -> None:
         if self._asked_us is not None:
             self._asked_us = None
+            self._has_token = False
             self._gate.give_up(self._replica)
 
     def _expected_us(self) -> int:

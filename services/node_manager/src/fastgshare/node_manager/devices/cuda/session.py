@@ -49,6 +49,7 @@ class CudaSession:
     """Used by the thread that opened it alone: libraries keep handles and workspaces per thread."""
 
     is_portable = False
+    is_on_cores = False
 
     def __init__(
         self, grounds: Grounds, model: DeviceModel, lane: Lane, was_loaded: bool, on_close: Callable[[], None]

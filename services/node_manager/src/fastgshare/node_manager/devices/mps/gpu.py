@@ -73,18 +73,6 @@ def open_gpu(index: int) -> Gpu:
         raise DeviceUnavailable(device=name, reason=reason) from None
 
 
-def count_gpus() -> int:
-    """How many GPUs this process may use; 0 without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        visible = _visible()
-        return int(pynvml.nvmlDeviceGetCount()) if visible is None else len(visible)
-    except pynvml.NVMLError:
-        return 0
-
-
 def kind_of(name: str) -> str:
     """A name for devices that run a model equally fast, as a bucket's key may hold it."""
     words = "".join(c if c.isalnum() and c.isascii() else " " for c in name.lower()).split()

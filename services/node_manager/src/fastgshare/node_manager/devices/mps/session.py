@@ -30,6 +30,7 @@ class MpsSession:
     """Made by `MpsDevice.open_session`."""
 
     is_portable = False
+    is_on_cores = False
 
     def __init__(
         self,

@@ -150,6 +150,7 @@ class SimSession:
     """A replica's place on an emulated device."""
 
     is_portable = True
+    is_on_cores = False
 
     def __init__(
         self, device: SimDevice, model: StoredModel, lane: Lane, loaded: SimModel, footprint: Footprint
