@@ -10,12 +10,13 @@ from functools import partial
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.scheduler.adapters.writer import Writer
 from fastgshare.scheduler.app import SERVICE, run_scheduler, serve
 from fastgshare.scheduler.config import SchedulerConfig
-from fastgshare.scheduler.core.commands import PlaceReplica
+from fastgshare.scheduler.core.commands import PlaceReplica, ResizeReplica
 from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, ensure_storage
@@ -284,6 +285,34 @@ async def test_garbage_where_a_placement_goes_is_somebody_else_s(nats: Natsd) ->
         writer.submit([PlaceReplica(placement, "because")])
         tasks.start_soon(writer.run)
         await until(lambda: [refusal.replica for refusal in refused] == [placement.replica])
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("standing", "written"), [(1, True), (2, True), (3, False)])
+async def test_a_change_of_a_placement_never_overwrites_a_later_leaders(
+    nats: Natsd, standing: int, written: bool
+) -> None:
+    async with open_view(nats) as (bus, _seen), anyio.create_task_group() as tasks:
+        before = Placement(
+            replica=ReplicaId("f-1-a"),
+            function=function(),
+            node=NodeId("a"),
+            device=DeviceId("a-cpu0"),
+            chunks=(0,),
+            epoch=standing,
+        )
+        after, gone = replace(before, epoch=2, reason="resized"), replace(before, epoch=2, replica=ReplicaId("f-1-b"))
+        bucket = Bucket(bus, subjects.PLACEMENTS, Placement)
+        key = subjects.fleet_key(before.node, before.replica)
+        await bucket.put(key, before)
+        refused: list[PlacementRefused] = []
+        writer = Writer(bus, lambda epoch: epoch == 2, refused.append)
+        writer.submit([ResizeReplica(after, "because"), ResizeReplica(gone, "because")])
+        tasks.start_soon(writer.run)
+        await until(lambda: [refusal.replica for refusal in refused] == [gone.replica])
+        found = await bucket.get(key)
+        assert found is not None
+        assert found[0] == (after if written else before)
         tasks.cancel_scope.cancel()
 
 

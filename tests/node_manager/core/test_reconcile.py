@@ -267,6 +267,37 @@ def test_a_resize_that_does_not_fit_leaves_the_replica_as_it_is_and_says_why() -
     assert made.desired[A] == before
 
 
+def refused_resize() -> tuple[DeviceCore, Placement]:
+    """A holds half of a chunk and was refused 0.7 of it, because B has the other half."""
+    made = core()
+    made.placed(placement(A, function=holding(0.5)), T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    made.reported(READY_A, T0)
+    wanted = placement(A, function=holding(0.7))
+    assert made.placed(wanted, T0)
+    return made, wanted
+
+
+def test_a_resize_that_was_refused_is_made_when_others_leave_room() -> None:
+    made, wanted = refused_resize()
+    assert made.unplaced(B) == [DrainReplica(B), ResizeReplica(wanted)]
+    assert made.desired[A] == wanted
+    made, wanted = refused_resize()
+    smaller = placement(B, function=holding(0.3, name="g"))
+    assert made.placed(smaller, T0) == [ResizeReplica(smaller), ResizeReplica(wanted)]
+    made, wanted = refused_resize()
+    assert ResizeReplica(wanted) in made.reported(ReplicaReport(B, ReplicaState.FAILED, "bad model"), T0)
+
+
+def test_a_resize_that_was_refused_is_forgotten_when_another_is_wanted() -> None:
+    made, _ = refused_resize()
+    made.placed(placement(A, function=holding(0.4)), T0)
+    assert made.unplaced(B) == [DrainReplica(B)]
+    made, _ = refused_resize()
+    made.unplaced(A)
+    assert made.unplaced(B) == [DrainReplica(B)]
+
+
 def test_a_share_below_one_chunk_is_rounded_up_and_said() -> None:
     made = core()
     made.placed(placement(A, function=holding(0.5, percent=12)), T0)

@@ -34,8 +34,11 @@ def test_a_quota_that_does_not_fit_where_the_replica_is_moves_it_and_keeps_servi
     world.tick()
     world.add_node("b")
     world.define(spec(sm=100, quota=0.8))
+    assert [placement.node for placement in world.of("f")] == ["a", "b"]
+    assert world.ready("f") == 1  # the first goes when the second is ready
     world.tick()
     (moved,) = world.of("f")
+    assert world.ready("f") == 1
     assert moved.node == "b"
     assert moved.function.slice.quota_request == 0.8
 

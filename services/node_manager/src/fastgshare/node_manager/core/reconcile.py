@@ -5,7 +5,7 @@ of a lower epoch than the highest seen is refused: its leader has been succeeded
 
 A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
 the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is
-failed, one that runs keeps the slice it has.
+failed, one that runs keeps the slice it has until the other one fits.
 
 A replica whose loading kills the worker is failed, so that it cannot take its neighbours down for ever. Those that were
 loading when a worker died are suspects; the next worker loads them after the others and one at a time, and who was
@@ -100,6 +100,7 @@ class DeviceCore:
     stopping: bool = False
     highest_epoch: int = 0
     desired: dict[ReplicaId, Placement] = field(default_factory=dict)
+    refused: dict[ReplicaId, Placement] = field(default_factory=dict)
     actual: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
     loading: set[ReplicaId] = field(default_factory=set)
     suspects: dict[ReplicaId, int] = field(default_factory=dict)
@@ -116,23 +117,25 @@ class DeviceCore:
             return self._refuse_resize(placement, refusal, status)
         before = self.desired.get(placement.replica)
         self.desired[placement.replica] = placement
+        self.refused.pop(placement.replica, None)
         if refusal:
             return self._refuse(placement, refusal, now_us)
         if status is None:
             return self._load(placement, now_us)
-        return self._resize(before, placement)
+        return self._resize(before, placement) + self._resize_refused()
 
     def unplaced(self, replica: ReplicaId) -> list[Command]:
         """A placement was removed."""
         self.desired.pop(replica, None)
+        self.refused.pop(replica, None)
         self.suspects.pop(replica, None)
         status = self.actual.get(replica)
         if status is None:
             return []
         if status.state is ReplicaState.FAILED or not self.worker_ready:
             del self.actual[replica]
-            return [ForgetStatus(replica)]
-        return [DrainReplica(replica)]
+            return [ForgetStatus(replica), *self._resize_refused()]
+        return [DrainReplica(replica), *self._resize_refused()]
 
     def worker_started(self, incarnation: str, kind: str, chunks: int, now_us: int) -> list[Command]:
         """A worker process is ready for commands: give it every replica that has not failed, suspects last."""
@@ -192,7 +195,8 @@ class DeviceCore:
             since_us=now_us,
         )
         self.actual[report.replica] = changed
-        return [PublishStatus(changed), *self._next_suspect()]
+        resized = self._resize_refused() if report.state is ReplicaState.FAILED else []
+        return [PublishStatus(changed), *resized, *self._next_suspect()]
 
     def drained(self, replica: ReplicaId, now_us: int) -> list[Command]:
         """The worker let go of a replica; one that is wanted again by now is loaded anew."""
@@ -254,6 +258,17 @@ class DeviceCore:
             return [ResizeReplica(placement)]
         return []
 
+    def _resize_refused(self) -> list[Command]:
+        """Somebody holds less: slices that were refused and fit now are taken on after all."""
+        commands: list[Command] = []
+        for replica, placement in list(self.refused.items()):
+            if not self._refusal(placement, self.desired.values()):
+                del self.refused[replica]
+                before = self.desired.get(replica)
+                self.desired[replica] = placement
+                commands += self._resize(before, placement)
+        return commands
+
     def _refusal(self, placement: Placement, among: Iterable[Placement]) -> str:
         """Why the device cannot give this slice beside the others; empty if it can."""
         if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
@@ -284,6 +299,7 @@ class DeviceCore:
         return [RefusePlacement(placement, reason), PublishStatus(failed)]
 
     def _refuse_resize(self, placement: Placement, reason: str, status: ReplicaStatus) -> list[Command]:
+        self.refused[placement.replica] = placement
         told = replace(status, note=f"it keeps its slice: {reason}")
         self.actual[placement.replica] = told
         return [RefusePlacement(placement, reason), PublishStatus(told)]

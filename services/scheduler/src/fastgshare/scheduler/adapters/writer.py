@@ -91,15 +91,17 @@ class Writer:
 
     async def _overwrite(self, placement: Placement) -> bool:
         key = subjects.fleet_key(placement.node, placement.replica)
-        found = await self._bucket.get(key)
+        standing, revision = await self._bucket.standing(key)
+        if standing is None:
+            self._refused(PlacementRefused(placement.node, placement.replica, "it does not stand there any more"))
+            return False
+        if standing.epoch > placement.epoch:
+            return False  # a later leader's: what it wrote comes in with the bucket
         try:
-            if found is not None:
-                await self._bucket.replace(key, placement, found[1])
-                return True
+            await self._bucket.replace(key, placement, revision)
         except RevisionConflict:
-            pass
-        self._refused(PlacementRefused(placement.node, placement.replica, "it does not stand there any more"))
-        return False
+            return await self._overwrite(placement) if self._leads(placement.epoch) else False
+        return True
 
     async def _stands(self, placement: Placement, key: str) -> bool:
         try:

@@ -20,10 +20,14 @@ from fastgshare.shared.messages import FunctionSpec
 
 @dataclass(slots=True)
 class Member:
-    """A placed replica that is to stay, as far as decided, and how it does."""
+    """A placed replica that is to stay, as far as decided, and how it does.
+
+    `outgrown`: it serves, but there is no time left where it is for the quota it should have; another takes over.
+    """
 
     placed: Placed
     health: Health
+    outgrown: bool = False
 
     @property
     def generation(self) -> int:
@@ -41,9 +45,11 @@ class Rollout:
     members: list[Member]
 
     def of(self, generation: int) -> list[Member]:
-        """The live members of a generation, oldest first."""
+        """The live members of a generation, oldest first, but for those that others are to take over from."""
         return [
-            member for member in self.members if member.generation == generation and member.health is not Health.FAILED
+            member
+            for member in self.members
+            if member.generation == generation and member.health is not Health.FAILED and not member.outgrown
         ]
 
     def ready(self, generation: int) -> int:
@@ -107,10 +113,10 @@ def _decide(rollout: Rollout) -> None:
         count = max(1, count)  # its placements are all that is left of the last good definition
     built = _built(rollout, base)
     why = scaling.explain(function, spec, supply, rollout.plan.now_us, rollout.plan.settings)
-    resized = _resize(rollout, base, built)
+    _resize(rollout, base, built)
     _replace_stuck(rollout, base)
     _shrink(rollout, base, count, why)
-    full = not (resized and _move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
+    full = not (_move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
     if not full:
         function.blocked = ""
     _retire(rollout, base, count, full)
@@ -177,8 +183,8 @@ def _count(rollout: Rollout, supply: scaling.Supply) -> int:
     return count
 
 
-def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> bool:
-    """Quotas change in place; where a replica's chunks have no time left, it moves. False where there is no room."""
+def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> None:
+    """Quotas change in place; where a replica's chunks have no time left, another is placed before it leaves."""
     for member in rollout.of(base):
         held = member.placed.placement.function.slice
         if held == built.slice or not member.placed.confirmed:
@@ -187,12 +193,7 @@ def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> bool:
             f"its quota goes from {held.quota_request:g} to {built.slice.quota_request:g},"
             f" its limit from {held.quota_limit:g} to {built.slice.quota_limit:g}"
         )
-        if rollout.plan.resize(member.placed, built, reason):
-            continue
-        if not rollout.place(built, f"{reason}; {member.placed.placement.device} has no time left there"):
-            return False
-        rollout.remove(member, f"{reason}; placed elsewhere")
-    return True
+        member.outgrown = not rollout.plan.resize(member.placed, built, reason)
 
 
 def _replace_stuck(rollout: Rollout, base: int) -> None:
@@ -242,6 +243,8 @@ def _retire(rollout: Rollout, base: int, count: int, full: bool) -> None:
     """Let older generations go as far as newer ones are ready, and superseded attempts at once."""
     _drop_superseded(rollout, base)
     covered = rollout.ready(base)
+    for member in [member for member in rollout.members if member.outgrown and covered >= count]:
+        rollout.remove(member, f"{covered} replicas with its new quota are ready, {count} are wanted")
     for generation in [g for g in rollout.live_generations() if g != base]:
         if generation == rollout.spec.generation:
             continue
