@@ -90,3 +90,13 @@ def test_sharing_is_known_by_chunks() -> None:
     assert made.is_shared(A)
     made.remove(B)
     assert not made.is_shared(A)
+
+
+def test_whoever_does_not_come_back_from_a_batch_is_found_unless_it_said_it_would_take_long() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(2, 500, 1000))
+    assert made.hung(0) is None
+    made.acquire(B, FAR_US)
+    made.acquire(A, 0)
+    threading.Event().wait(0.001)
+    assert made.hung(FAR_US) is None
+    assert made.hung(1) == A

@@ -42,7 +42,11 @@ class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
 
 
 class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):
-    """Settings of one device worker, given by its manager: which of the host's devices it opens, and how it serves."""
+    """Settings of one device worker, given by its manager: which of the host's devices it opens, and how it serves.
+
+    A replica that holds a token for `hung_s`, and twenty times as long as expected, ends the worker: nothing else frees
+    its chunks for the others.
+    """
 
     nats_url: str
     device_id: str
@@ -54,6 +58,7 @@ class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):
     notice_batch: int = 32
     status_interval_ms: int = 500
     drain_quiet_ms: int = 300
+    hung_s: int = 60
     drain_s: float = 10.0
     log_level: str = "INFO"
 

@@ -169,6 +169,14 @@ class TokenBook:
         """Whether its last token was part of what it was owed, not spare time."""
         return self._accounts[replica].is_paid_by_debt
 
+    def held_us(self, replica: ReplicaId, now_us: int) -> int:
+        """For how long a replica that runs has held its token."""
+        return now_us - self._accounts[replica].granted_us
+
+    def expected_us(self, replica: ReplicaId) -> int:
+        """What it expected its last batch to take."""
+        return self._accounts[replica].expected_us
+
     def share_of(self, replica: ReplicaId) -> Share:
         """What one replica holds."""
         return self._accounts[replica].share

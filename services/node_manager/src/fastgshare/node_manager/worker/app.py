@@ -47,7 +47,7 @@ from fastgshare.shared.messages import Profile, ReplicaUse, WorkerHello
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
-from fastgshare.shared.units import US_PER_MS, us_to_s
+from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
 SWITCH_INTERVAL_S = 0.0005
 FLUSH_S = 1.0
@@ -149,6 +149,10 @@ class Worker:
             await anyio.sleep(us_to_s(self._config.status_interval_ms * US_PER_MS))
 
     async def _take_pulse(self, elapsed_us: int) -> Pulse:
+        hung = self._parts.gate.hung(self._config.hung_s * US_PER_S)
+        if hung is not None:
+            reason = f"{hung} has not come back from a batch for more than {self._config.hung_s} s"
+            self._on_fault(DeviceLost(device=self._config.device_id, reason=reason))
         state = await anyio.to_thread.run_sync(self._parts.device.state)
         return Pulse(
             depth={replica.replica: replica.depth for replica in self._replicas.values()},
@@ -182,7 +186,7 @@ class Worker:
 
     def _on_fault(self, error: BaseException) -> None:
         """In a replica's thread: end the process, the manager starts a new one."""
-        self._fault = error
+        self._fault = self._fault or error  # the first tells what happened, others what came of it
         self._loop.call_soon_threadsafe(self._fault_seen.set)
 
     def _on_profile(self, _key: str, profile: Profile | None) -> None:

@@ -14,6 +14,8 @@ from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.units import us_to_s
 
+HUNG_TIMES = 20
+
 
 @dataclass(slots=True)
 class _Seat:
@@ -64,6 +66,15 @@ class TokenGate:
         """What each replica had since the last call."""
         with self._lock:
             return self._book.take_use(monotonic_us())
+
+    def hung(self, limit_us: int) -> ReplicaId | None:
+        """Who holds a token for longer than that, and than many times what it expected: nobody can take it away."""
+        with self._lock:
+            now_us = monotonic_us()
+            for replica in self._book.running():
+                if self._book.held_us(replica, now_us) > max(limit_us, HUNG_TIMES * self._book.expected_us(replica)):
+                    return replica
+        return None
 
     # Batches
 
