@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from fastgshare.node_manager.devices.cpu import WORKER_ENV, CpuDevice, cpu_kind
-from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.onnx_runtime import OnnxModel, OnnxRuntime, OnnxSession
 from fastgshare.node_manager.devices.ports import Device, Lane, StoredModel
 from fastgshare.shared.ids import ReplicaId, is_name
 from fastgshare.shared.objects import digest_of
-from tests.node_manager.devices.contract import DeviceContract, on_its_own_thread
+from tests.node_manager.devices.contract import WIDTH, DeviceContract, on_its_own_thread
 from tests.node_manager.models import heavy, scaled
 
 HEAVY_MIB = 64
@@ -116,5 +117,29 @@ def test_a_model_that_ran_on_one_core_and_then_on_all_stands_once(tmp_path: Path
         [held] = device.state().models
         assert held.weights_mib == pytest.approx(1, rel=0.1)
         session.close()
+
+    on_its_own_thread(live)
+
+
+def test_a_move_that_fails_leaves_the_thread_on_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = cpu()
+    model = stored(scaled(tmp_path / "m.onnx", 2.0))
+
+    def refuse(self: OnnxModel, cores: int) -> OnnxSession:
+        raise ModelFault(reason="no threads are left")
+
+    def live() -> None:
+        session = device.open_session(model, Lane(ReplicaId("a"), (device.chunks - 1,), 64))
+        before = os.sched_getaffinity(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(OnnxModel, "session", refuse)
+            with pytest.raises(ModelFault, match="no threads"):
+                session.move(tuple(range(device.chunks)))
+        assert os.sched_getaffinity(0) == before
+        assert session.run({"x": np.ones((1, WIDTH), np.float32)}).outputs["y"].tolist() == [[2.0] * WIDTH]
+        session.close()
+        with pytest.raises(ModelFault, match="closed"):
+            session.move((0,))
+        assert device.state().models == ()
 
     on_its_own_thread(live)

@@ -10,6 +10,8 @@ from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.devices.ports import HostSession, StoredModel
 from fastgshare.shared.objects import digest_of
 from tests.integration import models
+from tests.node_manager.devices.contract import WIDTH
+from tests.node_manager.models import scaled
 
 
 def loaded(path: Path) -> HostSession:
@@ -33,3 +35,15 @@ def test_a_model_that_does_not_load_and_one_that_fails_say_why(tmp_path: Path) -
     assert session.run({"index": np.array([3, 0])})["y"].tolist() == [30, 0]
     with pytest.raises(ModelFault, match="out of data bounds"):
         session.run({"index": np.array([7])})
+
+
+def test_what_was_begun_while_its_replica_moved_runs_to_its_end(tmp_path: Path) -> None:
+    """A quick model's batch runs on the event loop's thread, its replica's thread moves and closes what it ran on."""
+    path = scaled(tmp_path / "m.onnx", 2.0)
+    model = OnnxRuntime().load(StoredModel(digest_of(path), path, "onnx"))
+    before, after = model.session(1), model.session(1)
+    before.close()
+    before.close()
+    x = np.ones((1, WIDTH), np.float32)
+    assert before.run({"x": x})["y"].tolist() == after.run({"x": x})["y"].tolist() == [[2.0] * WIDTH]
+    after.close()

@@ -14,12 +14,13 @@ import pytest
 from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable, MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Device, Lane, Session, StoredModel
 from fastgshare.shared.ids import ReplicaId
-from tests.node_manager.devices.contract import WIDTH, DeviceContract
+from tests.node_manager.devices.contract import WIDTH, DeviceContract, on_its_own_thread
 from tests.node_manager.devices.cuda.stub import Stub
 
 pytest.importorskip("cuda.bindings", reason="the device is called through cuda-bindings, which is missing here")
 
 from fastgshare.node_manager.devices.cuda.gate import Matrix
+from fastgshare.node_manager.devices.cuda.graphs import CAPTURE
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
 from tests.node_manager.devices.cuda import copying
 
@@ -211,6 +212,86 @@ def test_a_runtimes_own_exception_is_a_model_fault_unless_the_driver_says_otherw
     with pytest.raises(DeviceLost, match="719"):
         session.run({"x": X})
     assert "the runtime's words" in device.state().reason
+
+
+def test_what_a_runtime_raises_while_it_lets_go_of_a_lost_device_hides_nothing(
+    stub: Stub, model: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's allocator raises exceptions of its own then; the worker must still learn that the device is lost."""
+
+    def fails(self: object) -> None:
+        raise RuntimeError("nothing can be freed")
+
+    device = copying.open_copying()
+    session = device.open_session(model, LANE)
+    stub.fail("cuEventSynchronize", LAUNCH_FAILED)
+    with pytest.raises(DeviceLost):
+        session.run({"x": X})
+    monkeypatch.setattr(copying.CopyProgram, "close", fails)
+    monkeypatch.setattr(copying.CopyModel, "close", fails)
+    session.close()
+    session.close()
+    state = device.state()
+    assert state.models == ()
+    assert "719" in state.reason
+
+
+def test_a_device_found_lost_while_something_is_freed_is_fenced(
+    stub: Stub, model: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: object) -> None:
+        stub.fail("cuMemGetInfo", LAUNCH_FAILED)
+        raise RuntimeError("nothing can be freed")
+
+    device = copying.open_copying()
+    session = device.open_session(model, LANE)
+    monkeypatch.setattr(copying.CopyModel, "close", fails)
+    session.close()
+    assert "nothing can be freed" in device.state().reason
+    with pytest.raises(DeviceLost):
+        device.open_session(model, LANE)
+
+
+def test_what_a_healthy_device_cannot_free_is_told(
+    stub: Stub, model: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: object) -> None:
+        raise RuntimeError("the allocator's books are wrong")
+
+    session = copying.open_copying().open_session(model, LANE)
+    monkeypatch.setattr(copying.CopyModel, "close", fails)
+    with pytest.raises(RuntimeError, match="books"):
+        session.close()
+
+
+def test_a_look_that_meets_a_sticky_error_fences_the_device(stub: Stub) -> None:
+    device = copying.open_copying()
+    stub.fail("cuMemGetInfo", ILLEGAL_ADDRESS)
+    assert not device.state().healthy
+    assert "700" in device.state().reason
+
+
+def test_weights_come_and_go_while_nobodys_memory_is_measured(
+    stub: Stub, model: StoredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a session took is told by the free memory before and after."""
+    seen: list[bool] = []
+
+    def note() -> None:
+        seen.append(on_its_own_thread(lambda: CAPTURE.acquire(blocking=False)))
+
+    class Watched(copying.CopyEngine):
+        def load(self, model: StoredModel) -> copying.CopyModel:
+            note()
+            return super().load(model)
+
+    device = copying.open_copying(Watched())
+    session = device.open_session(model, LANE)
+    for kind in (copying.CopyModel, copying.CopyProgram):
+        closes = kind.close
+        monkeypatch.setattr(kind, "close", lambda self, closes=closes: (note(), closes(self)))
+    session.close()
+    assert seen == [False] * 5  # one load, programs for 1, 2 and 4 rows, one model
 
 
 def test_a_batch_beyond_the_limit_is_refused_with_it(stub: Stub, model: StoredModel) -> None:

@@ -29,7 +29,12 @@ class MemoryLedger:
         return sum(self.weights_mib.values()) + sum(held.own_mib for held in self.replicas.values())
 
     def reserve(self, replica: ReplicaId, digest: Digest, weights_mib: float, memory_mib: float) -> str | None:
-        """Promise a replica its memory; None, or why it does not fit, in words with the numbers."""
+        """Promise a replica its memory; None, or why it does not fit, in words with the numbers.
+
+        What a replica still holds is nobody else's, not even another life's of the same name.
+        """
+        if (held := self.replicas.get(replica)) is not None:
+            return f"its last session is not closed and holds {held.own_mib:.0f} MiB beside its weights"
         if weights_mib > memory_mib:
             return f"its model has {weights_mib:.0f} MiB of weights, its slice's gpu_mem_mib is {memory_mib:.0f}"
         own_mib = memory_mib - weights_mib

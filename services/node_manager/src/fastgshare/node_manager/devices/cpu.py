@@ -127,24 +127,33 @@ class CpuSession:
         self._device = device
         self._model = model
         self._lane = lane
+        self._chunks = lane.chunks
         self._host_model = host_model
         self._session: HostSession | None = session
 
     def run(self, feed: dict[str, Array]) -> Ran:
         """One batch. Raises ModelFault."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise ModelFault(reason="its session was closed")
         started_us = monotonic_us()
-        outputs = self._session.run(feed)
+        outputs = session.run(feed)
         return Ran(outputs, monotonic_us() - started_us)
 
     def move(self, chunks: tuple[int, ...]) -> None:
-        """Pin the calling thread to other cores, with a thread for each. Raises ModelFault."""
+        """Pin the calling thread to other cores, with a thread for each. Raises ModelFault, and stays where it is."""
+        before = self._session
+        if before is None:
+            raise ModelFault(reason="its session was closed")
         self._device.enter(chunks)
-        before, self._session = self._session, self._host_model.session(len(chunks))
+        try:
+            self._session = self._host_model.session(len(chunks))
+        except BaseException:
+            self._device.enter(self._chunks)
+            raise
+        self._chunks = chunks
         self.is_portable = self._session.is_portable
-        if before is not None:
-            before.close()
+        before.close()
 
     def close(self) -> None:
         """Let go of the model."""

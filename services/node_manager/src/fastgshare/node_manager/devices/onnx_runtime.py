@@ -110,21 +110,24 @@ class OnnxModel:
 
 
 class OnnxSession:
-    """One replica's hold on a shared session."""
+    """One replica's hold on a shared session, which closing gives up.
+
+    What was begun on another thread meanwhile, such as a quick batch on the event loop while its replica moves, still
+    runs to its end: the session itself goes with the last reference to it.
+    """
 
     is_portable = True
 
     def __init__(self, model: OnnxModel, threads: Threads, session: ort.InferenceSession) -> None:
         self._model = model
         self._threads = threads
-        self._session: ort.InferenceSession | None = session
+        self._session = session
+        self._is_held = True
         self._output_names = [spec.name for spec in model.info.outputs]
         self._has_text = any(spec.datatype == BYTES for spec in model.info.inputs)
 
     def run(self, feed: dict[str, Array]) -> dict[str, Array]:
         """One batch. Raises ModelFault with ONNX Runtime's words, InputUnusable for text that is none."""
-        if self._session is None:
-            raise ModelFault(reason="its session was closed")
         if self._has_text:
             feed = {name: _text(name, array) if array.dtype == object else array for name, array in feed.items()}
         try:
@@ -134,9 +137,9 @@ class OnnxSession:
         return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
 
     def close(self) -> None:
-        """Let go of the session."""
-        if self._session is not None:
-            self._session = None
+        """Let go of the session. Idempotent."""
+        if self._is_held:
+            self._is_held = False
             self._model.release(self._threads)
 
 

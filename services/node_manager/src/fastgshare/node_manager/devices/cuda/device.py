@@ -15,6 +15,7 @@ from fastgshare.node_manager.devices.cuda.driver import Context, DeviceHandle
 from fastgshare.node_manager.devices.cuda.errors import CudaFault, CudaSticky
 from fastgshare.node_manager.devices.cuda.fence import Fence
 from fastgshare.node_manager.devices.cuda.gate import Gemm, Verdict, judge
+from fastgshare.node_manager.devices.cuda.graphs import CAPTURE
 from fastgshare.node_manager.devices.cuda.partitions import (
     Chunks,
     Partitions,
@@ -85,12 +86,12 @@ class CudaDevice:
 
     def state(self) -> DeviceState:
         """A look at the device; the memory is all that anyone uses of it, also outside of this process."""
-        reason = self._fence.reason
-        if not reason and self._is_open:
-            with suppress(CudaFault):
+        if self._is_open and not self._fence.reason:
+            with suppress(CudaFault), self._fence.letting_go(driver.memory_info):
                 driver.set_current(self._context)
                 memory = driver.memory_info()
                 self._used_mib = (memory.total_bytes - memory.free_bytes) / BYTES_PER_MIB
+        reason = self._fence.reason
         gauges = {"gate_refused_sm_counts": float(len(self._refused))}
         if self._telemetry is not None:
             gauges |= self._telemetry.gauges()
@@ -140,7 +141,7 @@ class CudaDevice:
             self._ledger.release(lane.replica)
 
     def _bring_up(self, engine: Engine, model: StoredModel, lane: Lane) -> CudaSession:
-        loaded, was_loaded = self._store.hold(model.digest, lambda: engine.load(model))
+        loaded, was_loaded = self._store.hold(model.digest, partial(self._load, engine, model))
         try:
             on_close = partial(self._let_go, model, lane)
             session = CudaSession(self._grounds, loaded, lane, was_loaded and engine.shares_weights, on_close)
@@ -150,12 +151,16 @@ class CudaDevice:
             raise
         return session
 
+    def _load(self, engine: Engine, model: StoredModel) -> DeviceModel:
+        with CAPTURE:
+            return engine.load(model)
+
     def _let_go(self, model: StoredModel, lane: Lane) -> None:
         self._release(model)
         self._free(lane)
 
     def _release(self, model: StoredModel) -> None:
-        with suppress(CudaSticky):
+        with CAPTURE, self._fence.letting_go(driver.memory_info):
             self._store.release(model.digest)
 
 

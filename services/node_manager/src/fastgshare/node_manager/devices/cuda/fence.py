@@ -5,7 +5,7 @@ the device's port. A runtime's own exception does not say whether the device sur
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fastgshare.node_manager.devices.cuda.errors import CudaFault, CudaOutOfMemory, CudaSticky
 from fastgshare.node_manager.devices.faults import DeviceLost, MemoryRefused, ModelFault
@@ -47,6 +47,19 @@ class Fence:
             if isinstance(error, ModelFault):
                 raise
             raise ModelFault(reason=str(error) or type(error).__name__) from error
+
+    @contextmanager
+    def letting_go(self, probe: Callable[[], object]) -> Iterator[None]:
+        """Free what was held. Of a lost device nothing can be freed, so that it ends fenced and raises nothing."""
+        try:
+            yield
+        except CudaSticky as fault:
+            self.close(str(fault))
+        except Exception as error:
+            with suppress(DeviceLost):
+                self._ask(probe, error)
+            if not self.reason:
+                raise
 
     def _ask(self, probe: Callable[[], object], error: Exception) -> None:
         try:

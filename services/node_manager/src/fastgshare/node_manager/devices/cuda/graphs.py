@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fastgshare.node_manager.devices.cuda.ports import ANY_SHAPE, Program
 from fastgshare.node_manager.devices.ports import ModelInfo
 
-# Held for a whole bring-up: what it takes of the device's memory is measured, too.
-CAPTURE = threading.Lock()
+# Held for a whole bring-up, whose memory is measured, and by whatever else takes or gives back much of the device's
+# memory beside it: weights that came meanwhile would count as the session's own, and refuse it.
+CAPTURE = threading.RLock()
 
 
 def ladder(max_batch: int) -> tuple[int, ...]:

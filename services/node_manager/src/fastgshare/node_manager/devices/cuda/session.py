@@ -5,13 +5,11 @@ back costs nothing, as long as the slice's memory allows it.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from fastgshare.node_manager.devices.cuda import driver
 from fastgshare.node_manager.devices.cuda.driver import Context
-from fastgshare.node_manager.devices.cuda.errors import CudaSticky
 from fastgshare.node_manager.devices.cuda.feeds import rows_of
 from fastgshare.node_manager.devices.cuda.fence import Fence
 from fastgshare.node_manager.devices.cuda.graphs import CAPTURE, Programs, capture_plan, prepare
@@ -41,7 +39,8 @@ class _Place:
     own_mib: float
 
     def close(self) -> None:
-        self.programs.close()
+        with CAPTURE:
+            self.programs.close()
         self.stream.close()
 
 
@@ -161,9 +160,9 @@ class CudaSession:
             self._places.pop(other).close()
 
     def _free(self) -> None:
-        with suppress(CudaSticky):
+        timer, self._timer = self._timer, None
+        with self._grounds.fence.letting_go(driver.memory_info):
             driver.set_current(self._grounds.context)
             self._keep_only(())
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.close()
+            if timer is not None:
+                timer.close()
