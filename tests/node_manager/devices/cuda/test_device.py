@@ -277,8 +277,9 @@ def test_weights_come_and_go_while_nobodys_memory_is_measured(
     """What a session took is told by the free memory before and after."""
     seen: list[bool] = []
 
-    def note() -> None:
+    def note() -> bool:
         seen.append(on_its_own_thread(lambda: CAPTURE.acquire(blocking=False)))
+        return seen[-1]
 
     class Watched(copying.CopyEngine):
         def load(self, model: StoredModel) -> copying.CopyModel:
