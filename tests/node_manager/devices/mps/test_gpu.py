@@ -11,8 +11,7 @@ import pytest
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices import catalog
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.mps.gpu import count_gpus, kind_of, open_gpu
-from fastgshare.shared.ids import is_name
+from fastgshare.node_manager.devices.mps.gpu import count_gpus, open_gpu
 from fastgshare.shared.units import BYTES_PER_MIB
 from tests.node_manager.devices.mps.conftest import OpenDevice
 from tests.node_manager.devices.mps.fake_control import FakeControl
@@ -47,6 +46,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     fake = FakeDriver()
     answers = {
         "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: len(UUIDS),
         "nvmlDeviceGetHandleByIndex": by_index,
         "nvmlDeviceGetHandleByUUID": lambda uuid: UUIDS[UUIDS.index(uuid)],
@@ -67,7 +67,6 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
 def test_a_gpu_is_shared_in_as_many_chunks_as_it_has_groups_of_sms(driver: FakeDriver) -> None:
     gpu = open_gpu(1)
     assert (gpu.uuid, gpu.memory_mib, gpu.sms, gpu.chunks) == ("GPU-b", 1000, 132, 16)
-    assert gpu.kind() == "mps-nvidia-h200"
     assert count_gpus() == 2
 
 
@@ -75,20 +74,15 @@ def test_only_gpus_that_the_worker_may_see_count(driver: FakeDriver, monkeypatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
     assert count_gpus() == 1
     assert open_gpu(0).uuid == "GPU-b"
-    with pytest.raises(DeviceUnavailable, match="CUDA_VISIBLE_DEVICES=GPU-b names no GPU 1"):
+    with pytest.raises(DeviceUnavailable, match="no GPU 1 among those this process may use: GPU-b"):
         open_gpu(1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 0")
     assert [open_gpu(index).uuid for index in range(count_gpus())] == ["GPU-b", "GPU-a"]
 
 
 def test_a_gpu_that_is_not_there_is_unavailable(driver: FakeDriver) -> None:
-    with pytest.raises(DeviceUnavailable, match="shows no such GPU"):
+    with pytest.raises(DeviceUnavailable, match="no GPU 7 among those this process may use: 0, 1"):
         open_gpu(7)
-
-
-def test_kinds_may_be_part_of_keys() -> None:
-    for name in ("NVIDIA A100-SXM4-80GB", "Tesla (R) T4", "x" * 100, "GeForce RTX™ 4090"):
-        assert is_name(kind_of(name))
 
 
 def test_a_replicas_process_is_bound_to_its_gpu_and_share(
@@ -144,7 +138,7 @@ def test_the_catalog_finds_every_gpu_and_says_what_a_host_without_one_lacks(
     monkeypatch.undo()
     assert catalog.discover("mps") == [catalog.DeviceName("mps", 0)]
     if count_gpus() == 0:
-        with pytest.raises(DeviceUnavailable, match="shows no such GPU"):
+        with pytest.raises(DeviceUnavailable, match="no NVIDIA driver answers"):
             catalog.open_device(catalog.DeviceName("mps", 0), DeviceSettings(data_dir=str(tmp_path)))
 
 

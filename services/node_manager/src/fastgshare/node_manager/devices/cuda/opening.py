@@ -1,15 +1,12 @@
-"""Which GPUs there are, and a GPU opened with all that is installed to compute on it.
+"""How many GPUs can be computed on, and a GPU opened with all that is installed to compute on it."""
 
-Counting asks NVML, which leaves the driver of the asking process alone: a manager that initialised CUDA could not fork
-workers that use it. `CUDA_VISIBLE_DEVICES` counts as CUDA would.
-"""
-
-import os
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.nvml import visible_gpus
 from fastgshare.node_manager.devices.ports import Device
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
 CUDA = "cuda"
 NEEDED = {"cuda.bindings": "fastgshare-node-manager[cuda]", "torch": "fastgshare-node-manager[torch]"}
@@ -22,23 +19,7 @@ def count_gpus() -> int:
             raise DeviceUnavailable(device=CUDA, reason=f"{package} is not installed: pip install '{extra}'")
     if _torch_version().endswith("+cpu"):  # not imported here: it takes seconds and 200 MiB
         raise _built_for_cpus(CUDA, _torch_version())
-    visible = visible_of(os.environ.get("CUDA_VISIBLE_DEVICES"), _installed_gpus())
-    if not visible:
-        raise DeviceUnavailable(device=CUDA, reason="CUDA_VISIBLE_DEVICES hides every GPU of this host")
-    return visible
-
-
-def visible_of(setting: str | None, installed: int) -> int:
-    """How many of `installed` GPUs a value of CUDA_VISIBLE_DEVICES shows: those before the first that is none."""
-    if setting is None:
-        return installed
-    count = 0
-    for entry in (entry.strip() for entry in setting.split(",")):
-        is_known = int(entry) < installed if entry.isdecimal() else entry.startswith(("GPU-", "MIG-"))
-        if not is_known:
-            break
-        count += 1
-    return min(count, installed)
+    return len(visible_gpus(CUDA))
 
 
 def open_gpu(index: int) -> Device:
@@ -55,7 +36,7 @@ def open_gpu(index: int) -> Device:
     from fastgshare.node_manager.devices.cuda.onnx_sessions import OnnxEngine, has_cuda_provider
     from fastgshare.node_manager.devices.cuda.ports import Engine
     from fastgshare.node_manager.devices.cuda.torch_placement import CudaPlacement, gemm_on
-    from fastgshare.node_manager.devices.cuda.torch_sessions import TORCH, TORCH_EXPORT, TorchEngine
+    from fastgshare.node_manager.devices.cuda.torch_sessions import TorchEngine
 
     placement = CudaPlacement(index)
     engine = TorchEngine(placement)
@@ -81,21 +62,3 @@ def _torch_version() -> str:
 
 def _built_for_cpus(device: str, torch_version: str) -> DeviceUnavailable:
     return DeviceUnavailable(device=device, reason=f"torch {torch_version} is built for CPUs: install a build for CUDA")
-
-
-def _installed_gpus() -> int:
-    try:
-        import pynvml
-    except ImportError as error:
-        raise DeviceUnavailable(device=CUDA, reason=str(error)) from error
-    try:
-        pynvml.nvmlInit()
-        try:
-            count = int(pynvml.nvmlDeviceGetCount())
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError as error:
-        raise DeviceUnavailable(device=CUDA, reason=f"no NVIDIA driver answers: {error}") from error
-    if not count:
-        raise DeviceUnavailable(device=CUDA, reason="the NVIDIA driver knows no GPU")
-    return count
