@@ -26,7 +26,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 QUESTIONS = ("chunks", "disjoint", "events", "costs", "recapture", "gate", "streams", "gpm", "mps")
 QUESTION_LIMIT_S = 180
 CONTRACT_LIMIT_S = 900
-CONTRACT = ("-m", "gpu", "-p", "no:cacheprovider", "tests/node_manager/devices/cuda")
+CONTRACT = ("-m", "gpu", "-p", "no:cacheprovider", "tests/node_manager/devices")
 
 
 def main(argv: list[str]) -> int:

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastgshare.node_manager.devices.cuda.opening import count_usable
+from fastgshare.node_manager.devices.cuda.opening import count_gpus
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 
 PACKAGES = ("cuda-bindings", "nvidia-ml-py", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
@@ -13,7 +13,7 @@ PACKAGES = ("cuda-bindings", "nvidia-ml-py", "torch", "onnxruntime", "onnxruntim
 def gpu_missing() -> str:
     """Why this machine has nothing to check; empty where it has."""
     try:
-        count_usable()
+        count_gpus()
     except DeviceUnavailable as unavailable:
         return str(unavailable.fields["reason"])
     return ""

@@ -45,9 +45,15 @@ def outcome_of(question: str, status: int | None, stdout: str, stderr: str, took
 
 
 def contract_of(status: int, stdout: str) -> dict[str, Any]:
-    """The contract suite's end: whether it passed, with pytest's own summary."""
+    """The contract suite's end: whether it passed, with pytest's own summary. What was only skipped did not pass."""
     lines = stdout.strip().splitlines()
-    return {"passed": status == 0, "summary": lines[-1] if lines else "", "failed": _named(lines, "FAILED")}
+    summary = lines[-1] if lines else ""
+    return {
+        "passed": status == 0 and " passed" in f" {summary}",
+        "summary": summary,
+        "failed": _named(lines, "FAILED"),
+        "skipped": _named(lines, "SKIPPED"),
+    }
 
 
 def file_name(date: str, device: str) -> str:

@@ -56,7 +56,16 @@ def test_a_check_succeeds_when_everything_is_answered_and_the_contract_holds(
 
 def test_the_contracts_failures_are_named() -> None:
     found = contract_of(1, "FAILED tests/a.py::test_b - no\n1 failed, 3 passed in 2 s")
-    assert found == {"passed": False, "summary": "1 failed, 3 passed in 2 s", "failed": ["tests/a.py::test_b - no"]}
+    assert not found["passed"]
+    assert found["summary"] == "1 failed, 3 passed in 2 s"
+    assert found["failed"] == ["tests/a.py::test_b - no"]
+
+
+def test_a_contract_that_was_only_skipped_did_not_pass() -> None:
+    found = contract_of(0, "SKIPPED [3] tests/a.py:9: no GPU\n3 skipped, 90 deselected in 2 s")
+    assert not found["passed"]
+    assert found["skipped"] == ["[3] tests/a.py:9: no GPU"]
+    assert contract_of(0, "3 passed, 1 skipped in 2 s")["passed"]
 
 
 def test_without_a_gpu_it_says_so_in_one_line(

@@ -19,6 +19,7 @@ from tests.node_manager.devices.cuda.stub import Stub
 
 pytest.importorskip("cuda.bindings", reason="the device is called through cuda-bindings, which is missing here")
 
+from fastgshare.node_manager.devices.cuda import driver
 from fastgshare.node_manager.devices.cuda.gate import Matrix
 from fastgshare.node_manager.devices.cuda.graphs import CAPTURE
 from fastgshare.node_manager.devices.cuda.partitions import PartitionStream
@@ -288,11 +289,15 @@ def test_weights_come_and_go_while_nobodys_memory_is_measured(
 
     device = copying.open_copying(Watched())
     session = device.open_session(model, LANE)
-    for kind in (copying.CopyModel, copying.CopyProgram):
-        closes = kind.close
-        monkeypatch.setattr(kind, "close", lambda self, closes=closes: (note(), closes(self)))
+    free = driver.free
+
+    def noted(address: int) -> None:
+        note()
+        free(address)
+
+    monkeypatch.setattr(driver, "free", noted)
     session.close()
-    assert seen == [False] * 5  # one load, programs for 1, 2 and 4 rows, one model
+    assert seen == [False] * 11  # a load; three programs' three buffers and the weights are freed
 
 
 def test_a_batch_beyond_the_limit_is_refused_with_it(stub: Stub, model: StoredModel) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgshare.node_manager.devices.cuda.opening import count_usable, open_gpu
+from fastgshare.node_manager.devices.cuda.opening import count_gpus, open_gpu
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device, StoredModel
 from tests.node_manager.devices.contract import DeviceContract
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gpu
 def gpu() -> None:
     """A GPU, and the real driver in this process."""
     try:
-        count_usable()
+        count_gpus()
     except DeviceUnavailable as unavailable:
         pytest.skip(f"there is no usable GPU: {unavailable.fields['reason']}")
     if driver_of_this_process().endswith(f"/{SONAME}"):

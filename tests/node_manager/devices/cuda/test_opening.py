@@ -11,7 +11,7 @@ from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.catalog import DeviceName, discover, open_device
 from fastgshare.node_manager.devices.cuda import opening
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.nvidia import visible_of
+from fastgshare.node_manager.devices.nvml import visible_of
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_auto_works_on_this_very_host() -> None:
     ],
 )
 def test_gpus_are_counted_as_cuda_counts_them(setting: str | None, gpus: int, visible: int) -> None:
-    assert visible_of(setting, gpus) == visible
+    assert len(visible_of(setting, gpus)) == visible
 
 
 def test_a_host_whose_gpus_are_hidden_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,25 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.mps.control import BINARY
 from fastgshare.node_manager.devices.mps.device import open_mps
-from fastgshare.node_manager.devices.nvidia import count_gpus
+from fastgshare.node_manager.devices.mps.gpu import count_gpus
 from fastgshare.node_manager.devices.ports import Device, StoredModel
 from tests.node_manager.devices.contract import DeviceContract
-
-
-def has_gpu() -> bool:
-    try:
-        return count_gpus("mps") > 0
-    except DeviceUnavailable:
-        return False
-
 
 pytest.importorskip("torch", reason="torch is optional")
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not has_gpu(), reason="the driver shows no GPU"),
+    pytest.mark.skipif(count_gpus() == 0, reason="the driver shows no GPU"),
     pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"{BINARY} is not installed"),
     pytest.mark.timeout(300),
 ]

@@ -99,6 +99,17 @@ def test_the_next_run_after_a_death_has_a_new_process(device: MpsDevice, tmp_pat
     check(session)
 
 
+def test_one_that_dies_between_two_runs_costs_none(device: MpsDevice, tmp_path: Path) -> None:
+    session = opened(device, tmp_path)
+    before = pid_of(session)
+    check(session)
+    os.kill(before, signal.SIGKILL)
+    until_dead(before)
+    check(session)
+    assert session.pid not in (None, before)
+    assert device.state().gauges["mps_process_deaths"] == 1
+
+
 def test_a_model_whose_process_dies_again_and_again_stays_failed(device: MpsDevice, tmp_path: Path) -> None:
     session = opened(device, tmp_path)
     for _ in range(MAX_DEATHS - 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.nvidia import count_gpus
+from fastgshare.node_manager.devices.nvml import visible_gpus
 from fastgshare.node_manager.devices.ports import Device, Runtime
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
@@ -38,7 +38,7 @@ def discover(wanted: str, settings: DeviceSettings | None = None) -> list[Device
         raise DeviceUnavailable(device=wanted, reason=f"expected one of {', '.join((AUTO, *KINDS))}")
     if wanted == MPS:
         on_cores = settings is not None and settings.mps_compute == CPU
-        return [DeviceName(MPS, index) for index in range(1 if on_cores else count_gpus(MPS))]
+        return [DeviceName(MPS, index) for index in range(1 if on_cores else len(visible_gpus(MPS)))]
     if wanted == CUDA:
         return _gpus()
     if wanted == AUTO:
@@ -51,9 +51,9 @@ def discover(wanted: str, settings: DeviceSettings | None = None) -> list[Device
 
 
 def _gpus() -> list[DeviceName]:
-    from fastgshare.node_manager.devices.cuda.opening import count_usable
+    from fastgshare.node_manager.devices.cuda.opening import count_gpus
 
-    return [DeviceName(CUDA, index) for index in range(count_usable())]
+    return [DeviceName(CUDA, index) for index in range(count_gpus())]
 
 
 def open_device(name: DeviceName, settings: DeviceSettings) -> Device:

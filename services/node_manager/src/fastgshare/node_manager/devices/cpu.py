@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fastgshare.node_manager.core.memory import MemoryLedger
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
+from fastgshare.node_manager.devices.kinds import kind_of
 from fastgshare.node_manager.devices.ports import (
     DeviceState,
     Footprint,
@@ -164,7 +165,7 @@ class CpuSession:
 
 
 def cpu_kind() -> str:
-    """A name for CPUs that run a model equally fast: the model name, as a bucket key may hold it."""
+    """What this machine's CPU is called, for short."""
     name = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -172,8 +173,7 @@ def cpu_kind() -> str:
             if line.startswith("model name"):
                 name = line.partition(":")[2]
                 break
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(["cpu", *words])[:64]
+    return kind_of("cpu", name)
 
 
 def memory_limit_mib() -> int:

@@ -27,6 +27,7 @@ from fastgshare.node_manager.devices.cuda.ports import DeviceModel, Engine
 from fastgshare.node_manager.devices.cuda.session import CudaSession, Grounds
 from fastgshare.node_manager.devices.cuda.telemetry import Telemetry, open_telemetry
 from fastgshare.node_manager.devices.faults import DeviceUnavailable, MemoryRefused, ModelFault
+from fastgshare.node_manager.devices.kinds import kind_of
 from fastgshare.node_manager.devices.ports import DeviceState, Lane, StoredModel
 from fastgshare.node_manager.devices.store import ModelStore
 from fastgshare.shared.units import BYTES_PER_MIB
@@ -52,7 +53,7 @@ class CudaDevice:
         self._used_mib = 0.0
         self._telemetry: Telemetry | None = None
         self._is_open = True
-        self.kind = cuda_kind(name, split.total_sms)
+        self.kind = kind_of("cuda", name, f"{split.total_sms}sm")
         self.chunks = len(split.chunks)
         self.memory_mib = max(driver.total_memory_bytes(handle) // BYTES_PER_MIB - CONTEXT_MIB, 0)
         self._ledger = MemoryLedger(self.memory_mib)
@@ -197,9 +198,3 @@ def open_cuda(index: int, engines: Mapping[str, Engine], gemm: Gemm) -> CudaDevi
         reason = verdicts[0].reason if verdicts else "its SMs cannot be split into chunks"
         raise DeviceUnavailable(device=label, reason=reason)
     return device
-
-
-def cuda_kind(name: str, sms: int) -> str:
-    """A name for GPUs that run a model equally fast: model and SMs, as a bucket key may hold it."""
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(["cuda", *words, f"{sms}sm"])[:64]

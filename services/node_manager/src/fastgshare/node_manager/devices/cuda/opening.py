@@ -1,19 +1,20 @@
-"""Which GPUs can be used, and a GPU opened with all that is installed to compute on it."""
+"""How many GPUs can be computed on, and a GPU opened with all that is installed to compute on it."""
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from fastgshare.node_manager.devices import nvidia
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.nvml import visible_gpus
 from fastgshare.node_manager.devices.ports import Device
+from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
 CUDA = "cuda"
 NEEDED = {"cuda.bindings": "fastgshare-node-manager[cuda]", "torch": "fastgshare-node-manager[torch]"}
 
 
-def count_usable() -> int:
+def count_gpus() -> int:
     """GPUs that a worker of this process would see, at least one. Raises DeviceUnavailable with the reason."""
-    count = nvidia.count_gpus(CUDA)
+    count = len(visible_gpus(CUDA))
     for package, extra in NEEDED.items():
         if not _is_installed(package):
             raise DeviceUnavailable(device=CUDA, reason=f"{package} is not installed: pip install '{extra}'")
@@ -36,7 +37,7 @@ def open_gpu(index: int) -> Device:
     from fastgshare.node_manager.devices.cuda.onnx_sessions import OnnxEngine, has_cuda_provider
     from fastgshare.node_manager.devices.cuda.ports import Engine
     from fastgshare.node_manager.devices.cuda.torch_placement import CudaPlacement, gemm_on
-    from fastgshare.node_manager.devices.cuda.torch_sessions import TORCH, TORCH_EXPORT, TorchEngine
+    from fastgshare.node_manager.devices.cuda.torch_sessions import TorchEngine
 
     placement = CudaPlacement(index)
     engine = TorchEngine(placement)

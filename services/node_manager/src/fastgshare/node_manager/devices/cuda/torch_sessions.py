@@ -16,13 +16,13 @@ from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import StoredModel
 from fastgshare.shared.arrays import DTYPES, Array
 from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.torch_bundle import TORCH_EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastgshare.node_manager.devices.torch_models import LoadedModule
 
-TORCH, TORCH_EXPORT = "torch", "torch_export"
 WARM_UPS = 3  # lazy set-up of libraries and allocations, none of which a capture may see
 
 

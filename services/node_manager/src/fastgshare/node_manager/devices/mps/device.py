@@ -21,8 +21,9 @@ from pathlib import Path
 
 from fastgshare.node_manager.devices.cpu import cpu_kind, memory_limit_mib
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.kinds import kind_of
 from fastgshare.node_manager.devices.mps.control import ControlSilent, open_control
-from fastgshare.node_manager.devices.mps.gpu import KIND, kind_of, open_gpu
+from fastgshare.node_manager.devices.mps.gpu import KIND, open_gpu
 from fastgshare.node_manager.devices.mps.memory import ProcessMemory
 from fastgshare.node_manager.devices.mps.process import Limits
 from fastgshare.node_manager.devices.mps.session import MpsSession
@@ -132,9 +133,9 @@ class MpsDevice:
 
     def _used_mib(self, sessions: tuple[MpsSession, ...]) -> float:
         if self._ground.gpu is None:
-            return sum(rss_mib(session.pid) for session in sessions if session.pid is not None)
+            return sum(rss_mib(pid) for session in sessions if (pid := session.pid) is not None)
         told = self._ground.gpu.memory_by_pid()
-        alive = ((session.pid, session.footprint) for session in sessions if session.pid is not None)
+        alive = ((pid, session.footprint) for session in sessions if (pid := session.pid) is not None)
         return sum(told.get(pid, taken.weights_mib + taken.own_mib) for pid, taken in alive)
 
 
@@ -160,7 +161,7 @@ def open_mps(
     memory_mib = gpu.memory_mib if gpu is not None else memory_limit_mib()
     control = open_control(name, data_dir / KIND / str(index), gpu.uuid if gpu is not None else "")
     ground = Ground(
-        kind=kind_of(gpu.name if gpu is not None else cpu_kind()),
+        kind=kind_of(KIND, gpu.name if gpu is not None else cpu_kind()),
         control=control,
         memory=ProcessMemory(memory_mib, context_mib),
         openers=OPENERS[compute] if openers is None else openers,

@@ -1,16 +1,15 @@
 """What the driver's management library (NVML) tells of one GPU. No context is made: that would cost its memory."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
+from fastgshare.node_manager.devices.nvml import visible_gpus
 from fastgshare.shared.units import BYTES_PER_MIB
 
 KIND = "mps"
 SMS_PER_CHUNK = 8
-MAX_NAME = 63
 # CUDA Programming Guide, "Compute Capabilities": cores of an SM where it is not 128.
 _CORES_PER_SM = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
 
@@ -44,19 +43,19 @@ class Gpu:
                     found[process.pid] = process.usedGpuMemory / BYTES_PER_MIB
         return found
 
-    def kind(self) -> str:
-        """The key of its profiles."""
-        return kind_of(self.name)
-
 
 def open_gpu(index: int) -> Gpu:
     """The GPU that CUDA_VISIBLE_DEVICES, or else the driver, calls `index`. Raises DeviceUnavailable."""
     import pynvml
 
     name = f"{KIND}-{index}"
+    visible = visible_gpus(name)
+    if index >= len(visible):
+        reason = f"there is no GPU {index} among those this process may use: {', '.join(visible)}"
+        raise DeviceUnavailable(device=name, reason=reason)
     try:
         pynvml.nvmlInit()
-        handle = _handle(index)
+        handle = _handle(visible[index])
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
         cores = pynvml.nvmlDeviceGetNumGpuCores(handle)
         return Gpu(
@@ -68,30 +67,22 @@ def open_gpu(index: int) -> Gpu:
         )
     except pynvml.NVMLError as error:
         raise DeviceUnavailable(device=name, reason=f"the NVIDIA driver shows no such GPU: {error}") from error
-    except IndexError:
-        reason = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']} names no GPU {index}"
-        raise DeviceUnavailable(device=name, reason=reason) from None
 
 
-def kind_of(name: str) -> str:
-    """A name for devices that run a model equally fast, as a bucket's key may hold it."""
-    words = "".join(c if c.isalnum() and c.isascii() else " " for c in name.lower()).split()
-    return "-".join([KIND, *words])[:MAX_NAME].rstrip("-")
+def count_gpus() -> int:
+    """How many GPUs this process may use; 0 without a driver."""
+    try:
+        return len(visible_gpus(KIND))
+    except DeviceUnavailable:
+        return 0
 
 
-def _handle(index: int) -> Any:
+def _handle(wanted: str) -> Any:
     import pynvml
 
-    visible = _visible()
-    wanted = str(index) if visible is None else visible[index]
-    return (
-        pynvml.nvmlDeviceGetHandleByIndex(int(wanted)) if wanted.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(wanted)
-    )
-
-
-def _visible() -> list[str] | None:
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return None if given is None else [word.strip() for word in given.split(",") if word.strip()]
+    if wanted.isdecimal():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(wanted))
+    return pynvml.nvmlDeviceGetHandleByUUID(wanted)
 
 
 def _text(value: str | bytes) -> str:

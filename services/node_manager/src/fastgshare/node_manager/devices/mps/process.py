@@ -65,6 +65,11 @@ class ReplicaProcess:
         self._take_off_gpu = take_off_gpu
         self._runs = 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._child.is_running
+
     def load(self, load: Load) -> Loaded:
         """Have the model made; a process that has none is ended. Raises ModelFault."""
         try:

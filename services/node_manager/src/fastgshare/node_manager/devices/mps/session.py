@@ -1,9 +1,10 @@
 """A replica's model in a process of its own.
 
-A process that dies in a run costs that run; the next one starts another process, until `MAX_DEATHS` have died without a
-finished run between them: then the session stays failed. The share of threads is fixed when a process makes its
-context, so to move is to start another process: first the new one, then the switch, then the old one finishes and ends.
-Where memory has no room for two, the old one ends first, and the replica is away for as long as a load takes.
+A process that dies in a run costs that run, and one that dies between two costs none; the next run starts another,
+until `MAX_DEATHS` have died without a finished run between them: then the session stays failed. The share of threads is
+fixed when a process makes its context, so to move is to start another process: first the new one, then the switch, then
+the old one finishes and ends. Where memory has no room for two, the old one ends first, and the replica is away for as
+long as a load takes.
 
 A session is bound to its replica's thread (not `is_portable`): a run waits for another process, and an event loop must
 not.
@@ -78,6 +79,7 @@ class MpsSession:
 
     def run(self, feed: dict[str, Array]) -> Ran:
         """One batch, in another process if the last one died. Raises ModelFault, DeviceLost."""
+        self._bury()
         if self._process is None:
             self._revive()
         try:
@@ -135,6 +137,17 @@ class MpsSession:
                 raise
             self._deaths_in_a_row = 0
             return ran
+
+    def _bury(self) -> None:
+        """Let go of a process that died since the last run."""
+        with self._running:
+            process = self._process
+            if process is None or process.is_running:
+                return
+            process.end()
+            self._process = None
+            self._count_death()
+        logger.warning("replica %s: its process died between two runs", self.replica)
 
     def _make_and_break(self, claim: Claim, chunks: tuple[int, ...]) -> None:
         try:

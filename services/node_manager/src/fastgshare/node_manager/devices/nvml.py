@@ -1,7 +1,7 @@
-"""How many NVIDIA GPUs this process may use, as CUDA would count them.
+"""Which GPUs this process may use, as the driver's management library (NVML) tells.
 
-Asked of NVML, which leaves the driver of the asking process alone: a manager that initialised CUDA could not fork
-workers that use it.
+Asking it leaves the driver of the asking process alone: a manager that initialised CUDA could not fork workers that use
+it. `CUDA_VISIBLE_DEVICES` counts as CUDA would: entries up to the first that is no GPU.
 """
 
 import os
@@ -9,25 +9,25 @@ import os
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 
 
-def count_gpus(device: str) -> int:
-    """At least one, for the kind of device that wants them. Raises DeviceUnavailable with the reason."""
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """Each GPU by its index or its UUID, at least one. Raises DeviceUnavailable for `device` with the reason."""
     visible = visible_of(os.environ.get("CUDA_VISIBLE_DEVICES"), _installed_gpus(device))
     if not visible:
         raise DeviceUnavailable(device=device, reason="CUDA_VISIBLE_DEVICES hides every GPU of this host")
     return visible
 
 
-def visible_of(setting: str | None, installed: int) -> int:
-    """How many of `installed` GPUs a value of CUDA_VISIBLE_DEVICES shows: those before the first that is none."""
+def visible_of(setting: str | None, installed: int) -> tuple[str, ...]:
+    """Which of `installed` GPUs a value of CUDA_VISIBLE_DEVICES shows, in its order."""
     if setting is None:
-        return installed
-    count = 0
+        return tuple(map(str, range(installed)))
+    visible: list[str] = []
     for entry in (entry.strip() for entry in setting.split(",")):
         is_known = int(entry) < installed if entry.isdecimal() else entry.startswith(("GPU-", "MIG-"))
         if not is_known:
             break
-        count += 1
-    return min(count, installed)
+        visible.append(entry)
+    return tuple(visible)
 
 
 def _installed_gpus(device: str) -> int:
