@@ -100,3 +100,22 @@ def test_whoever_does_not_come_back_from_a_batch_is_found_unless_it_said_it_woul
     threading.Event().wait(0.001)
     assert made.hung(FAR_US) is None
     assert made.hung(1) == A
+
+
+def test_a_thread_that_asks_while_another_runs_a_batch_of_its_replica_gets_its_turn_after_that() -> None:
+    made = gate(a=Share(1, 500, 1000))
+    assert made.try_acquire(A, 1_000)
+    sleeper = waiting(lambda: made.acquire(A, 1_000))
+    while made._seats[A].wants_us is None:
+        threading.Event().wait(0.001)
+    made.release(A, 100)
+    assert ends(sleeper)
+
+
+def test_a_thread_that_gives_up_meanwhile_leaves_the_others_token_alone() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(1, 500, 1000))
+    assert made.try_acquire(A, 1_000)
+    made.give_up(A)
+    assert made._book.running() == {A: 1}
+    made.release(A, 100)
+    assert made._book.running() == {}

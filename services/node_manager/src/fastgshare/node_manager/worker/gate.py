@@ -19,10 +19,14 @@ HUNG_TIMES = 20
 
 @dataclass(slots=True)
 class _Seat:
-    """Where one replica's thread waits. `event`: there is something to look at, a token perhaps."""
+    """Where one replica's thread waits. `event`: there is something to look at, a token perhaps.
+
+    `wants_us`: it asked while another thread ran a batch of the same replica, and what it expects its own to take.
+    """
 
     event: threading.Event = field(default_factory=threading.Event)
     is_granted: bool = False
+    wants_us: int | None = None
 
 
 class Released(NamedTuple):
@@ -81,7 +85,10 @@ class TokenGate:
     def acquire(self, replica: ReplicaId, expected_us: int) -> None:
         """Wait for a token for a batch that should take `expected_us`."""
         with self._lock:
-            self._carry_out(self._book.ask(replica, expected_us, monotonic_us()))
+            if replica in self._book.running():
+                self._seats[replica].wants_us = expected_us
+            else:
+                self._carry_out(self._book.ask(replica, expected_us, monotonic_us()))
         self.wait(replica)
 
     def wait(self, replica: ReplicaId) -> None:
@@ -110,10 +117,15 @@ class TokenGate:
         With `again_us` the next token, for a batch that should take so long, is asked for: `wait` for it.
         """
         with self._lock:
-            granted = self._book.end(replica, used_us, monotonic_us(), again_us)
-            is_own = granted == [replica]
-            if is_own:
-                self._seats[replica].is_granted = True  # it is awake
+            seat = self._seats.get(replica)
+            sleeper_us = None
+            if seat is not None:
+                sleeper_us, seat.wants_us = seat.wants_us, None
+            wanted_us = again_us if again_us is not None else sleeper_us
+            granted = self._book.end(replica, used_us, monotonic_us(), wanted_us)
+            is_own = granted == [replica] and sleeper_us is None
+            if is_own and seat is not None:
+                seat.is_granted = True  # it is awake
             else:
                 self._carry_out(granted)
         return Released(replica in granted, bool(granted) and not is_own)
@@ -121,10 +133,12 @@ class TokenGate:
     def give_up(self, replica: ReplicaId) -> None:
         """Want no token after all; one that was granted already is let go."""
         with self._lock:
-            now_us = monotonic_us()
-            self._carry_out(self._book.give_up(replica, now_us))
-            self._carry_out(self._book.end(replica, 0, now_us))
-            self._seats[replica].is_granted = False
+            seat, now_us = self._seats[replica], monotonic_us()
+            seat.wants_us = None
+            if self._takes_grant(seat):
+                self._carry_out(self._book.end(replica, 0, now_us))
+            else:
+                self._carry_out(self._book.give_up(replica, now_us))
 
     @staticmethod
     def _takes_grant(seat: _Seat) -> bool:
