@@ -304,3 +304,12 @@ def test_a_share_below_one_chunk_is_rounded_up_and_said() -> None:
     assert made.actual[A].note == "sm_partition 12 is 0.24 of 2 chunks, rounded up to 1"
     made.placed(placement(B, chunks=(1,), function=holding(0.5, percent=50)), T0)
     assert made.actual[B].note == ""
+
+
+def test_a_replica_that_failed_while_it_was_leaving_is_forgotten_with_its_worker() -> None:
+    made = core()
+    made.placed(placement(A), T0)
+    made.unplaced(A)
+    made.reported(ReplicaReport(A, ReplicaState.FAILED, "it does not load"), T0)
+    assert made.worker_died("SIGKILL", T0) == [ForgetStatus(A)]
+    assert made.actual == {}

@@ -161,13 +161,11 @@ class DeviceCore:
         self.loading.clear()
         commands: list[Command] = []
         for replica, status in list(self.actual.items()):
-            if status.state is ReplicaState.FAILED:
-                continue
             if replica not in self.desired:
                 del self.actual[replica]
                 commands.append(ForgetStatus(replica))
-                continue
-            commands.append(self._after_death(status, reason, now_us))
+            elif status.state is not ReplicaState.FAILED:
+                commands.append(self._after_death(status, reason, now_us))
         return commands
 
     def reported(self, report: ReplicaReport, now_us: int) -> list[Command]:
