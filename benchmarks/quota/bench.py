@@ -29,7 +29,7 @@ from fastgshare.shared.objects import digest_of
 from fastgshare.shared.units import US_PER_MS
 
 SHAPE = (1, CHANNELS, SIDE, SIDE)
-BATCH_US = 8_000
+BATCH_US = 9_000
 QUOTAS = (0.1, 0.2, 0.4, 0.5, 0.8)
 PACKS = ((0.2, 0.8), (0.5, 0.5), (0.1, 0.4, 0.5), (0.1, 0.2, 0.2, 0.5))
 LOAD = 0.7

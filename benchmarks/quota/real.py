@@ -27,11 +27,10 @@ from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.shared.arrays import Array
-from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.clock import monotonic_us, thread_us, unix_us
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, ReplicaId
 from fastgshare.shared.objects import digest_of
-from fastgshare.shared.units import NS_PER_US
 
 WINDOW_US = 100_000
 FAR_US = 3_600_000_000
@@ -62,7 +61,7 @@ class Recorded:
         """One batch, noted."""
         start_us = monotonic_us()
         ran = self.session.run(feed)
-        end_us, spent_us = monotonic_us(), time.thread_time_ns() // NS_PER_US
+        end_us, spent_us = monotonic_us(), thread_us()
         self.runs.append(Run(self.replica, self.mask, start_us, end_us))
         self.core.append(Run(self.replica, self.mask, end_us - (spent_us - self.spent_us), end_us))
         self.spent_us = spent_us
@@ -147,7 +146,7 @@ class Stand:
 
     def _open(self, name: str, lane: Lane, mask: int) -> Session:
         session = self.device.open_session(self._model, lane)
-        spent_us = time.thread_time_ns() // NS_PER_US
+        spent_us = thread_us()
         recorded: Session = Recorded(session, name, mask, self.runs, self.core, spent_us)  # type: ignore[assignment]
         return recorded
 

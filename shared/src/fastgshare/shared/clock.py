@@ -14,6 +14,11 @@ def unix_us() -> int:
     return time.time_ns() // NS_PER_US
 
 
+def thread_us() -> int:
+    """Processor time of the calling thread in microseconds."""
+    return time.thread_time_ns() // NS_PER_US
+
+
 def monotonic_us() -> int:
     """Monotonic time in microseconds; for durations and wake-ups inside one process."""
     return time.monotonic_ns() // NS_PER_US

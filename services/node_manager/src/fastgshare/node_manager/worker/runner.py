@@ -1,8 +1,8 @@
 """One replica's thread: it opens the model on its device and runs batches, each under a token.
 
-The batch is chosen after the token is granted, so that it holds what waits then; the token goes back, with the measured
-device time, before answers are packed, and the next one is asked for in the same breath. Everything that can be done
-off the event loop (reading tensors, packing answers) is done here.
+The batch is chosen after the token is granted, so that it holds what waits then; the token goes back with the measured
+device time, and the next one is asked for in the same breath. Everything that can be done off the event loop (reading
+tensors, packing answers) is done here: after the token went back, or before, where the thread's cores are the device.
 """
 
 import threading
@@ -21,7 +21,7 @@ from fastgshare.node_manager.worker.execution import Executed, Finished, execute
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import Probe
 from fastgshare.shared.arrays import Array
-from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.clock import monotonic_us, thread_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import MeasureRequest, Profile, Timing
@@ -78,6 +78,8 @@ class Runner:
         self._asked_us: int | None = None
         self._has_token = False
         self._held_from_us = 0
+        self._spent_us = 0  # of processor time, when the last token went back
+        self._outside_us = 0
         self._last_execute_us = 0
         self._usual_us = float("inf")
         self._session: Session | None = None
@@ -248,6 +250,7 @@ class Runner:
 
     def _serve(self, session: Session, opened: "Future[Session]") -> None:
         self._session = session
+        self._spent_us = thread_us()
         opened.set_result(session)
         while not self._stopping or self._queue:  # whoever waits gets an answer first
             self._turn(session)
@@ -279,8 +282,15 @@ class Runner:
             elif self._probe is not None:
                 used_us, is_over = self._probe.run(session)
                 self._probe = None if is_over else self._probe
+            if session.is_on_cores:  # which packing answers takes too
+                self._wind_up(refused, executed, token_us, now_us)
         finally:
-            self._pass_on(monotonic_us() - self._held_from_us if session.is_on_cores else used_us)
+            self._pass_on(self._on_core_us() if session.is_on_cores else used_us)
+        if not session.is_on_cores:
+            self._wind_up(refused, executed, token_us, now_us)
+
+    def _wind_up(self, refused: list[Finished], executed: list[Executed], token_us: int, now_us: int) -> None:
+        """Learn from a batch, and let its answers go."""
         self._learn(executed)
         self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
@@ -300,14 +310,20 @@ class Runner:
         token_us = now_us - self._asked_us
         if not self._has_token:
             self._held_from_us = now_us
+            self._outside_us = max(thread_us() - self._spent_us, 0)
         self._asked_us = None
         return token_us
+
+    def _on_core_us(self) -> int:
+        """How long the core was this thread's: while it held the token, and what it spent on the way to it."""
+        return monotonic_us() - self._held_from_us + self._outside_us
 
     def _pass_on(self, used_us: int) -> None:
         """Give the token back, and ask for the next one where there is more to do."""
         has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
         self._asked_us = monotonic_us() if has_more and not self._moves else None
         again_us = self._expected_us() if self._asked_us is not None else None
+        self._spent_us, self._outside_us = thread_us(), 0
         released = self._gate.release(self._replica, used_us, again_us)
         self._has_token = released.again
         if released.again and self._asked_us is not None:
