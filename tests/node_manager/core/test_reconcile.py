@@ -313,3 +313,13 @@ def test_a_replica_that_failed_while_it_was_leaving_is_forgotten_with_its_worker
     made.reported(ReplicaReport(A, ReplicaState.FAILED, "it does not load"), T0)
     assert made.worker_died("SIGKILL", T0) == [ForgetStatus(A)]
     assert made.actual == {}
+
+
+def test_a_refused_resize_stays_told_whatever_else_is_reported() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.5)), T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    made.reported(READY_A, T0)
+    made.placed(placement(A, function=holding(0.7)), T0)
+    made.reported(ReplicaReport(A, ReplicaState.READY, placement=placement(A, function=holding(0.5))), T0)
+    assert "keeps its slice" in made.actual[A].note

@@ -1,107 +1,21 @@
 """A replica's thread: batches under tokens, nobody pays for another's input, everyone is answered before it ends."""
 
-import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
-from fastgshare.node_manager.core.tokens import mask_of
 from fastgshare.node_manager.devices.faults import DeviceLost, ModelFault
-from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
-from fastgshare.node_manager.worker.assemble import Request
-from fastgshare.node_manager.worker.execution import Finished
-from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import MeasurementRefused
 from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Runner
-from fastgshare.shared.arrays import Array, to_tensor
-from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.arrays import Array
 from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.handler import TensorSpec
-from fastgshare.shared.ids import AttemptId, ReplicaId
+from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import MeasureRequest, Tensor
-
-WAIT_S = 20.0
-WINDOW_US = 100_000
-UNREACHABLE = (9,)
-NOTHING = Footprint(0.0, 0.0, False)
-INFO = ModelInfo(inputs=(TensorSpec("x", "FP32", (-1, 2)),), outputs=(TensorSpec("y", "FP32", (-1, 2)),), metadata={})
-
-
-@dataclass
-class FakeSession:
-    """y = x; negative numbers are beyond it; the first run waits for `begin`."""
-
-    info: ModelInfo = INFO
-    begin: threading.Event = field(default_factory=threading.Event)
-    batches: list[int] = field(default_factory=list)
-    inside: Callable[[], None] = lambda: None
-    footprint: Footprint = NOTHING
-    is_portable: bool = True
-    is_on_cores: bool = False
-    moves: list[tuple[int, ...]] = field(default_factory=list)
-    closed: int = 0
-
-    def run(self, feed: dict[str, Array]) -> Ran:
-        started_us = monotonic_us()
-        assert self.begin.wait(WAIT_S)
-        self.batches.append(feed["x"].shape[0])
-        self.inside()
-        if (feed["x"] < 0).any():  # type: ignore[operator]
-            raise ModelFault(reason="cannot be negative")
-        return Ran({"y": feed["x"]}, monotonic_us() - started_us)
-
-    def move(self, chunks: tuple[int, ...]) -> None:
-        if chunks == UNREACHABLE:
-            raise ModelFault(reason="no room there")
-        self.moves.append(chunks)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-@dataclass
-class Scene:
-    session: FakeSession
-    finished: "queue.Queue[Finished]"
-    faults: list[BaseException]
-    runner: Runner
-
-    def next(self) -> Finished:
-        return self.finished.get(timeout=WAIT_S)
-
-
-def new_gate() -> TokenGate:
-    return TokenGate(2, WINDOW_US)
-
-
-def scene(
-    session: FakeSession | None = None, gate: TokenGate | None = None, name: str = "r", chunks: tuple[int, ...] = (0,)
-) -> Scene:
-    finished: queue.Queue[Finished] = queue.Queue()
-    faults: list[BaseException] = []
-
-    def deliver(ends: list[Finished]) -> None:
-        for end in ends:
-            finished.put(end)
-
-    share = Share(mask_of(chunks), 500, 1000)
-    runner = Runner(ReplicaId(name), share, gate or new_gate(), WorkQueue(4, 10**9), deliver, faults.append)
-    made = Scene(session or FakeSession(), finished, faults, runner)
-    assert runner.start(lambda: made.session).result(WAIT_S) is made.session
-    return made
-
-
-def job(value: float = 1.0, rows: int = 1, left_us: int = 60_000_000, tensor: Tensor | None = None) -> Job:
-    now_us = unix_us()
-    x = tensor or to_tensor("x", np.full((rows, 2), value, np.float32))
-    request = Request("inbox", AttemptId("a.1"), None, now_us + left_us, now_us, inputs=(x,))
-    return Job(request.deadline_us, rows, "key", now_us, request)
+from tests.node_manager.worker.runners import WAIT_S, FakeSession, job, new_gate, scene, wait_for
 
 
 def test_jobs_that_wait_run_as_one_batch_and_get_their_own_rows_back() -> None:
@@ -288,110 +202,6 @@ def test_a_lost_device_is_a_fault_of_the_worker_and_the_request_stays_open() -> 
     wait_for(lambda: here.session.closed == 1)
 
 
-def test_a_replica_moves_between_two_batches_and_asks_for_its_new_chunks() -> None:
-    gate = new_gate()
-    here = scene(gate=gate)
-    here.runner.submit(job())
-    moved = here.runner.resize(Share(0b10, 300, 1000), (1,))
-    assert not moved.done()
-    here.session.begin.set()
-    here.next()
-    moved.result(WAIT_S)
-    assert here.session.moves == [(1,)]
-    assert gate._book.shares()[ReplicaId("r")] == Share(0b10, 300, 1000)
-    here.runner.submit(job())
-    here.next()
-
-
-def test_a_move_that_fails_says_so_and_the_replica_stays_where_it_was() -> None:
-    here = scene()
-    here.session.begin.set()
-    with pytest.raises(ModelFault, match="no room there"):
-        here.runner.resize(Share(1 << 9, 300, 1000), UNREACHABLE).result(WAIT_S)
-    here.runner.submit(job())
-    assert not isinstance(here.next().result, ErrorBody)
-
-
-def test_the_last_of_several_changes_holds_even_if_it_leads_back() -> None:
-    gate = new_gate()
-    here = scene(gate=gate)
-    here.runner.submit(job())  # keeps the thread busy until `begin`
-    away = here.runner.resize(Share(0b10, 300, 1000), (1,))
-    back = here.runner.resize(Share(0b01, 100, 200), (0,))
-    assert not back.done()
-    here.session.begin.set()
-    away.result(WAIT_S)
-    back.result(WAIT_S)
-    assert here.session.moves == [(1,), (0,)]
-    assert gate._book.shares()[ReplicaId("r")] == Share(0b01, 100, 200)
-
-
-def test_nothing_runs_elsewhere_while_the_replica_moves() -> None:
-    here = scene()
-    here.session.begin.set()
-    moving, go_on = threading.Event(), threading.Event()
-
-    def slowly(chunks: tuple[int, ...]) -> None:
-        moving.set()
-        assert go_on.wait(WAIT_S)
-
-    here.session.move = slowly  # type: ignore[method-assign]
-    moved = here.runner.resize(Share(0b10, 500, 1000), (1,))
-    assert moving.wait(WAIT_S)
-    assert here.runner.run_here([job()]) is None
-    go_on.set()
-    moved.result(WAIT_S)
-    assert here.runner.run_here([job()]) is not None
-
-
-def test_a_change_before_the_start_counts_from_the_start_and_leaves_nothing_behind() -> None:
-    gate = new_gate()
-
-    def made() -> Runner:
-        return Runner(ReplicaId("r"), Share(0b01, 500, 1000), gate, WorkQueue(4, 1), lambda _: None, lambda _: None)
-
-    never_started = made()
-    never_started.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
-    moved = never_started.resize(Share(0b10, 100, 200), (1,))
-    never_started.stop().result(WAIT_S)
-    moved.result(WAIT_S)
-    assert gate._book.shares() == {}
-    runner = made()
-    runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
-    runner.start(FakeSession).result(WAIT_S)
-    assert gate._book.shares() == {ReplicaId("r"): Share(0b01, 100, 200)}
-
-
-def test_a_change_after_the_end_leaves_nothing_at_the_gate() -> None:
-    gate = new_gate()
-    here = scene(gate=gate)
-    here.runner.stop().result(WAIT_S)
-    assert here.session.closed == 1
-    here.runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
-    here.runner.resize(Share(0b10, 100, 200), (1,)).result(WAIT_S)
-    assert gate._book.shares() == {}
-
-
-def test_a_change_that_comes_with_the_end_is_answered() -> None:
-    here = scene()
-    here.runner.submit(job())
-    here.runner.submit(job())
-    moved = here.runner.resize(Share(0b10, 300, 1000), (1,))
-    here.runner.stop()
-    here.session.begin.set()
-    moved.result(WAIT_S)
-
-
-def test_quotas_change_at_once_even_while_a_batch_runs() -> None:
-    gate = new_gate()
-    here = scene(gate=gate)
-    here.runner.submit(job())
-    here.runner.resize(Share(0b01, 100, 200), (0,)).result(WAIT_S)
-    assert gate._book.shares()[ReplicaId("r")] == Share(0b01, 100, 200)
-    here.session.begin.set()
-    here.next()
-
-
 def test_a_stopped_replica_closes_its_session_and_leaves_the_gate() -> None:
     gate = new_gate()
     here = scene(gate=gate)
@@ -408,28 +218,6 @@ def test_a_session_that_is_bound_to_its_thread_never_runs_elsewhere() -> None:
     assert not here.runner.is_quick
 
 
-def test_what_computes_outside_of_batches_takes_turns_on_the_chunks_it_computes_on() -> None:
-    gate = new_gate()
-    other = ReplicaId("other")
-    gate.set_share(other, Share(0b10, 500, 1000))
-    gate.acquire(other, 1_000)
-    here = scene(gate=gate)
-    here.session.begin.set()
-
-    def warming_up(chunks: tuple[int, ...]) -> None:
-        with here.runner.turn():
-            assert gate._book.running() == {ReplicaId("r"): 0b10}
-        here.session.moves.append(chunks)
-
-    here.session.move = warming_up  # type: ignore[method-assign]
-    moved = here.runner.resize(Share(0b10, 500, 1000), (1,))
-    wait_for(lambda: gate._book.waiting() == [ReplicaId("r")])
-    assert not moved.done()
-    gate.release(other, 1_000)
-    moved.result(WAIT_S)
-    assert here.session.moves == [(1,)]
-
-
 @pytest.mark.parametrize("is_on_cores", [False, True])
 def test_what_a_batch_takes_is_charged_and_told(is_on_cores: bool) -> None:
     gate = new_gate()
@@ -443,10 +231,3 @@ def test_what_a_batch_takes_is_charged_and_told(is_on_cores: bool) -> None:
     assert use.batches == 3
     assert use.used_us >= 6_000
     assert use.backlogged_us >= 6_000
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.001)

@@ -181,7 +181,7 @@ class DeviceCore:
             status,
             chunks=held.chunks if held is not None else status.chunks,
             slice=held.function.slice if held is not None else status.slice,
-            note=self._note(held) if held is not None else status.note,
+            note=status.note if held is None or report.replica in self.refused else self._note(held),
             weights_mib=report.weights_mib or status.weights_mib,
             weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
             state=report.state,
