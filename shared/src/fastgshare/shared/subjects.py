@@ -73,6 +73,9 @@ def profile_progress(function: FunctionName) -> str:
     return f"fast.progress.{function}"
 
 
+LOAN = "fast.loan"
+"""Profiler → leading scheduler: lend a slice to measure on."""
+
 # Services answer here with `ServiceReady`
 PING = "fast.ping"
 

@@ -27,13 +27,18 @@ from fastgshare.shared.messages.infer import (
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
 from fastgshare.shared.messages.profile import (
+    LoanReply,
+    LoanState,
+    LoanWish,
     MeasureReply,
     MeasureRequest,
     Profile,
+    ProfileAxes,
     ProfilePoint,
     ProfileProgress,
     ProfileRequest,
     ProfileState,
+    SurfacePoint,
 )
 
 __all__ = [
@@ -51,6 +56,9 @@ __all__ = [
     "InferReply",
     "InferRequest",
     "LeaseHolder",
+    "LoanReply",
+    "LoanState",
+    "LoanWish",
     "MeasureReply",
     "MeasureRequest",
     "ModelOnDevice",
@@ -58,6 +66,7 @@ __all__ = [
     "NodeStatus",
     "Placement",
     "Profile",
+    "ProfileAxes",
     "ProfilePoint",
     "ProfileProgress",
     "ProfileRequest",
@@ -69,6 +78,7 @@ __all__ = [
     "Signature",
     "Slice",
     "SlotRef",
+    "SurfacePoint",
     "Tensor",
     "Timing",
     "Work",

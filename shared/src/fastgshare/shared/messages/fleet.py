@@ -22,7 +22,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """One desired replica, complete in itself: a node needs nothing else to run it.
 
     `chunks` are indices of the device's chunks of SMs; `epoch` is the term of the leader that decided, and a node
-    refuses a lower one than it has seen.
+    refuses a lower one than it has seen. On loan (`loan` names the wish) a replica serves no requests, is measured, and
+    has spare time only, whatever its slice says.
     """
 
     replica: ReplicaId
@@ -33,6 +34,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     function: FunctionSpec
     version: int = 1
     reason: str = ""
+    loan: str = ""
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +52,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One actual replica, as its node reports it.
 
     `memory_mib` is its own, `weights_mib` shared by all replicas of its model on the device; `weights_reused` tells
-    that they were there before it. `slice` is what it holds, `note` what people should know about that.
+    that they were there before it. `slice` is what it holds, `note` what people should know about that. One on `loan` is
+    there to be measured: no request goes to it.
     """
 
     replica: ReplicaId
@@ -78,6 +81,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     weights_reused: bool = False
     slice: Slice | None = None
     note: str = ""
+    loan: str = ""
 
 
 class ModelOnDevice(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +96,15 @@ class ReplicaUse(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica had of its device since the heartbeat before.
 
     `time_share` is measured device time over time; `backlogged_share` how much of the time it had work, waiting or
-    running; `token_wait_ms` its longest wait for a token.
+    running; `token_wait_ms` its longest wait for a token. `drift` is how long its recent batches took over what its
+    table says, 0 where too few ran or there is no table.
     """
 
     time_share: float = 0.0
     backlogged_share: float = 0.0
     token_wait_ms: float = 0.0
     batches: int = 0
+    drift: float = 0.0
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
