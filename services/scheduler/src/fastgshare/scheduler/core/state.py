@@ -13,6 +13,9 @@ from fastgshare.shared.messages import FunctionSpec, Placement, Profile, Replica
 
 Key = str
 
+AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
+"""`FunctionState.blocked` while somebody who is in the way leaves, and while that is a loan."""
+
 
 @dataclass(slots=True)
 class DeviceView:
@@ -64,6 +67,26 @@ class Placed:
 
 
 @dataclass(slots=True)
+class Loan:
+    """A slice on loan to a profiler: its placement, and when its wish was last heard.
+
+    `asked`: a person waits for it, so traffic does not end it; taken for so until its wish is heard in this term.
+    """
+
+    placed: Placed
+    wished_us: int
+    asked: bool = True
+
+
+@dataclass(slots=True)
+class TakenBack:
+    """Why a loan ended, to be told when its wish is repeated."""
+
+    reason: str
+    at_us: int
+
+
+@dataclass(slots=True)
 class Reported:
     """An actual replica: its status, and since when it has been in this state."""
 
@@ -94,10 +117,14 @@ class GatewayTraffic:
 
 @dataclass(slots=True)
 class Traffic:
-    """A function's demand at all gateways, and what its replicas were seen to do per second of execution."""
+    """A function's demand at all gateways, and what its replicas were seen to do per second of execution.
+
+    `busy_us`: when a request was last seen to arrive or to be on its way. `active_us` may be later, in its favour.
+    """
 
     gateways: dict[GatewayId, GatewayTraffic] = field(default_factory=dict)
     active_us: int = 0
+    busy_us: int | None = None
     answered: float = 0.0
     execute_us: float = 0.0
 
@@ -136,16 +163,22 @@ class FunctionState:
 
 @dataclass(slots=True)
 class State:
-    """The whole. `epoch` is None while somebody else leads."""
+    """The whole. `epoch` is None while somebody else leads.
+
+    `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
+    """
 
     epoch: int | None = None
     replicas_named: int = 0
+    loans_named: int = 0
     wake_at_us: int | None = None
     ticked_us: int = 0
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     gateways: dict[GatewayId, Gateway] = field(default_factory=dict)
     functions: dict[FunctionName, FunctionState] = field(default_factory=dict)
     placed: dict[Key, Placed] = field(default_factory=dict)
+    loans: dict[Key, Loan] = field(default_factory=dict)
+    taken_back: dict[str, TakenBack] = field(default_factory=dict)
     reported: dict[Key, Reported] = field(default_factory=dict)
     departing: dict[Key, Placement] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
@@ -168,6 +201,12 @@ class State:
             if function.blocked:
                 self.touch(function.name)
 
+    def touch_awaiting_loan(self) -> None:
+        """Plan again whoever waits for memory that was lent. Nobody else: loans move no decision about functions."""
+        for function in self.functions.values():
+            if function.blocked == AWAITS_LOAN:
+                self.touch(function.name)
+
     def touch_placed_on(self, node: NodeId) -> None:
         """Plan again whoever has a replica on this node."""
         for placed in self.placed.values():
@@ -188,3 +227,14 @@ class State:
         if key in self.reported:
             self.departing[key] = placed.placement
         return placed
+
+    def loan_for(self, wish: str) -> Loan | None:
+        """The loan that stands for this wish."""
+        return next((loan for loan in self.loans.values() if loan.placed.placement.loan == wish), None)
+
+    def drop_loan(self, key: Key) -> Loan | None:
+        """A loan stands no more; its replica may still be there, and hold its memory."""
+        loan = self.loans.pop(key, None)
+        if loan is not None and key in self.reported:
+            self.departing[key] = loan.placed.placement
+        return loan
