@@ -32,9 +32,9 @@ def calm(*names: str, memory_mib: int = 1000, **fields: int) -> World:
     return world
 
 
-def lend(world: World, loan: str = "l1", **fields: bool) -> Placement:
+def lend(world: World, loan: str = "l1", asked: bool = False) -> Placement:
     """What stands after a wish that is met."""
-    reply = world.wish(loan, **fields)
+    reply = world.wish(loan, asked=asked)
     assert reply.state is LoanState.LENT, reply
     return next(placement for placement in world.lent() if placement.replica == reply.replica)
 

@@ -8,6 +8,7 @@ from fastgshare.scheduler.core.state import (
     DeviceView,
     Gateway,
     GatewayTraffic,
+    KnownTable,
     Loan,
     Node,
     Placed,
@@ -16,7 +17,8 @@ from fastgshare.scheduler.core.state import (
 )
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionLoad, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import FunctionLoad, ProfileState, ReplicaState, ReplicaStatus
+from fastgshare.shared.tables import Table
 
 NO_LOAD = FunctionLoad()
 
@@ -226,12 +228,17 @@ def _(event: events.DemandRaised, state: State, now_us: int, settings: Settings)
 @apply.register
 def _(event: events.ProfileKnown, state: State, now_us: int, settings: Settings) -> None:
     profile = event.profile
-    state.profiles[subjects.profile_key(profile.model_digest, profile.device_kind)] = profile
+    key = subjects.profile_key(profile.model_digest, profile.device_kind)
+    table = Table.of(profile)
+    if table is None:
+        state.tables.pop(key, None)
+    else:
+        state.tables[key] = KnownTable(table, is_complete=profile.state is ProfileState.COMPLETE)
 
 
 @apply.register
 def _(event: events.ProfileGone, state: State, now_us: int, settings: Settings) -> None:
-    state.profiles.pop(event.key, None)
+    state.tables.pop(event.key, None)
 
 
 @apply.register

@@ -4,12 +4,15 @@ Iteration is always over dictionaries in insertion order or over sorted keys, ne
 the same events lead to the same decisions in every process.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastgshare.scheduler.core.events import Device
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
-from fastgshare.shared.messages import FunctionSpec, Placement, Profile, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
+from fastgshare.shared.tables import Table
 
 Key = str
 
@@ -92,6 +95,22 @@ class Reported:
 
     status: ReplicaStatus
     since_us: int
+
+
+class Promise(NamedTuple):
+    """Requests a second by a table, and the relative error that may have."""
+
+    rps: float
+    error: float
+
+
+@dataclass(slots=True)
+class KnownTable:
+    """A version of a throughput table, and what it was found to promise, by what was asked of it."""
+
+    table: Table
+    is_complete: bool
+    promises: dict[Hashable, Promise | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -181,7 +200,7 @@ class State:
     taken_back: dict[str, TakenBack] = field(default_factory=dict)
     reported: dict[Key, Reported] = field(default_factory=dict)
     departing: dict[Key, Placement] = field(default_factory=dict)
-    profiles: dict[str, Profile] = field(default_factory=dict)
+    tables: dict[str, KnownTable] = field(default_factory=dict)
     dirty: dict[FunctionName, bool] = field(default_factory=dict)
 
     def function(self, name: FunctionName) -> FunctionState:
