@@ -52,8 +52,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One actual replica, as its node reports it.
 
     `memory_mib` is its own, `weights_mib` shared by all replicas of its model on the device; `weights_reused` tells
-    that they were there before it. `slice` is what it holds, `note` what people should know about that. One on `loan` is
-    there to be measured: no request goes to it.
+    that they were there before it. `slice` is what it holds, `note` what people should know about that. One on `loan`
+    is there to be measured: no request goes to it.
     """
 
     replica: ReplicaId

@@ -59,8 +59,8 @@ class ProfilePoint(msgspec.Struct, frozen=True, kw_only=True):
 class SurfacePoint(msgspec.Struct, frozen=True, kw_only=True):
     """What to expect at one point of a table's axes, `measured` there or interpolated.
 
-    `throughput_error` is relative: the true value lies within it with a confidence of 95 %; `latency_error` likewise for
-    the three latencies, which are 0 where none was measured anywhere.
+    `throughput_error` is relative: the true value lies within it with a confidence of 95 %; `latency_error` likewise
+    for the three latencies, which are 0 where none was measured anywhere.
     """
 
     sm_partition: int

@@ -1,0 +1,203 @@
+"""Reading a throughput table: what to expect of a model on any slice and batch, between and beyond its points.
+
+Pure and cheap: a table is published with every point of its axes (`Profile.surface`), so reading is interpolation
+within one cell of a grid, linear in the logarithms of SMs, quota and batch. So it keeps what the surface has: never a
+lower throughput or a longer time with more SMs or more quota. Below the smallest share or quota throughput shrinks in
+proportion; above the largest it does not grow. A batch's device time is linear in the batch, and a matter of the SMs
+alone: quotas decide when a batch runs, not how long.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from fastgshare.shared.messages import Profile, ProfilePoint, SurfacePoint
+
+UNKNOWN_ERROR = 0.5
+"""Of what is only scaled from a point elsewhere."""
+
+Cell = tuple[int, int, int]
+
+
+class Answer(NamedTuple):
+    """What to expect: as in `SurfacePoint`, with `measured` only exactly where it was."""
+
+    throughput_rps: float
+    throughput_error: float
+    device_us: int
+    device_p95_us: int
+    latency_p50_us: int
+    latency_p95_us: int
+    latency_p99_us: int
+    latency_error: float
+    measured: bool
+
+
+class _Place(NamedTuple):
+    """Where a value lies on an axis: between `low` and `high`, `weight` of the way; `scale` of it where beyond them."""
+
+    low: int
+    high: int
+    weight: float
+    scale: float
+
+
+class Table:
+    """One (model, device kind)'s answers; `Table.of` makes it."""
+
+    def __init__(self, grid: Mapping[Cell, SurfacePoint], axes: tuple[list[int], list[float], list[int]]) -> None:
+        self._grid = grid
+        self._sms, self._quotas, self._batches = axes
+
+    @classmethod
+    def of(cls, profile: Profile) -> "Table | None":
+        """The table of a profile; None while it has no point. One without a surface is read from its points alone."""
+        surface = profile.surface or _from_points(profile.points)
+        sms = sorted({point.sm_partition for point in surface})
+        quotas = sorted({point.quota for point in surface})
+        batches = sorted({point.batch for point in surface})
+        grid = {
+            (sms.index(point.sm_partition), quotas.index(point.quota), batches.index(point.batch)): point
+            for point in surface
+        }
+        if not grid or len(grid) < len(sms) * len(quotas) * len(batches):
+            return cls.of(_without_surface(profile)) if profile.surface else None
+        return cls(grid, (sms, quotas, batches))
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """The batch sizes it has, ascending."""
+        return tuple(self._batches)
+
+    def at(self, sm_percent: float, quota: float, batch: int) -> Answer:
+        """What to expect of `sm_percent` of the SMs (0 to 100) for `quota` of the time (0 to 1), both above 0.
+
+        Raises:
+            ValueError: a share, quota or batch that is not above 0.
+        """
+        if not (sm_percent > 0 and quota > 0 and batch >= 1):
+            raise ValueError(f"sm_percent {sm_percent}, quota {quota}, batch {batch}: expected all above 0")
+        sm, time, size = _place(self._sms, sm_percent), _place(self._quotas, quota), _place(self._batches, batch)
+        cells = self._cells(sm, time, size)
+        slow = sm.scale * time.scale
+        is_node = len(cells) == 1 and slow == size.scale == 1 and batch in self._batches
+
+        def mean(value: Callable[[SurfacePoint], float]) -> float:
+            return math.exp(sum(weight * math.log(max(value(point), 1e-9)) for point, weight in cells))
+
+        def latency_us(value: Callable[[SurfacePoint], float]) -> int:
+            is_known = all(value(point) > 0 for point, _ in cells)
+            return round(mean(value) / slow) if is_known else 0
+
+        return Answer(
+            throughput_rps=mean(lambda point: point.throughput_rps) * slow,
+            throughput_error=max(point.throughput_error for point, _ in cells),
+            device_us=self._device_us(sm, batch, lambda point: point.device_us),
+            device_p95_us=self._device_us(sm, batch, lambda point: point.device_p95_us),
+            latency_p50_us=latency_us(lambda point: point.latency_p50_us),
+            latency_p95_us=latency_us(lambda point: point.latency_p95_us),
+            latency_p99_us=latency_us(lambda point: point.latency_p99_us),
+            latency_error=max(point.latency_error for point, _ in cells),
+            measured=is_node and cells[0][0].measured,
+        )
+
+    def _cells(self, sm: _Place, time: _Place, size: _Place) -> list[tuple[SurfacePoint, float]]:
+        return [
+            (self._grid[i, j, k], a * b * c)
+            for i, a in _ends(sm)
+            for j, b in _ends(time)
+            for k, c in _ends(size)
+            if a * b * c > 0
+        ]
+
+    def _device_us(self, sm: _Place, batch: int, value: Callable[[SurfacePoint], float]) -> int:
+        """At the largest quota, where nothing but the device shapes it; linear in the batch."""
+        last = len(self._quotas) - 1
+        times_us = [
+            math.exp(sum(weight * math.log(max(value(self._grid[i, last, k]), 1)) for i, weight in _ends(sm)))
+            / sm.scale
+            for k in range(len(self._batches))
+        ]
+        return round(_linear(self._batches, times_us, batch))
+
+
+def _place(axis: Sequence[float], value: float) -> _Place:
+    at = bisect_left(axis, value)
+    if at == len(axis):
+        return _Place(at - 1, at - 1, 0.0, 1.0)
+    if axis[at] == value or at == 0:
+        return _Place(at, at, 0.0, min(value / axis[at], 1.0))
+    low, high = axis[at - 1], axis[at]
+    return _Place(at - 1, at, math.log(value / low) / math.log(high / low), 1.0)
+
+
+def _ends(place: _Place) -> tuple[tuple[int, float], ...]:
+    if place.low == place.high:
+        return ((place.low, 1.0),)
+    return ((place.low, 1 - place.weight), (place.high, place.weight))
+
+
+def _linear(sizes: Sequence[int], times_us: Sequence[float], size: int) -> float:
+    """Between two sizes on the line through them; below the smallest no shorter, above the largest in proportion."""
+    at = bisect_left(sizes, size)
+    if at == len(sizes):
+        return times_us[-1] * size / sizes[-1]
+    if at == 0 or sizes[at] == size:
+        return times_us[at]
+    share = (size - sizes[at - 1]) / (sizes[at] - sizes[at - 1])
+    return times_us[at - 1] + share * (times_us[at] - times_us[at - 1])
+
+
+def _without_surface(profile: Profile) -> Profile:
+    """A surface with holes says nothing that its points do not."""
+    return Profile(
+        model_digest=profile.model_digest,
+        device_kind=profile.device_kind,
+        state=profile.state,
+        points=profile.points,
+    )
+
+
+def _from_points(points: Iterable[ProfilePoint]) -> list[SurfacePoint]:
+    """Every combination of the points' values; what was not measured is scaled from the nearest point that was.
+
+    Never up from a smaller slice or quota, as no speed-up is promised: a promise kept is worth more than a better one.
+    """
+    measured = {(point.sm_partition, point.quota, point.batch): point for point in points if point.throughput_rps > 0}
+    cells = [
+        (sm, quota, batch)
+        for sm in sorted({point.sm_partition for point in measured.values()})
+        for quota in sorted({point.quota for point in measured.values()})
+        for batch in sorted({point.batch for point in measured.values()})
+    ]
+    return [_scaled(_nearest(measured.values(), *cell), *cell) for cell in cells]
+
+
+def _nearest(points: Iterable[ProfilePoint], sm: int, quota: float, batch: int) -> ProfilePoint:
+    def distance(point: ProfilePoint) -> tuple[float, float, int]:
+        apart = abs(math.log(point.sm_partition / sm)) + abs(math.log(point.quota / quota))
+        return abs(math.log(point.batch / batch)), apart, point.sm_partition
+
+    return min(points, key=distance)
+
+
+def _scaled(point: ProfilePoint, sm: int, quota: float, batch: int) -> SurfacePoint:
+    is_here = (point.sm_partition, point.quota, point.batch) == (sm, quota, batch)
+    smaller = min(1.0, sm / point.sm_partition)
+    shorter = min(1.0, quota / point.quota)
+    longer = max(1.0, batch / point.batch)
+    return SurfacePoint(
+        sm_partition=sm,
+        quota=quota,
+        batch=batch,
+        throughput_rps=point.throughput_rps * smaller * shorter * min(1.0, batch / point.batch),
+        throughput_error=point.throughput_error if is_here else UNKNOWN_ERROR,
+        device_us=round(point.device_us * longer / smaller),
+        device_p95_us=round(point.p95_us * longer / smaller),
+        measured=is_here,
+        latency_p50_us=round(point.latency_p50_us * longer / smaller / shorter),
+        latency_p95_us=round(point.latency_p95_us * longer / smaller / shorter),
+        latency_p99_us=round(point.latency_p99_us * longer / smaller / shorter),
+        latency_error=0.0 if is_here else UNKNOWN_ERROR,
+    )
