@@ -4,7 +4,8 @@ A course is the count of runs done as a function of time, straight between compl
 rate wherever it begins. Rates come with a confidence interval by the method of batch means (Law, Simulation Modeling
 and Analysis, 9.5.3): times of neighbouring runs are correlated, those of long blocks hardly, and Student's t on the
 blocks says how well their mean is known, wider where even blocks resemble their neighbours. Blocks hold equally many
-runs, but where tokens are paced equal *time*, a whole number of windows: in a window runs come as its quota lets them. No clock: times are integer microseconds.
+runs; where tokens are paced they are equally many windows, for within one runs come as the quota lets them. No clock:
+times are integer microseconds.
 """
 
 from bisect import bisect_right
@@ -24,10 +25,13 @@ LEAST_ERROR = 0.001  # clocks and waking threads tell no better
 UNKNOWN = 1.0
 
 # The 97.5th percentile of Student's t by degrees of freedom, from 1.
-_STUDENT = (
-    (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-    + (2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
-    + (2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
+_STUDENT = tuple(
+    float(value)
+    for value in """
+    12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228
+    2.201 2.179 2.160 2.145 2.131 2.120 2.110 2.101 2.093 2.086
+    2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048 2.045 2.042
+    """.split()
 )
 
 
