@@ -90,6 +90,7 @@ class Measurement:
         self._others_us: int | None = None
         self._disturbed = 0.0
         self._notes: list[str] = []
+        self._is_cold = self._is_warming  # the first run of all may be slow: what it loads is loaded then
         self._is_over = False
 
     @property
@@ -117,8 +118,8 @@ class Measurement:
             self._closed = self._closed or Course(started_us, self._grain_us)
             self._closed.add(ended_us, device_us)
         self._note_others(ended_us, others_us)
-        is_first = self._closed is None and self._warm is not None and len(self._warm) == 1
-        if self.request.slowest_ms and took_us > self.request.slowest_ms * US_PER_MS and not is_first:
+        is_cold, self._is_cold = self._is_cold, False
+        if self.request.slowest_ms and took_us > self.request.slowest_ms * US_PER_MS and not is_cold:
             self._end_slow(started_us, ended_us, device_us, took_us)
         elif self._open is not None:
             self._is_over = self._open.is_over

@@ -31,7 +31,6 @@ from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import Profile, Timing
 from fastgshare.shared.units import us_to_s
 
-
 STOPPED = "the replica was stopped"
 TINY_BATCH_US = 200
 # Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
