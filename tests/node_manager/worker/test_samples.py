@@ -113,7 +113,8 @@ def test_one_row_of_what_fits_the_model() -> None:
 def tokens(*extra: TensorSpec) -> ModelInfo:
     ids = TensorSpec("input_ids", "INT64", (-1, -1))
     mask = TensorSpec("attention_mask", "INT64", (-1, -1))
-    axes = {"input_ids": ("batch", "sequence"), "attention_mask": ("batch", "sequence")}
+    names = ("batch", "sequence")
+    axes: dict[str, tuple[str, ...]] = {"input_ids": names, "attention_mask": names}
     return ModelInfo(inputs=(ids, mask, *extra), outputs=(), metadata={}, axes=axes)
 
 

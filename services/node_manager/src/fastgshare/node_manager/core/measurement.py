@@ -91,6 +91,7 @@ class Measurement:
         self._disturbed = 0.0
         self._notes: list[str] = []
         self._is_cold = self._is_warming  # the first run of all may be slow: what it loads is loaded then
+        self._is_stopped = False
         self._is_over = False
 
     @property
@@ -130,8 +131,8 @@ class Measurement:
         """End it here, with what is known by now."""
         if self._open is not None:
             self._open.give_up(now_us)
-        self._notes.append(note)
-        self._is_over = True
+        self._notes = [note]
+        self._is_stopped = self._is_over = True
 
     # Warm-up
 
@@ -210,7 +211,7 @@ class Measurement:
     def _measured(self) -> Measured:
         course = self._closed or Course(0)
         rate = rate_of(course)
-        notes = [*self._notes, *self._doubts(course)]
+        notes = self._notes if self._is_stopped else [*self._notes, *self._doubts(course)]
         return Measured(
             execute_us=tuple(course.device_us),
             warmup_runs=len(self._warm) if self._warm is not None else 0,

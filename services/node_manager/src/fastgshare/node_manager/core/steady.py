@@ -157,15 +157,16 @@ def shift_of(course: Course) -> float | None:
 
 
 def is_steady(course: Course) -> bool | None:
-    """Whether the last two blocks, each a third of the runs so far, agree in both times; None: too early to tell.
+    """Whether the last two blocks, about a third of the runs so far each, agree in both times; None: too early to tell.
 
     The first run of a model is like no other and never part of a block.
     """
     third = len(course) // 3
     if not third:
         return None
-    length_us = course.block_us(max(course.last_us(third), LEAST_BLOCK_US))
-    if course.ended_us - 2 * length_us < course.first_ended_us:
+    known_us = course.ended_us - course.first_ended_us
+    length_us = course.block_us(max(min(course.last_us(third), known_us // 2), LEAST_BLOCK_US))
+    if 2 * length_us > known_us:
         return None
     shift = _shift(course, length_us)
     return None if shift is None else abs(shift) <= STEADY
