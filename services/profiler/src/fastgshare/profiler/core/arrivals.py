@@ -44,7 +44,7 @@ class Luck:
         self._exponential = exponential
 
     def corrections(self, server: Server, load_rps: float, seed: int, requests: int) -> tuple[float, float, float]:
-        """What to multiply the measured 50th, 95th and 99th percentile by; `requests` arrivals were drawn from `seed`."""
+        """What to multiply the measured percentiles (50, 95, 99) by; `requests` arrivals were drawn from `seed`."""
         if requests < 1 or load_rps <= 0 or server.device_us < 1:
             return 1.0, 1.0, 1.0
         usual = self._in_the_long_run(server, load_rps)
