@@ -89,7 +89,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """The table of one (model digest, device kind), as it stands in the `profiles` bucket.
 
     `points` were measured; `surface` has every point of `axes` once the first was. `is_grid`: all of them were to be
-    measured. `source` says where an imported table came from.
+    measured. `source` says where an imported table came from. `batch_limit` is the largest batch that the model takes,
+    where that was found to be less than functions allow; 0: none was found.
     """
 
     model_digest: Digest
@@ -105,6 +106,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     surface: tuple[SurfacePoint, ...] = ()
     is_grid: bool = False
     source: str = ""
+    batch_limit: int = 0
 
 
 class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):

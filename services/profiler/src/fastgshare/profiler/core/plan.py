@@ -1,81 +1,92 @@
-"""Which batch sizes are worth measuring, in which order, and how long each may take.
+"""Which points of a table's axes to measure, and in which order: the corners, then the rest up to 35 % of them."""
 
-Sizes double up to the largest the replicas take. The walk ends early where nothing is to be gained:
-throughput grew by no more than 3 % twice running, or half of the batches already take longer than the
-objective.
-"""
-
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from fastgshare.shared.messages import MeasureRequest, ProfilePoint
-from fastgshare.shared.units import US_PER_MS
+from fastgshare.shared.messages import ProfileAxes, ProfilePoint, SurfacePoint
 
-GROWTH_WORTH_IT = 1.03
-STALE_POINTS = 2
+QUOTAS = (0.2, 0.4, 0.6, 0.8, 1.0)
+SHARE_MEASURED = 0.35
+UNKNOWN_ERROR = 0.5
 
-MOST_RUNS = 1_000  # enough for a 99th percentile; a model of 0.1 ms is done within a tenth of a second
-MARGIN_MS = 2_000  # the worker finishes the batch it is at before it measures
-RUN_ALLOWANCE = 4
-LEAST_RUN_MS = 500
-MOST_RUN_MS = 10_000
+V = TypeVar("V")
+
+
+class Setting(NamedTuple):
+    """One point of the axes."""
+
+    sm_partition: int
+    quota: float
+    batch: int
+
+
+class Survey(NamedTuple):
+    """What is still to measure, the next first; how many points in all; the largest relative error left; and what is
+    to be expected at every point of the axes, nothing while nothing is measured."""
+
+    due: tuple[Setting, ...]
+    planned: int
+    error: float
+    surface: tuple[SurfacePoint, ...]
+
+
+def axes_for(chunks: int, max_batch: int) -> ProfileAxes:
+    """The axes of a device of that many chunks, for batches up to `max_batch`."""
+    percents = {round(100 * held / max(chunks, 1)) or 1 for held in range(1, max(chunks, 1) + 1)}
+    doubling = {1 << power for power in range(max_batch.bit_length()) if 1 << power <= max_batch}
+    return ProfileAxes(
+        sm_partitions=tuple(sorted(percents)), quotas=QUOTAS, batches=tuple(sorted(doubling | {max(max_batch, 1)}))
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The sizes of one table: up to `max_batch`, for functions whose loosest objective is `objective_us`."""
+    """How to measure `axes`, for functions whose loosest objective is `objective_us`; all of it if `is_grid`."""
 
-    max_batch: int
+    axes: ProfileAxes
     objective_us: int
+    is_grid: bool = False
 
-    def batches(self) -> tuple[int, ...]:
-        """1, 2, 4, ... and the largest size itself."""
-        doubling = [1 << power for power in range(self.max_batch.bit_length())]
-        return (*(size for size in doubling if size < self.max_batch), max(self.max_batch, 1))
-
-    def due(self, points: Sequence[ProfilePoint]) -> tuple[int, ...]:
-        """The sizes still to measure given those in `points`, the next first; none: the table is complete."""
-        measured = {point.batch: point for point in points}
-        sizes = self.batches()
-        best_rps = 0.0
-        stale = 0
-        for position, size in enumerate(sizes):
-            point = measured.get(size)
-            if point is None:
-                return tuple(later for later in sizes[position:] if later not in measured)
-            stale = 0 if point.throughput_rps > GROWTH_WORTH_IT * best_rps else stale + 1
-            best_rps = max(best_rps, point.throughput_rps)
-            if stale == STALE_POINTS or point.p50_us > self.objective_us:
-                return ()
-        return ()
-
-    def request(self, batch: int, budget_ms: int) -> MeasureRequest:
-        """What to ask a worker for one size."""
-        return MeasureRequest(batch=batch, budget_ms=budget_ms, max_runs=MOST_RUNS)
-
-    def left_ms(self, points: Sequence[ProfilePoint], budget_ms: int) -> int:
-        """About how long the due sizes will take together."""
-        return sum(
-            _expected_ms(self.request(size, budget_ms), _expected_run_us(points, size)) for size in self.due(points)
-        )
-
-    def timeout_ms(self, points: Sequence[ProfilePoint], request: MeasureRequest) -> int:
-        """When to stop waiting for `request`: its budget, then the runs it is owed however slow they are."""
-        run_us = _expected_run_us(points, request.batch)
-        run_ms = run_us * RUN_ALLOWANCE // US_PER_MS if run_us else 2 * self.objective_us // US_PER_MS
-        run_ms = min(max(run_ms, LEAST_RUN_MS), MOST_RUN_MS)
-        return request.budget_ms + (request.warmup_runs + request.min_runs) * run_ms + MARGIN_MS
+    def survey(self, points: Sequence[ProfilePoint]) -> Survey:
+        """What `points` leave to do, and what they tell."""
+        axes = self.axes
+        lattice = _product(axes.sm_partitions, axes.quotas, axes.batches)
+        corners = _product(_ends(axes.sm_partitions), _ends(axes.quotas), _ends(axes.batches))
+        order = list(dict.fromkeys([*corners, *lattice]))
+        planned = len(order) if self.is_grid else max(len(corners), round(SHARE_MEASURED * len(order)))
+        measured = {Setting(point.sm_partition, point.quota, point.batch): point for point in points}
+        due = [setting for setting in order if setting not in measured][: max(planned - len(measured), 0)]
+        if not measured:
+            return Survey(tuple(due), planned, UNKNOWN_ERROR, ())
+        error = max((point.throughput_error for point in points), default=0.0)
+        surface = tuple(_nearest(setting, measured) for setting in lattice)
+        return Survey(tuple(due), max(planned, len(measured)), error if not due else UNKNOWN_ERROR, surface)
 
 
-def _expected_run_us(points: Sequence[ProfilePoint], batch: int) -> int:
-    """A batch's time, in proportion to the nearest measured one below; 0 while nothing is measured."""
-    nearest = max(points, key=lambda point: (point.batch <= batch, point.batch), default=None)
-    return 0 if nearest is None else nearest.device_us * batch // nearest.batch
+def _product(sms: Sequence[int], quotas: Sequence[float], batches: Sequence[int]) -> list[Setting]:
+    return [Setting(sm, quota, batch) for sm, quota, batch in itertools.product(sms, quotas, batches)]
 
 
-def _expected_ms(request: MeasureRequest, run_us: int) -> int:
-    if run_us == 0:
-        return request.budget_ms
-    in_budget = request.budget_ms * US_PER_MS // run_us
-    runs = max(min(in_budget, request.max_runs), request.min_runs)
-    return (request.warmup_runs + runs) * run_us // US_PER_MS
+def _ends(values: Sequence[V]) -> tuple[V, ...]:
+    return tuple(dict.fromkeys((values[0], values[-1])))
+
+
+def _nearest(setting: Setting, measured: dict[Setting, ProfilePoint]) -> SurfacePoint:
+    found = min(measured, key=lambda at: sum(abs(a - b) / max(a, b) for a, b in zip(at, setting, strict=True)))
+    point = measured[found]
+    is_there = found == setting
+    return SurfacePoint(
+        sm_partition=setting.sm_partition,
+        quota=setting.quota,
+        batch=setting.batch,
+        throughput_rps=point.throughput_rps,
+        throughput_error=point.throughput_error if is_there else UNKNOWN_ERROR,
+        device_us=point.device_us,
+        device_p95_us=point.p95_us,
+        measured=is_there,
+        latency_p50_us=point.latency_p50_us,
+        latency_p95_us=point.latency_p95_us,
+        latency_p99_us=point.latency_p99_us,
+    )
