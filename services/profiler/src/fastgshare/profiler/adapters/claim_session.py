@@ -52,7 +52,7 @@ class ClaimSession:
         self._tables = Bucket(bus, subjects.PROFILES, Profile)
         self._revision: int | None = 0
         self._inbox, self._commands = anyio.create_memory_object_stream[ClaimCommand](COMMANDS_WAITING)
-        self._wished, self._wishes = anyio.create_memory_object_stream[LoanWish](0)
+        self._wished, self._wishes = anyio.create_memory_object_stream[LoanWish](1)
         self._last_wish: LoanWish | None = None
         self._measuring = anyio.CancelScope()
         self._released = False

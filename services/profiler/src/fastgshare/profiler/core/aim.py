@@ -28,6 +28,14 @@ class Aim:
         """The aim once renewing has begun: from then on the table itself tells what counts."""
         return Aim(self.want, self.plan)
 
+    def whole_grid(self) -> "Aim":
+        """The aim with every point of the axes."""
+        return (
+            self
+            if self.plan.is_grid
+            else Aim(self.want, Plan(self.plan.axes, self.plan.objective_us, is_grid=True), self.renews)
+        )
+
 
 def is_terminal(table: Profile | None) -> bool:
     """Whether nothing more comes of a table by itself."""

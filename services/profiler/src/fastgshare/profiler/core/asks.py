@@ -195,7 +195,7 @@ class Asks:
     def _aim(self, ask: Ask, key: TableKey, now_us: int) -> Aim | None:
         work = self._work_of(key)
         if work.is_held and work.aim is not None:
-            return work.aim
+            return work.aim.whole_grid() if ask.grid else work.aim
         want = self._fleet.wants(now_us).get(key)
         return aim_for(want, work.stored, ask.grid, self._renews(ask, key)) if want is not None else None
 

@@ -51,6 +51,9 @@ class Purpose(Protocol):
     def is_asked(self, key: TableKey, now_us: int) -> bool:
         """Whether a person waits for it."""
 
+    def wants_grid(self, key: TableKey, now_us: int) -> bool:
+        """Whether a person waits for every point of the axes."""
+
     def budget_left_us(self, key: TableKey, now_us: int) -> int | None:
         """How much more time may be spent on it; None: no bound."""
 
@@ -152,7 +155,7 @@ class Claims:
             work.waits = reply.reason
             return self._postpone(work, now_us)
         if reply.state is LoanState.REFUSED:
-            return self._set_back(work, Setback.REFUSED, f"no slice: {reply.reason}", now_us)
+            return self._set_back(work, Setback.DENIED, f"there is no slice for it: {reply.reason}", now_us)
         work.waits = reply.reason or "for a slice"
         return []
 
@@ -181,7 +184,7 @@ class Claims:
             return self._set_back(work, Setback.LOST, f"replica {status.replica} was lost{because}", now_us)
         if status.state is ReplicaState.FAILED:
             setback = Setback.UNAVAILABLE if status.transient else Setback.REFUSED
-            return self._set_back(work, setback, status.reason, now_us)
+            return self._set_back(work, setback, f"it does not load: {status.reason}", now_us)
         return self._start(work, status, now_us) if status.state is ReplicaState.READY else []
 
     def lent_gone(self, work: Work, now_us: int) -> list[do.Command]:
@@ -222,6 +225,8 @@ class Claims:
         left_us = self._purpose.budget_left_us(work.key, now_us)
         if left_us is not None and left_us <= 0 and work.counted():
             return self._finish(work, now_us, "the time given for measuring was spent")
+        if work.aim is not None and self._purpose.wants_grid(work.key, now_us):
+            work.aim = work.aim.whole_grid()  # asked for since the claim
         at = work.next_setting()
         if at is None:
             return self._finish(work, now_us)
@@ -282,8 +287,8 @@ class Claims:
             return self._believe(work, run.setting, reason, now_us)
         if count >= setback.limit:
             killed = "it kills its worker: " if setback is Setback.LOST else ""
-            what = f"{describe(run.setting)} could not be measured" if run is not None else "no slice to measure on"
-            return self._fail(work, f"{killed}{what} in {count} attempts: {reason}", now_us)
+            what = f"{describe(run.setting)} could not be measured in {count} attempts: " if run is not None else ""
+            return self._fail(work, f"{killed}{what}{reason}", now_us)
         work.waits = reason
         return self.release(work, now_us + (BACKOFF_US << min(count - 1, BACKOFF_DOUBLINGS)))
 

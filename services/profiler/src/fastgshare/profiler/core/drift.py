@@ -88,9 +88,10 @@ class Drift:
         old = watch.table
         if table.state is not ProfileState.COMPLETE or (old and old.table_version >= table.table_version):
             return ""
-        wanted, watch.wanted, watch.wanted_by, watch.table = watch.wanted, "", None, table
+        was_off = bool(watch.wanted or watch.streaks)  # another profiler may have wanted it a heartbeat earlier
+        watch.wanted, watch.wanted_by, watch.table = "", None, table
         watch.streaks.clear()
-        return self._judge(watch, old, table, now_us) if wanted and old else ""
+        return self._judge(watch, old, table, now_us) if was_off and old else ""
 
     def _judge(self, watch: _Watch, old: Profile, new: Profile, now_us: int) -> str:
         apart = _apart(old.points, new.points)

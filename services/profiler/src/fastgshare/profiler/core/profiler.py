@@ -168,6 +168,10 @@ class Purposes:
         """Whether a person waits for it."""
         return self._asks.wants(key, now_us)
 
+    def wants_grid(self, key: TableKey, now_us: int) -> bool:
+        """Whether a person waits for every point of the axes."""
+        return self._asks.wants_grid(key, now_us)
+
     def budget_left_us(self, key: TableKey, now_us: int) -> int | None:
         """How much more time may be spent on it; None: no bound."""
         return self._asks.budget_left_us(key, now_us)

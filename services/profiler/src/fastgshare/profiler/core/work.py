@@ -45,7 +45,8 @@ class Phase(Enum):
 class Setback(Enum):
     """Why a point could not be measured, with the number in a row that is believed."""
 
-    REFUSED = ("refused", 3)  # by model, handler, device or scheduler
+    REFUSED = ("refused", 3)  # by model, handler or device
+    DENIED = ("denied", 8)  # by the scheduler, which may not have heard of the function or the device yet
     LOST = ("lost", 3)  # the worker died of it, or of something else
     UNAVAILABLE = ("unavailable", 10)  # not now: draining, busy, the bus was away
 
