@@ -16,7 +16,7 @@ from fastgshare.profiler.core.asks import Asks
 from fastgshare.profiler.core.claims import Claims
 from fastgshare.profiler.core.drift import Drift
 from fastgshare.profiler.core.fleet import Fleet
-from fastgshare.profiler.core.keys import TableKey, key_for
+from fastgshare.profiler.core.keys import TableKey, key_for, key_of
 from fastgshare.profiler.core.measuring import Limits
 from fastgshare.profiler.core.work import Phase, Work
 from fastgshare.shared.messages import DeviceStatus, Profile, ProfileState
@@ -62,6 +62,9 @@ class Profiler:
         return []
 
     def _replica_changed(self, now_us: int, fact: facts.ReplicaChanged) -> list[do.Command]:
+        known = self._fleet.replicas.get(fact.replica)
+        if known is not None and fact.status is None:
+            self._drift.gone(key_of(known), fact.replica)
         self._fleet.update(fact.replica, fact.status)
         commands: list[do.Command] = []
         for work in self._works.values():
