@@ -119,6 +119,24 @@ def test_a_twin_that_takes_larger_batches_adds_points_to_the_table(world: World)
     assert world.points().items() >= before.items()
 
 
+def test_batches_that_outlast_the_objective_are_left_out_until_somebody_has_more_time(world: World) -> None:
+    world.worker = lambda measure: times(measure, fixed_us=0, per_input_us=10_000)
+    world.deploy(function_spec(slo_ms=25, max_batch=8))
+    world.run(10)
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    assert table.axes is not None
+    assert table.axes.batches == (1, 2)
+    assert (table.max_batch, table.objective_us) == (8, 25_000)
+    wishes = len(world.wishes)
+    world.run(10)
+    assert len(world.wishes) == wishes
+    world.deploy(function_spec("patient", slo_ms=1_000, max_batch=8))
+    world.run(10)
+    assert world.table().axes == axes_for(2, 8)
+    assert len(world.wishes) > wishes
+
+
 def test_a_model_that_takes_one_input_at_a_time_has_axes_of_one_batch_for_good(world: World) -> None:
     world.lent_max_batch = 1
     world.deploy()
@@ -126,7 +144,7 @@ def test_a_model_that_takes_one_input_at_a_time_has_axes_of_one_batch_for_good(w
     table = world.table()
     assert table.state is ProfileState.COMPLETE
     assert table.axes == axes_for(2, 1)
-    assert table.batch_limit == 1
+    assert table.max_batch == 2, "what it was completed for"
     assert table.reason == "the model takes one input at a time"
     wishes = len(world.wishes)
     successor = World(world.shared)
@@ -142,7 +160,7 @@ def test_a_replica_of_an_older_generation_says_nothing_of_the_models_batches(wor
     world.run(0.4)
     world.lent_state = ReplicaState.READY
     world.change_lent(state=ReplicaState.READY, generation=1, max_batch=2)
-    assert not world.table().batch_limit
+    assert world.table().reason == ""
     world.run(3)
     assert world.table().axes == axes_for(2, 4), "measured on the next"
 

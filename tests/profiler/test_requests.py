@@ -69,7 +69,7 @@ def test_a_request_is_measured_at_once_even_beside_traffic_and_reported_point_by
     assert left_ms == sorted(left_ms, reverse=True)
     assert left_ms[-1] == 0
     assert next(report.left_ms for report in world.reports if report.done == LATTICE - 2) < 1_000
-    assert world.reports[-1].error == pytest.approx(0.01)
+    assert 0.01 <= world.reports[-1].error < 0.05
     assert world.reports[-2].reason == ""
 
 

@@ -1,7 +1,7 @@
 """What is due for one table: by itself, and on which axes.
 
-A table is due while it is missing or being measured. A complete one is due when functions take larger batches than its
-axes have, unless the model was found not to, and when it is from before tables had axes. A failed one is left alone.
+A table is due while it is missing or being measured. A complete one is due when functions take larger batches, or have
+more time, than those it was completed for, and when it is from before tables had axes. A failed one is left alone.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,11 @@ def is_due(want: Want, table: Profile | None) -> bool:
         return False
     if table.axes is None:
         return not table.source  # what was imported is taken as it is
-    return _max_batch(want, table) > max(table.axes.batches, default=0)
+    largest = max(table.axes.batches, default=0)
+    if want.max_batch > max(table.max_batch, largest):
+        return True
+    # Batches that outlast the objective are left out; one that allows for more may want them.
+    return largest < min(want.max_batch, table.max_batch) and want.objective_us > table.objective_us
 
 
 def is_renewing(table: Profile | None) -> bool:
@@ -62,10 +66,9 @@ def aim_for(want: Want, table: Profile | None, is_grid: bool, renews: bool) -> A
     """What `table` shall become."""
     renews = renews or (table is not None and table.axes is None)
     if table is None or table.axes is None or renews or is_renewing(table):
-        limited = table if is_renewing(table) and not renews else None
-        axes = axes_for(want.chunks, _max_batch(want, limited))
+        axes = axes_for(want.chunks, want.max_batch)
     else:
-        axes = with_batches(table.axes, _max_batch(want, table))
+        axes = with_batches(table.axes, want.max_batch)
     is_grid = is_grid or (table is not None and table.is_grid and not renews)
     return Aim(want, Plan(axes, want.objective_us, is_grid), renews)
 
@@ -74,8 +77,3 @@ def with_batches(axes: ProfileAxes, max_batch: int) -> ProfileAxes:
     """The axes with batches up to `max_batch` and none beyond."""
     batches = {batch for batch in axes.batches if batch <= max_batch} | set(axes_for(1, max_batch).batches)
     return replace(axes, batches=tuple(sorted(batches)))
-
-
-def _max_batch(want: Want, table: Profile | None) -> int:
-    limit = table.batch_limit if table is not None else 0
-    return min(want.max_batch, limit) if limit else want.max_batch

@@ -19,7 +19,7 @@ from fastgshare.profiler.core.points import is_too_slow, point_from
 from fastgshare.profiler.core.work import Loan, Phase, Run, Setback, Work, whole_device
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import LoanState, LoanWish, Profile, ProfileState, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import LoanState, LoanWish, Profile, ReplicaState, ReplicaStatus
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
 CLAIM_RETRY_US = 500 * US_PER_MS
@@ -83,8 +83,7 @@ class Claims:
         work.phase = Phase.BORROWING
         work.take_up(aim, fact.table)
         work.loan = Loan(fact.loan, aim.want.function, since_us=now_us, wished_us=now_us)
-        is_begun = fact.table is not None and fact.table.state is ProfileState.MEASURING and not aim.renews
-        if is_begun and work.next_setting() is None:
+        if work.counted() and work.next_setting() is None:
             return self._finish(work, now_us)
         work.waits = work.waits or "for a slice"
         return [self._wish(work, now_us)]
@@ -216,9 +215,9 @@ class Claims:
         assert work.aim is not None
         spec = self._fleet.functions.get(replica.function)
         if replica.max_batch < work.aim.plan.axes.batches[-1]:
-            is_limit = spec is not None and spec.generation == replica.generation
+            is_models = spec is not None and spec.generation == replica.generation
             inputs = "one input" if replica.max_batch == 1 else f"at most {replica.max_batch} inputs"
-            work.limit_batches(replica.max_batch, f"the model takes {inputs} at a time", is_limit)
+            work.limit_batches(replica.max_batch, f"the model takes {inputs} at a time" if is_models else "")
 
     def _go_on(self, work: Work, table: Profile | None, now_us: int) -> list[do.Command]:
         """After a point: store it, and measure the next, close the table, or give way."""
@@ -304,7 +303,7 @@ class Claims:
             work.note(note)
         else:
             smaller = [batch for batch in work.aim.plan.axes.batches if batch < at.batch]
-            work.limit_batches(smaller[-1], f"no batches of {at.batch} and more: {note}", is_limit=True)
+            work.limit_batches(smaller[-1], f"no batches of {at.batch} and more: {note}")
         work.run = None
         return self._go_on(work, work.again(now_us), now_us)
 

@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 from fastgshare.profiler.core.keys import TableKey
-from fastgshare.profiler.core.plan import Setting
+from fastgshare.profiler.core.plan import Setting, chunks_of
 from fastgshare.shared.messages import MeasureRequest, ReplicaStatus, SurfacePoint
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
@@ -41,12 +41,11 @@ def request_for(
 ) -> MeasureRequest:
     """What to ask the worker of a lent replica for one point; `device_chunks` 0: as many as the replica holds."""
     held = max(len(replica.chunks), 1)
-    chunks = round(at.sm_partition * (device_chunks or held) / 100)
     return MeasureRequest(
         batch=at.batch,
         max_runs=MOST_RUNS,
         budget_ms=limits.budget_ms,
-        chunks=min(max(chunks, 1), held),
+        chunks=min(chunks_of(at.sm_partition, device_chunks or held), held),
         quota=at.quota,
         precision=limits.precision,
         open_ms=limits.open_ms,

@@ -6,6 +6,7 @@ to go on: which points count, which need a second try, which are to be renewed. 
 surface it had, for that tells more than a few new points.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -181,22 +182,22 @@ class Work:
         if self.aim.renews:
             points = tuple(map(earlier, self.table.points)) if self.table is not None else ()
             self.aim = self.aim.begun()
-            # What was found of the model before is to be found again.
-            self.table = replace(self.table, wall_ms=0.0, batch_limit=0) if self.table is not None else None
+            self.table = replace(self.table, wall_ms=0.0) if self.table is not None else None
             return self._write(ProfileState.MEASURING, points, now_us)
         if self.table is not None and self.table.state is ProfileState.MEASURING:
             return None
         return self._write(ProfileState.MEASURING, self._points(), now_us)
 
-    def limit_batches(self, largest: int, note: str, is_limit: bool) -> None:
-        """No batches beyond `largest`; `is_limit`: because the model takes none, which is remembered."""
+    def limit_batches(self, largest: int, note: str = "") -> None:
+        """No batches beyond `largest`; `note` says why the model takes none, where that is the reason."""
         assert self.aim is not None
-        plan = self.aim.plan
+        plan, want = self.aim.plan, self.aim.want
         plan = Plan(with_batches(plan.axes, largest), plan.objective_us, plan.is_grid)
-        self.aim = Aim(self.aim.want, plan, self.aim.renews)
-        if is_limit:
-            self.table = replace(self._table(), batch_limit=largest)
+        if note:
             self.note(note)
+        else:
+            want = dataclasses.replace(want, max_batch=largest)  # what there is beyond is still to be found out
+        self.aim = Aim(want, plan, self.aim.renews)
 
     def note(self, text: str) -> None:
         """Something that people should know about the table."""
@@ -271,7 +272,10 @@ class Work:
         )
         if not (is_renewing(self.table) or self.aim.renews):
             survey = self.survey(self.aim.plan)
-            self.table = replace(self.table, axes=self.aim.plan.axes, surface=survey.surface)
+            self.table = replace(self.table, axes=survey.axes, surface=survey.surface)
+        if state is not ProfileState.MEASURING:
+            want = self.aim.want
+            self.table = replace(self.table, max_batch=want.max_batch, objective_us=want.objective_us)
         return self.table
 
 
