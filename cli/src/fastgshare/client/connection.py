@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ class Client:
 
     async def profile(
         self, function: str, *, again: bool = False, grid: bool = False, budget_s: float = 0.0
-    ) -> AsyncIterator[ProfileProgress]:
+    ) -> AsyncGenerator[ProfileProgress, None]:
         """Have a function measured (`again`: even if it was), and follow it to a complete or failed table.
 
         `grid`: every point of the axes, instead of those that tell most; `budget_s` bounds the time spent on measuring,
@@ -228,8 +228,9 @@ class Client:
         if again or ProfileState.COMPLETE not in measured:
             await self._refuse_broken(FunctionName(function))
         request = ProfileRequest(function=function, again=again, grid=grid, budget_s=budget_s)
-        async for progress in profiling.profile(self.bus, request):
-            yield progress
+        async with aclosing(profiling.profile(self.bus, request)) as reports:
+            async for progress in reports:
+                yield progress
 
     async def import_profile(self, function: str, profile: Profile, *, force: bool = False) -> Profile:
         """Make a table that was measured elsewhere the one of this function's model; as it is stored, complete.

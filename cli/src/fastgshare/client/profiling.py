@@ -5,7 +5,7 @@ and its successor has to be asked again.
 """
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import anyio
@@ -30,7 +30,7 @@ GIVE_UP_S = 30.0
 RETRY_S = 0.25
 
 
-async def profile(bus: Bus, request: ProfileRequest) -> AsyncIterator[ProfileProgress]:
+async def profile(bus: Bus, request: ProfileRequest) -> AsyncGenerator[ProfileProgress, None]:
     """How far the table is, until it is complete or given up (then `state` is failed and `reason` says why).
 
     Raises:

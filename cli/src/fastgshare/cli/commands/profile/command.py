@@ -1,7 +1,8 @@
 """`fastgshare profile`."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -96,14 +97,13 @@ class _Asking:
 
     async def follow(self, client: Client, wish: ProfileRequest) -> ProfileProgress | None:
         reports = client.profile(wish.function, again=wish.again, grid=wish.grid, budget_s=wish.budget_s)
-        last = await follow(self._heard(reports), Console(stderr=True))
+        async with aclosing(reports):
+            last = await follow(reports, Console(stderr=True), self._begin)
         self.is_under_way = False
         return last
 
-    async def _heard(self, reports: AsyncIterator[ProfileProgress]) -> AsyncIterator[ProfileProgress]:
-        async for report in reports:
-            self.is_under_way = True
-            yield report
+    def _begin(self) -> None:
+        self.is_under_way = True
 
 
 def _check(budget: float, png: Path | None, export: Path | None, import_file: Path | None) -> None:

@@ -1,6 +1,6 @@
 """Following the profiler: a bar with points, time left and the error still possible, and below it what it waits for."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -21,17 +21,20 @@ class _Bar(Progress):
             yield Text(self.reason, "yellow", overflow="fold")
 
 
-async def follow(reports: AsyncIterator[ProfileProgress], console: Console) -> ProfileProgress | None:
+async def follow(
+    reports: AsyncIterator[ProfileProgress], console: Console, on_begin: Callable[[], None]
+) -> ProfileProgress | None:
     """Show how far it is until it has ended; the last report, None where none came.
 
-    A console that is no terminal gets a line for each new reason.
+    `on_begin` is called once the profiler has answered. A console that is no terminal gets a line for each new reason.
     """
     last = await anext(reports, None)  # a refusal needs no bar
     if last is None:
         return None
+    on_begin()
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     with _Bar(*columns, console=console) as bar:
-        task = bar.add_task(last.function)
+        task = bar.add_task(last.function, told="")
         _show(bar, last)
         async for last in reports:
             _show(bar, last)
