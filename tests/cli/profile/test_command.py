@@ -1,7 +1,6 @@
 """`fastgshare profile` as people meet it: what it prints where, its files, and its exit status."""
 
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -9,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import msgspec
 import pytest
 from msgspec.structs import replace
 from nats.aio.msg import Msg
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import app
 from fastgshare.client.tablefiles import CSV, JSON, read_table, write_table
@@ -58,8 +58,10 @@ class Platform:
     def command(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "fastgshare.cli", "profile", *map(str, words), "--url", self.url]
 
-    async def run(self, *words: str | Path) -> subprocess.CompletedProcess[bytes]:
-        return await anyio.run_process(self.command(NAME, *words), check=False)
+    async def run(self, *words: str | Path) -> Result:
+        """The command in a thread: it runs an event loop of its own, and a process would import everything anew."""
+        command = ["profile", NAME, *map(str, words), "--url", self.url]
+        return await anyio.to_thread.run_sync(lambda: CliRunner().invoke(app, command))
 
 
 @asynccontextmanager
@@ -81,12 +83,12 @@ async def platform(nats: Natsd, *tables: Profile) -> AsyncGenerator[Platform]:
         yield here
 
 
-def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
-    return done.stderr.decode().splitlines()[-1]
+def last_line(done: Result) -> str:
+    return done.stderr.splitlines()[-1]
 
 
-def rows(done: subprocess.CompletedProcess[bytes]) -> list[list[str]]:
-    words = [line.split() for line in done.stdout.decode().splitlines()]
+def rows(done: Result) -> list[list[str]]:
+    words = [line.split() for line in done.stdout.splitlines()]
     return [line for line in words if line and line[0].isdecimal() and line[-1] in ("yes", "no", "unsettled")]
 
 
@@ -114,10 +116,10 @@ def test_a_picture_without_matplotlib_is_refused_before_anything_is_measured(mon
 async def test_a_profile_shows_and_saves_its_table(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, table()) as here:
         done = await here.run("--again", "--grid", "--budget", "30", "--save", tmp_path / "tables")
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         assert here.asked == [ProfileRequest(function=NAME, again=True, grid=True, budget_s=30.0)]
         assert len(rows(done)) == 20
-        assert f"{KIND}: complete; 18 of 60 points measured" in done.stdout.decode()
+        assert f"{KIND}: complete; 18 of 60 points measured" in done.stdout
         (saved,) = (tmp_path / "tables").iterdir()
         assert saved.name == f"{subjects.profile_key(DIGEST, KIND)}.json"
         assert msgspec.json.decode(saved.read_bytes(), type=Profile) == table()
@@ -128,7 +130,7 @@ async def test_all_points_and_tables_of_one_kind_can_be_asked_for(nats: Natsd) -
         assert len(rows(await here.run("--all"))) == 62
         assert len(rows(await here.run("--all", "--kind", "cpu"))) == 2
         wrong = await here.run("--kind", "gpu")
-        assert (wrong.returncode, last_line(wrong)) == (
+        assert (wrong.exit_code, last_line(wrong)) == (
             2,
             f"fastgshare: no table of 'echo' on gpu, expected one of {KIND}, cpu",
         )
@@ -139,23 +141,23 @@ async def test_a_failed_table_shows_its_reason_and_what_was_measured(nats: Natsd
     async with platform(nats, failed) as here:
         here.progress = replace(DONE, state=ProfileState.FAILED, reason="the device was lost")
         done = await here.run("--all")
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert len(rows(done)) == 3
         assert last_line(done) == (
             "fastgshare: refused (unavailable): no complete profile of 'echo': the device was lost"
         )
-        assert (await here.run("--now")).returncode == 1
+        assert (await here.run("--now")).exit_code == 1
 
 
 async def test_what_stands_is_shown_without_asking_anybody(nats: Natsd) -> None:
     async with platform(nats) as here:
         nothing = await here.run("--now")
-        assert nothing.returncode == 1
+        assert nothing.exit_code == 1
         assert "no table of 'echo' yet: `fastgshare profile echo` measures it" in last_line(nothing)
         await here.hold(table(state=ProfileState.MEASURING))
         done = await here.run("--now")
-        assert (done.returncode, len(rows(done)), here.asked) == (0, 20, [])
-        assert f"{KIND}: still being measured" in done.stdout.decode()
+        assert (done.exit_code, len(rows(done)), here.asked) == (0, 20, [])
+        assert f"{KIND}: still being measured" in done.stdout
 
 
 async def test_ctrl_c_leaves_the_profiler_working_and_says_so(nats: Natsd) -> None:
@@ -176,12 +178,12 @@ async def test_ctrl_c_leaves_the_profiler_working_and_says_so(nats: Natsd) -> No
 async def test_maps_and_pictures_are_drawn(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, table()) as here:
         done = await here.run("--plot", "--batch", "4", "--png", tmp_path / "echo.png")
-        assert done.returncode == 0, done.stderr
-        assert "batch 4; --batch picks another of 1, 4, 8" in done.stdout.decode()
-        assert "p99 latency, ms by quota and share of SMs" in done.stdout.decode()
+        assert done.exit_code == 0, done.stderr
+        assert "batch 4; --batch picks another of 1, 4, 8" in done.stdout
+        assert "p99 latency, ms by quota and share of SMs" in done.stdout
         assert (tmp_path / "echo.png").read_bytes().startswith(b"\x89PNG")
         wrong = await here.run("--plot", "--batch", "5")
-        assert (wrong.returncode, last_line(wrong)) == (2, "fastgshare: --batch is 5, the table has 1, 4, 8")
+        assert (wrong.exit_code, last_line(wrong)) == (2, "fastgshare: --batch is 5, the table has 1, 4, 8")
 
 
 @pytest.mark.parametrize("suffix", [CSV, JSON])
@@ -189,11 +191,11 @@ async def test_a_table_goes_out_to_a_file_and_comes_back_in(nats: Natsd, tmp_pat
     file = tmp_path / f"h200{suffix}"
     async with platform(nats, table()) as here:
         done = await here.run("--export", file)
-        assert (done.returncode, done.stdout, here.asked) == (0, b"", [])
+        assert (done.exit_code, done.stdout, here.asked) == (0, "", [])
         assert read_table(file.read_bytes(), suffix).profile == table()
         taken = await here.run("--import", file)
-        assert taken.returncode == 0, taken.stderr
-        assert f"table of 'echo' on {KIND} stored: 18 measured points, version 20" in taken.stderr.decode()
+        assert taken.exit_code == 0, taken.stderr
+        assert f"table of 'echo' on {KIND} stored: 18 measured points, version 20" in taken.stderr
         assert last_line(taken) == f"no device here is a {KIND} now (there: none); the table waits for one"
         (stored,) = (await here.tables.list()).values()
         assert stored.source.startswith(f"imported from h200{suffix} on 20")
@@ -203,9 +205,9 @@ async def test_a_table_goes_out_to_a_file_and_comes_back_in(nats: Natsd, tmp_pat
 async def test_tables_of_several_kinds_go_out_one_by_one(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, table(), table(device_kind="cpu")) as here:
         done = await here.run("--export", tmp_path / "a.csv")
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert "tables of several kinds of device" in last_line(done)
-        assert (await here.run("--export", tmp_path / "a.csv", "--kind", "cpu")).returncode == 0
+        assert (await here.run("--export", tmp_path / "a.csv", "--kind", "cpu")).exit_code == 0
         assert read_table((tmp_path / "a.csv").read_bytes(), CSV).profile.device_kind == "cpu"
 
 
@@ -214,11 +216,11 @@ async def test_a_file_made_elsewhere_is_taken_in_under_the_kind_that_is_named(na
     file.write_text("model,sm_pct,quota,rps\nbert,50,0.5,20\nbert,100,0.5,30\nrnnt,50,0.5,3\n")
     async with platform(nats) as here:
         unnamed = await here.run("--import", file, "--model", "bert")
-        assert unnamed.returncode == 2
+        assert unnamed.exit_code == 2
         assert last_line(unnamed).endswith("name one with --kind")
         done = await here.run("--import", file, "--model", "bert", "--kind", "Tesla V100")
-        assert done.returncode == 0, done.stderr
-        told = done.stderr.decode()
+        assert done.exit_code == 0, done.stderr
+        told = done.stderr
         assert f"{file}: 2 of 3 rows are of bert\n" in told
         assert f"{file}: it does not tell the model it was measured with; taken to be that of 'echo'\n" in told
         (stored,) = (await here.tables.list()).values()
@@ -230,12 +232,12 @@ async def test_nothing_is_stored_when_anything_is_wrong(nats: Natsd, tmp_path: P
     file.write_text("sm_pct,quota,rps\n50,0.5,20\n60,-0.5,20\n")
     async with platform(nats) as here:
         done = await here.run("--import", file, "--kind", "cpu")
-        assert (done.returncode, done.stderr.decode()) == (
+        assert (done.exit_code, done.stderr) == (
             2,
             f"fastgshare: {file}: line 3, column quota: -0.5 is not a number above 0 and at most 1\n",
         )
         missing = await here.run("--import", tmp_path / "no.csv")
-        assert (missing.returncode, last_line(missing)) == (
+        assert (missing.exit_code, last_line(missing)) == (
             2,
             f"fastgshare: {tmp_path / 'no.csv'}: cannot read it: No such file or directory",
         )
@@ -247,15 +249,15 @@ async def test_another_model_or_kind_is_refused_unless_forced(nats: Natsd, tmp_p
     file.write_bytes(write_table(table(model_digest="b2" * 32), JSON))
     async with platform(nats) as here:
         model = await here.run("--import", file)
-        assert model.returncode == 2
+        assert model.exit_code == 2
         assert last_line(model).endswith(
             f"the table is of model {'b2' * 32}, expected {DIGEST}; --force takes it all the same"
         )
         kind = await here.run("--import", file, "--kind", "cpu")
-        assert kind.returncode == 2
+        assert kind.exit_code == 2
         assert f"it was measured on {KIND}, not on cpu" in last_line(kind)
         assert await here.tables.list() == {}
-        assert (await here.run("--import", file, "--kind", "cpu", "--force")).returncode == 0
+        assert (await here.run("--import", file, "--kind", "cpu", "--force")).exit_code == 0
         (stored,) = (await here.tables.list()).values()
         assert (stored.model_digest, stored.device_kind) == (DIGEST, "cpu")
 
@@ -270,6 +272,6 @@ async def test_a_table_that_is_being_measured_is_left_alone(nats: Natsd, tmp_pat
             tasks.start_soon(lease.hold)
             done = await here.run("--import", file)
             tasks.cancel_scope.cancel()
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert last_line(done).startswith(f"fastgshare: a profiler is measuring 'echo' on {KIND}: ")
         assert await here.tables.list() == {}

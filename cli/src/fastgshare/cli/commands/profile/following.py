@@ -34,7 +34,7 @@ async def follow(
     on_begin()
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     with _Bar(*columns, console=console) as bar:
-        task = bar.add_task(last.function, told="")
+        task = bar.add_task(last.function, total=None, told="")
         _show(bar, last)
         async for last in reports:
             _show(bar, last)
@@ -47,7 +47,7 @@ def told(progress: ProfileProgress) -> str:
     """What is known of time and error."""
     parts = [f"{lasting(progress.left_ms)} left"] if progress.left_ms else []
     if progress.error:
-        parts.append(f"error up to {progress.error:.0%}")
+        parts.append(f"error up to {100 * progress.error:.0f} %")
     return ", ".join(parts)
 
 
