@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import COMMANDS, app
@@ -23,6 +24,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     Signature,
+    Slice,
 )
 from tests.client.fake_gateway import run_gateway
 from tests.natsd import Natsd
@@ -193,6 +195,24 @@ async def test_a_function_is_deployed_called_looked_at_and_deleted(nats: Natsd, 
             1,
             b"fastgshare: no function 'echo': see `fastgshare status`\n",
         )
+
+
+async def test_what_is_on_loan_to_the_profiler_is_shown_apart(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.READY) as bus:
+        await fastgshare(nats.url, "deploy", definition)
+        replicas = Bucket(bus, subjects.REPLICAS, ReplicaStatus)
+        found = await replicas.get(subjects.fleet_key(NODE, REPLICA))
+        assert found is not None
+        held = Slice(sm_partition=100, quota_request=0.001, quota_limit=1.0)
+        lent = replace(found[0], replica=ReplicaId("echo-loan-1-1"), loan="profiler-1", slice=held, reason="broken")
+        await replicas.put(subjects.fleet_key(NODE, lent.replica), lent)
+        looked = json.loads((await fastgshare(nats.url, "status", "--json")).stdout)["functions"][0]
+        assert [status["replica"] for status in looked["replicas"]] == [REPLICA]
+        assert [status["replica"] for status in looked["loans"]] == [lent.replica]
+        assert (looked["ready"], looked["reasons"]) == (1, [])
+        shown = (await fastgshare(nats.url, "status")).stdout.decode()
+        lines = shown[shown.index("on loan to the profiler") :].splitlines()
+        assert lines[1].split()[:5] == ["echo-loan-1-1", "ready", "0", "to", "1"]
 
 
 async def test_a_broken_deploy_ends_with_the_reason_and_status_one(nats: Natsd, definition: Path) -> None:

@@ -43,7 +43,10 @@ def test_a_table_that_never_had_a_surface_comes_back_with_its_points_and_their_a
     assert read.points == old.points
     assert read.axes is not None
     assert read.axes.sm_partitions == (12, 50, 100)
-    assert Table.of(read) is not None
+    assert len(read.surface) == 3 * 3 * 2
+    known = Table.of(read)
+    assert known is not None
+    assert known.at(50, 1.0, 8).throughput_rps == pytest.approx(573, rel=0.05)
 
 
 texts = st.text(max_size=20)
@@ -187,6 +190,13 @@ def test_a_file_that_is_too_large_is_not_looked_into() -> None:
     assert problems(f"sm,quota,rps\n{rows}") == [f"it has 9801 rows, expected at most {MAX_ROWS - 1}"]
 
 
+def test_values_that_make_too_many_combinations_are_refused() -> None:
+    rows = "".join(f"{1 + at % 100},{(1 + at) / 400},{1 + at % 7},1\n" for at in range(300))
+    assert problems(f"sm,quota,batch,rps\n{rows}") == [
+        "its values of SMs, quota and batch make 210000 combinations, expected at most 2000"
+    ]
+
+
 def test_bytes_that_are_no_text_are_told_by_line() -> None:
     assert problems(b"sm,quota,rps\n1,1,\xff\n") == ["line 2: byte 0xff is not UTF-8"]
 
@@ -227,7 +237,8 @@ def test_json_that_is_none_is_told_by_line_and_column() -> None:
 
 def test_a_surface_with_a_hole_is_left_out_and_said_so() -> None:
     read = read_table(write_table(table(surface=table().surface[1:]), CSV), CSV)
-    assert read.profile.surface != table().surface[1:]
+    assert read.profile.axes == tablefiles.axes_of(table().points)
+    assert len(read.profile.surface) == 18
     assert read.notes[0] == "the points between are worked out anew"
 
 

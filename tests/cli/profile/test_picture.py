@@ -47,7 +47,7 @@ def test_the_title_names_function_model_kind_date_and_source() -> None:
 
 
 def test_measured_points_are_filled_and_interpolated_ones_hollow() -> None:
-    assert dots(figure(table(), [8]), 0) == {"filled": 9, "hollow": 11}
+    assert dots(figure(table(), [8]), 0) == {"filled": 8, "hollow": 11}
     assert dots(figure(table(), [4]), 1) == {"filled": 0, "hollow": 20}
 
 
@@ -57,6 +57,7 @@ def test_the_legend_tells_quotas_marks_and_the_objective() -> None:
     assert told == [
         *(f"quota {quota:g}" for quota in (0.2, 0.4, 0.6, 0.8, 1)),
         "measured",
+        "not settled",
         "interpolated, 95 % error",
         "p99 within 100 ms",
     ]

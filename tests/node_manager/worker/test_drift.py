@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import cast
 
 import anyio
-import numpy as np
 from msgspec.structs import replace
 
 from fastgshare.node_manager.core.drift import LEAST_BATCHES
@@ -14,8 +13,8 @@ from fastgshare.node_manager.devices.ports import Ran
 from fastgshare.node_manager.worker.replica import Replica
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.ids import Digest
-from fastgshare.shared.messages import MeasureRequest, Profile, ProfilePoint, ProfileState
-from tests.node_manager.worker.runners import WAIT_S, FakeSession, Scene, job, scene
+from fastgshare.shared.messages import Profile, ProfilePoint, ProfileState
+from tests.node_manager.worker.runners import WAIT_S, FakeSession, Scene, asked, job, rows, scene
 from tests.node_manager.worker.test_replica import Fakes, placement
 
 
@@ -77,8 +76,7 @@ def test_batches_are_compared_with_the_table_at_the_chunks_that_are_held() -> No
 
 def test_measurements_never_count() -> None:
     here = serving()
-    feed: dict[str, Array] = {"x": np.zeros((1, 2), np.float32)}
-    here.runner.measure(MeasureRequest(batch=1, min_runs=100, max_runs=100), feed).result(WAIT_S)
+    here.runner.measure(asked(runs=100), rows(1)).result(WAIT_S)
     serve(here, LEAST_BATCHES - 1)
     assert here.runner.drift == 0.0
 

@@ -21,7 +21,7 @@ from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
-from fastgshare.client.rollout import Broken, judge, wanted_replicas
+from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
@@ -185,7 +185,7 @@ class Client:
         return [specs[name] for name in sorted(specs)]
 
     async def replicas(self) -> list[ReplicaStatus]:
-        """Every replica as its node reports it. Raises StorageUnavailable."""
+        """Every replica as its node reports it, those on loan too. Raises StorageUnavailable."""
         found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
         return [found[key] for key in sorted(found)]
 
@@ -255,7 +255,7 @@ class Client:
         if spec is None:
             return
         replicas = await self.replicas()
-        own = [status for status in replicas if (status.function, status.generation) == (function, spec.generation)]
+        own = [s for s in replicas if is_replica_of(function, s) and s.generation == spec.generation]
         verdict = judge(spec, replicas)
         if isinstance(verdict, Broken) and all(status.state is ReplicaState.FAILED for status in own):
             fields = {"generation": spec.generation, "reason": verdict.reason, "serving": verdict.serving}

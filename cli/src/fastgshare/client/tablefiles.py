@@ -16,14 +16,14 @@ from fastgshare.client.errors import TableFileInvalid
 from fastgshare.client.tablecolumns import KEY, POINT, SURFACE
 from fastgshare.client.tablecsv import read_csv, write_csv
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, SurfacePoint
+from fastgshare.shared.surface import fit
 from fastgshare.shared.units import BYTES_PER_MIB
 
 CSV = ".csv"
 JSON = ".json"
 FORMATS = (CSV, JSON)
 MAX_FILE_BYTES = 8 * BYTES_PER_MIB
-
-Fit = Callable[[Sequence[ProfilePoint], ProfileAxes], tuple[SurfacePoint, ...]]
+MAX_FITTED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_table(content: bytes, suffix: str, *, model: str = "") -> TableRead:
         raise TableFileInvalid(["no point in it was measured"])
     if not is_complete(profile):
         notes = [*notes, "the points between are worked out anew"] if profile.surface else notes
-        profile = replace(profile, axes=axes_of(profile.points), surface=())
+        profile = _with_surface(profile)
     return TableRead(profile, (*notes, *odd_places(profile.points)))
 
 
@@ -81,6 +81,16 @@ def axes_of(points: Iterable[ProfilePoint | SurfacePoint]) -> ProfileAxes:
     cells = [(point.sm_partition, point.quota, point.batch) for point in points]
     sms, quotas, batches = (tuple(sorted(set(values))) for values in zip(*cells, strict=True))
     return ProfileAxes(sm_partitions=sms, quotas=quotas, batches=batches)
+
+
+def _with_surface(profile: Profile) -> Profile:
+    """Every combination of its points' values, fitted to them."""
+    axes = axes_of(profile.points)
+    count = len(axes.sm_partitions) * len(axes.quotas) * len(axes.batches)
+    if max(count, len(profile.points)) > MAX_FITTED:
+        text = f"its values of SMs, quota and batch make {count} combinations, expected at most {MAX_FITTED}"
+        raise TableFileInvalid([text])
+    return replace(profile, axes=axes, surface=fit(profile.points, axes))
 
 
 def odd_places(points: Sequence[ProfilePoint]) -> list[str]:

@@ -5,6 +5,7 @@ matplotlib is an extra of this distribution, imported only here and only when a 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,21 @@ ROW_INCHES = 2.6
 WIDTH_INCHES = 10.0
 HEAD_INCHES = 1.25
 DPI = 130
-MEASURED, INTERPOLATED = "measured", "interpolated"
+
+
+class Mark(StrEnum):
+    """How a point came about, and how it is drawn: filled, a cross, hollow."""
+
+    INTERPOLATED = "interpolated"
+    UNSETTLED = "not settled"
+    MEASURED = "measured"
+
+    @classmethod
+    def of(cls, row: Shown) -> "Mark":
+        """A point's."""
+        if not row.is_measured:
+            return cls.INTERPOLATED
+        return cls.MEASURED if row.is_settled else cls.UNSETTLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +101,15 @@ def _head(figure: "Figure", subject: Subject, rows: Sequence[Shown]) -> None:
     quotas = _quotas(rows)
     handles: list[Line2D] = [Line2D([], [], color=_colour(quotas, quota), label=f"quota {quota:g}") for quota in quotas]
     dot = partial(Line2D, [], [], color="0.3", linestyle="none", marker="o", markersize=5)
-    handles.append(dot(label=MEASURED))
-    if not all(row.is_measured for row in rows):
-        handles.append(dot(label=f"{INTERPOLATED}, 95 % error", markerfacecolor="white"))
+    marks = {Mark.of(row) for row in rows}
+    if Mark.MEASURED in marks:
+        handles.append(dot(label=Mark.MEASURED))
+    if Mark.UNSETTLED in marks:
+        handles.append(dot(label=Mark.UNSETTLED, marker="x"))
+    if Mark.INTERPOLATED in marks:
+        handles.append(dot(label=f"{Mark.INTERPOLATED}, 95 % error", markerfacecolor="white"))
     handles.append(Line2D([], [], color="crimson", linestyle="--", label=str(subject.objective)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=9, fontsize=8, frameon=False)
 
 
 def _throughput(panel: "Axes", rows: Sequence[Shown]) -> None:
@@ -128,23 +147,23 @@ def _plain(value: float, _at: float) -> str:
 def _lines(
     panel: "Axes", rows: Sequence[Shown], value: Callable[[Shown], float], error: Callable[[Shown], float]
 ) -> None:
-    """A line a quota through all points; each with its error, those that were measured filled."""
+    """A line a quota through all points; each with its error, those that were measured filled or a cross."""
     quotas = _quotas(rows)
     for quota in quotas:
         colour = _colour(quotas, quota)
         line = [row for row in rows if row.quota == quota and value(row) > 0]
         panel.plot([row.sm_percent for row in line], [value(row) for row in line], color=colour, linewidth=1.2)
-        for is_measured in (False, True):
-            some = [row for row in line if row.is_measured is is_measured]
+        for mark in Mark:
+            some = [row for row in line if Mark.of(row) is mark]
             panel.errorbar(
                 [row.sm_percent for row in some],
                 [value(row) for row in some],
                 yerr=[value(row) * min(error(row), 0.99) for row in some],
                 color=colour,
                 linestyle="none",
-                marker="o",
-                markersize=5 if is_measured else 4,
-                markerfacecolor=colour if is_measured else "white",
+                marker="x" if mark is Mark.UNSETTLED else "o",
+                markersize=4 if mark is Mark.INTERPOLATED else 5,
+                markerfacecolor="white" if mark is Mark.INTERPOLATED else colour,
                 elinewidth=1,
                 capsize=2,
             )

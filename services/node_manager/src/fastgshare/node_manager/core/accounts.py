@@ -3,7 +3,8 @@
 - `owed_us`: since when the device owes it its `quota_request`. A batch run on that debt moves it on by device time over
   `quota_request`; one run on spare time does not. The replica is owed something while `owed_us <= now`.
 - `clear_us`: from when on it may have spare time. A batch run on spare time moves it on by device time over what
-  `quota_limit` is above `quota_request`; so both together come to the limit, and a debt is paid without asking it.
+  `quota_limit` is above `quota_request`; so both together come to the limit, and a debt is paid without asking it. A
+  replica in the background (`background`) is owed nothing: this is all that paces it.
 
 Charges are what was measured, so an overrun is paid back before the next batch. Whoever has work keeps what it is owed
 and not yet given (`groups` says how much of it); whoever comes back from idleness brings little along (`IDLE_CREDIT`),
@@ -39,9 +40,10 @@ class Use:
 class Account:
     """One replica's standing on its device. `running` is the mask of the token it holds, 0 for none.
 
-    `mask` and `may_spare` follow from the share. In a mixed group `plan_us` is where `owed_us` would be if it had had
-    exactly its slots; once that has reached `late_from_us` it waits more than a batch behind, and from
-    `starving_from_us` on chunks are kept free for it.
+    `mask`, `may_spare` and `is_background` follow from the share. In a mixed group `plan_us` is where `owed_us` would
+    be if it had had exactly its slots; once that has reached `late_from_us` it waits more than a batch behind, and from
+    `starving_from_us` on chunks are kept free for it. In the background `disturbed_us` counts for how long others had
+    its chunks or kept it waiting for them, up to `disturbed_since_us` if they do now.
     """
 
     replica: ReplicaId
@@ -61,7 +63,10 @@ class Account:
     starving_from_us: int = 0
     mask: int = field(init=False)
     may_spare: bool = field(init=False)
+    is_background: bool = field(init=False)
     backlogged_since_us: int | None = None
+    disturbed_us: int = 0
+    disturbed_since_us: int | None = None
     use: Use = field(default_factory=Use)
     _owed_rest: int = 0
     _clear_rest: int = 0
@@ -78,6 +83,11 @@ class Account:
         self._hold(share)
         self.owed_us = _rescaled(self.owed_us, now_us, before.request_permille, share.request_permille)
         self.clear_us = _rescaled(self.clear_us, now_us, _spare_permille(before), _spare_permille(share))
+        if share.is_background and not before.is_background:
+            self.clear_us = max(self.clear_us, self.owed_us)  # what it had too early stays had
+            self.is_paid_by_debt = False  # the batch that runs too: nothing pays debts any more
+        elif before.is_background and not share.is_background:
+            self.owed_us = max(self.owed_us, now_us)  # nothing was owed until now
         self._owed_rest = self._clear_rest = 0
 
     def fit_in(self, window_us: int) -> None:
@@ -146,8 +156,11 @@ class Account:
         self.share = share
         self.mask = share.mask
         self.may_spare = share.limit_permille > share.request_permille
+        self.is_background = share.is_background
 
     def _set_patience(self) -> None:
+        if self.is_background:
+            return
         request_permille = self.share.request_permille
         self.late_from_us = self.owed_us + self.expected_us * PER_MILLE // request_permille
         starving_us = max(self._window_us // STARVING, STARVING_BATCHES * self.expected_us)

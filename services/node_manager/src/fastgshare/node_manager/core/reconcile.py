@@ -5,7 +5,8 @@ of a lower epoch than the highest seen is refused: its leader has been succeeded
 
 A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
 the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is
-failed, one that runs keeps the slice it has until the other one fits.
+failed, one that runs keeps the slice it has until the other one fits. A replica on loan is promised no time, so it
+competes with nobody for any; everything else holds for it too.
 
 A replica whose loading kills the worker is failed, so that it cannot take its neighbours down for ever. Those that were
 loading when a worker died are suspects; the next worker loads them after the others and one at a time, and who was
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 from fastgshare.node_manager.core.slices import share_of
 from fastgshare.node_manager.core.timetable import overfull_chunks
 from fastgshare.shared.ids import HostId, ReplicaId
-from fastgshare.shared.messages import Placement, ReplicaState, ReplicaStatus, Signature
+from fastgshare.shared.messages import Placement, ReplicaState, ReplicaStatus, Signature, Slice
 from fastgshare.shared.units import PER_MILLE
 
 MAX_DEATHS_WHILE_LOADING = 3
@@ -181,6 +182,7 @@ class DeviceCore:
             status,
             chunks=held.chunks if held is not None else status.chunks,
             slice=held.function.slice if held is not None else status.slice,
+            loan=held.loan if held is not None else status.loan,
             note=status.note if held is None or report.replica in self.refused else self._note(held),
             weights_mib=report.weights_mib or status.weights_mib,
             weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
@@ -250,7 +252,7 @@ class DeviceCore:
         """What runs takes on another slice; what has failed or is loading anew gets it with the next load."""
         if before is None or not self.worker_ready:
             return []
-        if (before.chunks, before.function.slice) == (placement.chunks, placement.function.slice):
+        if _held(before) == _held(placement):
             return []
         if self.actual[placement.replica].state in (ReplicaState.LOADING, ReplicaState.READY):
             return [ResizeReplica(placement)]
@@ -271,6 +273,8 @@ class DeviceCore:
         """Why the device cannot give this slice beside the others; empty if it can."""
         if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
             return f"it is placed on chunks {list(placement.chunks)} of a device with {self.chunks}"
+        if placement.loan:
+            return ""
         own = share_of(placement)
         others = [share_of(other) for other in among if self._competes(other, placement)]
         for chunk, permille in overfull_chunks([*others, own], self.chunks).items():
@@ -281,8 +285,11 @@ class DeviceCore:
         return ""
 
     def _competes(self, other: Placement, placement: Placement) -> bool:
-        """Other generations of a function do not: they leave as it becomes ready, and the scheduler counts so too."""
-        if other.replica == placement.replica or _is_predecessor(other, placement):
+        """Other generations of a function do not: they leave as it becomes ready, and the scheduler counts so too.
+
+        Nor do loans, which are promised nothing.
+        """
+        if other.replica == placement.replica or other.loan or _is_predecessor(other, placement):
             return False
         return self._is_alive(other)
 
@@ -332,7 +339,12 @@ class DeviceCore:
             epoch=placement.epoch,
             since_us=now_us,
             restarts=known.restarts if known is not None else 0,
+            loan=placement.loan,
         )
+
+
+def _held(placement: Placement) -> tuple[tuple[int, ...], Slice, str]:
+    return placement.chunks, placement.function.slice, placement.loan
 
 
 def _is_predecessor(other: Placement, placement: Placement) -> bool:

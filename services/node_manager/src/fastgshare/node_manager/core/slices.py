@@ -6,6 +6,7 @@ from fastgshare.shared.messages import Placement
 
 
 def share_of(placement: Placement) -> Share:
-    """The chunks a placement gives its replica, and the parts per thousand of their time."""
+    """The chunks a placement gives its replica, and the parts per thousand of their time: on loan none are promised."""
     held = placement.function.slice
-    return Share(mask_of(placement.chunks), permille_of(held.quota_request), permille_of(held.quota_limit))
+    request_permille = 0 if placement.loan else permille_of(held.quota_request)
+    return Share(mask_of(placement.chunks), request_permille, permille_of(held.quota_limit))

@@ -26,11 +26,19 @@ SHRINK = 20  # by a twentieth at a time
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a replica holds of a device: chunks, and parts per thousand of their time, promised and at most."""
+    """What a replica holds of a device: chunks, and parts per thousand of their time, promised and at most.
+
+    Who is promised nothing is in the background (`background`): it runs where nobody else has work.
+    """
 
     mask: int
     request_permille: int
     limit_permille: int
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it is promised nothing."""
+        return not self.request_permille
 
 
 Slot = tuple[int, int]

@@ -10,17 +10,20 @@ spare time only while their limit lets them. A due replica whose chunks are not 
 behind it, but for batches that should end before it can start (EASY backfilling, Lifka 1995), so that a wide replica is
 not passed over for ever: it waits for what ran when it came due. In a mixed group nobody starts what would run into the
 next slot of another replica with work, but the owner of a slot that is behind: slots are rounded by debt, not cut.
+Replicas that are promised nothing come after all that, where nobody else has work at all (`background`).
 
 Guarantees (property-tested in `tests/node_manager/core`) for batches of at most a tenth of a window, and shares that
 promise no chunk more than its time, in mixed groups than 80 % of it: running tokens never overlap; a replica with work
 has its request, and never more than its limit, within 2 points over any ten windows; waiting is bounded; no chunk idles
 while somebody may use it, but for hand-overs in mixed groups; overrun is charged. Who is promised more than there is
-gets less in proportion. `docs/decisions/0004` has the figures, and what hand-overs cost at a fuller device.
+gets less in proportion. Whoever comes to work waits for a background batch that is under way on its chunks, for one.
+`docs/decisions/0004` has the figures, and what hand-overs cost at a fuller device.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fastgshare.node_manager.core.accounts import Account, Use
+from fastgshare.node_manager.core.background import Background, disturbed_us
 from fastgshare.node_manager.core.groups import Group, Mixed, Peers
 from fastgshare.node_manager.core.timetable import Share, Slot, Timetable, connected, is_mixed, lay, period_for
 from fastgshare.shared.ids import ReplicaId
@@ -51,6 +54,7 @@ class TokenBook:
         self._accounts: dict[ReplicaId, Account] = {}
         self._groups: dict[ReplicaId, Group] = {}
         self._distinct: list[Group] = []
+        self._background: Background | None = None  # the last of them, where there are such replicas
         self._taken = 0
         self.plans = 0  # grows whenever `look_again_us` of somebody who waits may have changed
 
@@ -62,11 +66,15 @@ class TokenBook:
         A token that runs keeps its chunks until it ends.
         """
         account = self._accounts.get(replica)
+        was_regular = account is not None and not account.is_background
         if account is None:
             self._accounts[replica] = Account(replica, share, owed_us=now_us, clear_us=now_us)
         else:
             account.change(share, now_us)
-        self._plan()
+        if was_regular or not share.is_background:
+            self._plan()
+        else:
+            self._plan_background()
         return self.poll(now_us)
 
     def remove(self, replica: ReplicaId, now_us: int) -> list[ReplicaId]:
@@ -75,7 +83,11 @@ class TokenBook:
         if account is None:
             return []
         self._taken &= ~account.running
-        self._plan()
+        if account.is_background:
+            del self._groups[replica]
+            self._plan_background()
+        else:
+            self._plan()
         return self.poll(now_us)
 
     # Batches
@@ -97,11 +109,13 @@ class TokenBook:
         self._begin(account, now_us)
         self._enqueue(account, expected_us, now_us)
         group = self._groups[replica]  # a batch of this length may have called for another timetable
-        if self._grant(group, now_us):
-            return True
-        group.leave(account)
-        account.end_backlog(now_us)
-        return False
+        has_started = bool(self._start(group, now_us))
+        if not has_started:
+            group.leave(account)
+            account.end_backlog(now_us)
+        if self._background is not None:
+            self._background.watch(now_us, self._taken)
+        return has_started
 
     def end(self, replica: ReplicaId, used_us: int, now_us: int, again_us: int | None = None) -> list[ReplicaId]:
         """`replica`'s batch is done after `used_us` of device time; returns who may start now.
@@ -119,7 +133,8 @@ class TokenBook:
             account.end_backlog(now_us)
         else:
             self._enqueue(account, again_us, now_us)
-        return self.poll(now_us) if was_moved else self._grant(self._groups[replica], now_us)
+        is_for_all = was_moved or account.is_background  # who waits for these chunks may be in other groups
+        return self.poll(now_us) if is_for_all else self._grant(self._groups[replica], now_us)
 
     def give_up(self, replica: ReplicaId, now_us: int) -> list[ReplicaId]:
         """`replica` has no work after all and waits no more; returns who may start now."""
@@ -131,7 +146,10 @@ class TokenBook:
 
     def poll(self, now_us: int) -> list[ReplicaId]:
         """Time has passed; returns who may start now."""
-        return [replica for group in self._waiting_groups() for replica in self._grant(group, now_us)]
+        started = [replica for group in self._waiting_groups() for replica in self._start(group, now_us)]
+        if self._background is not None:
+            self._background.watch(now_us, self._taken)
+        return started
 
     # Views
 
@@ -154,10 +172,10 @@ class TokenBook:
         return {replica: account.running for replica, account in self._accounts.items() if account.running}
 
     def waiting(self) -> list[ReplicaId]:
-        """Who waits, longest owed first."""
+        """Who waits, longest owed first; those that are owed nothing last."""
         return [
             account.replica
-            for account in sorted(self._accounts.values(), key=lambda each: each.owed_us)
+            for account in sorted(self._accounts.values(), key=lambda each: (each.is_background, each.owed_us))
             if account.is_waiting
         ]
 
@@ -193,9 +211,13 @@ class TokenBook:
         """What each replica had since the last call."""
         return {replica: account.take_use(now_us) for replica, account in self._accounts.items()}
 
+    def others_us(self, replica: ReplicaId, now_us: int) -> int:
+        """For how long others had a background replica's chunks so far, or kept it waiting for them. Never less."""
+        return disturbed_us(self._accounts[replica], now_us)
+
     # Inside
 
-    def _waiting_groups(self) -> Iterable[Group]:
+    def _waiting_groups(self) -> list[Group]:
         return [group for group in self._distinct if group.waiting]
 
     def _begin(self, account: Account, now_us: int) -> None:
@@ -211,8 +233,8 @@ class TokenBook:
             self._plan()
 
     def _plan(self) -> None:
-        self.plans += 1
-        shares, before = self.shares(), self._groups
+        before = self._groups
+        shares = {replica: account.share for replica, account in self._accounts.items() if not account.is_background}
         self._groups, self._distinct = {}, []
         for members in connected(shares):
             accounts = [self._accounts[replica] for replica in members]
@@ -225,11 +247,35 @@ class TokenBook:
                 group = Peers(accounts, self.window_us, Timetable(self.window_us))
             self._distinct.append(group)
             self._groups |= dict.fromkeys(members, group)
+        self._background = None
+        self._plan_background()
+
+    def _plan_background(self) -> None:
+        """All groups but that of the background stay as they are."""
+        self.plans += 1
+        if self._background is not None:
+            self._distinct.pop()
+            self._background = None
+        accounts = [account for account in self._accounts.values() if account.is_background]
+        if accounts:
+            regulars = [account for account in self._accounts.values() if not account.is_background]
+            self._background = Background(accounts, regulars, self.window_us)
+            self._distinct.append(self._background)
+            self._groups |= dict.fromkeys((account.replica for account in accounts), self._background)
 
     def _kept(self, replica: ReplicaId, before: Mapping[ReplicaId, Group], period_us: int) -> Sequence[Slot]:
         return before[replica].kept(self._accounts[replica], period_us) if replica in before else ()
 
     def _grant(self, group: Group, now_us: int) -> list[ReplicaId]:
+        """Let members of a group start, and where it leaves room, background replicas."""
+        started = self._start(group, now_us)
+        if self._background is not None:
+            if group is not self._background:
+                started += self._start(self._background, now_us)
+            self._background.watch(now_us, self._taken)
+        return started
+
+    def _start(self, group: Group, now_us: int) -> list[ReplicaId]:
         if not group.waiting or self._taken == self._all_chunks:
             return []
         started = group.grant(now_us, self._taken)

@@ -64,8 +64,16 @@ class TokenGate:
             self._note_sharing()
 
     def is_shared(self, replica: ReplicaId) -> bool:
-        """Whether others hold some of its chunks too."""
+        """Whether others hold some of its chunks too, that run while it has work: not in the background."""
         return self._sharing.get(replica, False)
+
+    def others_us(self, replica: ReplicaId) -> int:
+        """For how long others had a background replica's chunks so far, or kept it waiting for them.
+
+        Never less than before; 0 for one that is gone. Of regular replicas it is not counted.
+        """
+        with self._lock:
+            return self._book.others_us(replica, monotonic_us()) if replica in self._seats else 0
 
     def take_use(self) -> dict[ReplicaId, Use]:
         """What each replica had since the last call."""
@@ -159,7 +167,8 @@ class TokenGate:
 
     def _note_sharing(self) -> None:
         shares = self._book.shares()
+        regular = {replica: share for replica, share in shares.items() if not share.is_background}
         self._sharing = {
-            replica: any(share.mask & other.mask for name, other in shares.items() if name != replica)
+            replica: any(share.mask & other.mask for name, other in regular.items() if name != replica)
             for replica, share in shares.items()
         }

@@ -183,12 +183,12 @@ class Replica:
         stack.push_async_callback(requests.unsubscribe)
         measuring = Measuring(
             self._runner,
-            self._spec,
+            lambda: self.placement,
             self._info,
+            self._footprint,
+            self._max_batch,
             self._handler,
             self._parts,
-            self._chunks_held,
-            self._max_batch,
             self._tasks,
         )
         probes = await bus.subscribe(subjects.measure(self.replica), measuring.on_message)
@@ -352,9 +352,6 @@ class Replica:
                 placement=self.placement,
             )
         )
-
-    def _chunks_held(self) -> int:
-        return len(self.placement.chunks)
 
     def _on_log(self, line: str) -> None:
         self._parts.report(LogLine(self._spec.name, self.replica, line))
