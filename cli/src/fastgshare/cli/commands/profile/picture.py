@@ -25,6 +25,7 @@ ROW_INCHES = 2.6
 WIDTH_INCHES = 10.0
 HEAD_INCHES = 1.25
 DPI = 130
+LEGEND_COLUMNS = 8
 
 
 class Mark(StrEnum):
@@ -109,7 +110,8 @@ def _head(figure: "Figure", subject: Subject, rows: Sequence[Shown]) -> None:
     if Mark.INTERPOLATED in marks:
         handles.append(dot(label=f"{Mark.INTERPOLATED}, 95 % error", markerfacecolor="white"))
     handles.append(Line2D([], [], color="crimson", linestyle="--", label=str(subject.objective)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=9, fontsize=8, frameon=False)
+    columns = len(handles) if len(handles) <= LEGEND_COLUMNS else -(-len(handles) // 2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def _throughput(panel: "Axes", rows: Sequence[Shown]) -> None:
