@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fastgshare.client import logs, profiling
 from fastgshare.client.bundle import assemble, store
 from fastgshare.client.definition import FunctionDefinition
 from fastgshare.client.deployment import Watch
-from fastgshare.client.errors import DeployFailed, PlatformNotFound
+from fastgshare.client.errors import DeployFailed, PlatformNotFound, TableForeign
 from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
 from fastgshare.client.large import LargeTensors
@@ -40,6 +40,7 @@ from fastgshare.shared.messages import (
     InferRequest,
     Profile,
     ProfileProgress,
+    ProfileRequest,
     ProfileState,
     ReplicaState,
     ReplicaStatus,
@@ -211,9 +212,13 @@ class Client:
         read = logs.all_events if follow else logs.kept_events
         return read(self.bus, FunctionName(function))
 
-    async def profile(self, function: str, *, again: bool = False) -> AsyncIterator[ProfileProgress]:
+    async def profile(
+        self, function: str, *, again: bool = False, grid: bool = False, budget_s: float = 0.0
+    ) -> AsyncGenerator[ProfileProgress, None]:
         """Have a function measured (`again`: even if it was), and follow it to a complete or failed table.
 
+        `grid`: every point of the axes, instead of those that tell most; `budget_s` bounds the time spent on measuring,
+        0: no bound. Who stops following cancels nothing.
         Raises:
             FunctionUnknown, StorageUnavailable.
             DeployFailed: its newest generation cannot run, so there is nothing to measure.
@@ -222,8 +227,28 @@ class Client:
         measured = {table.state for table in await self.profiles(function)}  # raises FunctionUnknown
         if again or ProfileState.COMPLETE not in measured:
             await self._refuse_broken(FunctionName(function))
-        async for progress in profiling.profile(self.bus, FunctionName(function), again):
-            yield progress
+        request = ProfileRequest(function=function, again=again, grid=grid, budget_s=budget_s)
+        async with aclosing(profiling.profile(self.bus, request)) as reports:
+            async for progress in reports:
+                yield progress
+
+    async def import_profile(self, function: str, profile: Profile, *, force: bool = False) -> Profile:
+        """Make a table that was measured elsewhere the one of this function's model; as it is stored, complete.
+
+        `profile` names its device's kind, and says in `source` where it came from. `force`: even if it was measured
+        with another model.
+        Raises:
+            FunctionUnknown, StorageUnavailable.
+            TableForeign: it is of another model.
+            TableBusy: a profiler measures that table now.
+        """
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        if profile.model_digest not in ("", spec.model.digest) and not force:
+            raise TableForeign(what="model", found=profile.model_digest, expected=spec.model.digest)
+        table = replace(profile, model_digest=spec.model.digest, source=profile.source or "imported")
+        return await profiling.import_table(self.bus, FunctionName(function), table)
 
     async def _refuse_broken(self, function: FunctionName) -> None:
         spec = await self._registry.get(function)

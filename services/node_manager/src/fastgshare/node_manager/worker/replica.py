@@ -126,6 +126,11 @@ class Replica:
         """A table for this replica's model on this device arrived."""
         self._runner.learn_profile(profile)
 
+    @property
+    def drift(self) -> float:
+        """How long its recent batches took over what its table says; on loan it serves none."""
+        return 0.0 if self.placement.loan else self._runner.drift
+
     # Loading
 
     async def _load(self, stack: AsyncExitStack) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.drift import Drift
 from fastgshare.node_manager.core.measurement import Measured, Measurement
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
@@ -78,6 +79,8 @@ class Runner:
         self._ended = promise()
         self._is_faulted = False
         self._thread: threading.Thread | None = None
+        self._drift = Drift()
+        self._note_chunks()
 
     # From the event loop
 
@@ -99,6 +102,11 @@ class Runner:
     def is_quick(self) -> bool:
         """Whether a batch usually takes less than waking this thread for it, and may run elsewhere."""
         return self._usual_us <= HERE_BELOW_US and self._session is not None and self._session.is_portable
+
+    @property
+    def drift(self) -> float:
+        """How long recent batches took over what the table says; 0 where too few ran or there is no table."""
+        return self._drift.ratio
 
     def run_here(self, jobs: list[Job]) -> list[Finished] | None:
         """Run jobs on the calling thread, for quick models; None: there is no token now, submit them.
@@ -372,6 +380,7 @@ class Runner:
             move.done.set_exception(fault)
             return
         self._share = move.share
+        self._note_chunks()
         move.done.set_result(None)
 
     # Work
@@ -391,6 +400,7 @@ class Runner:
                     self._accept_probe(probe)
                 case UseTable(profile):
                     self._queue.timetable.learn_profile(profile)
+                    self._drift.forget()
                 case Move() as move:
                     self._moves.append(move)
                 case _:
@@ -414,7 +424,14 @@ class Runner:
             if self._usual_us == float("inf"):
                 self._usual_us = one.used_us
             self._usual_us += QUICKNESS_WEIGHT * (one.used_us - self._usual_us)
-            self._queue.timetable.learn_run(sum(job.rows for job in one.jobs), one.used_us)
+            rows = sum(job.rows for job in one.jobs)
+            self._queue.timetable.learn_run(rows, one.used_us)
+            self._drift.note(one.used_us, self._queue.timetable.told_us(rows))
+
+    def _note_chunks(self) -> None:
+        """Batches take as long as the table says for the chunks that are held now."""
+        self._queue.timetable.hold(100 * max(self._share.mask.bit_count(), 1) / self._gate.chunks)
+        self._drift.forget()
 
     def _deliver_outgoing(self) -> None:
         if self._outgoing:
