@@ -14,8 +14,8 @@ from fastgshare.shared.messages import ProfilePoint, SurfacePoint
 
 TIE = 0.05
 """Slices whose worth differs by less are of the same rank: no measurement tells them apart."""
-OBJECTIVES = (2.0, 5.0, 20.0)
-"""As multiples of the median latency of one input on the whole device."""
+OBJECTIVES = (1.5, 4.0, 12.0)
+"""As multiples of the 95th percentile of latency of one input at a time on the whole device."""
 
 Cell = tuple[int, float, int]
 Slice = tuple[int, float]
@@ -100,8 +100,9 @@ def rank_agreement(small: Mapping[Cell, Entry], grid: Mapping[Cell, Entry], obje
 
 def best_slice_worth(small: Mapping[Cell, Entry], grid: Mapping[Cell, Entry], objective_us: float) -> float:
     """What the slice chosen by the small table is worth by the grid, as a share of the best there is; 1 where there
-    is none within the objective, and neither table claims one."""
-    ours, theirs = worth(small, objective_us), worth(grid, objective_us)
+    is none within the objective, and neither table claims one. A latency above the objective by less than a tie is
+    not held against the choice."""
+    ours, theirs = worth(small, objective_us), worth(grid, objective_us * (1 + TIE))
     best = max(theirs.values(), default=0.0)
     chosen = max(ours, key=lambda each: (ours[each], -each[0], -each[1]))
     if best == 0:
@@ -110,9 +111,9 @@ def best_slice_worth(small: Mapping[Cell, Entry], grid: Mapping[Cell, Entry], ob
 
 
 def _quickest(truth: Mapping[Cell, ProfilePoint]) -> int:
-    """The median latency of one input at a time on the whole device for all of the time."""
+    """The 95th percentile of latency of one input at a time on the whole device for all of the time."""
     cell = max((cell for cell in truth if cell[2] == 1), key=lambda cell: (cell[0], cell[1]))
-    return truth[cell].latency_p50_us
+    return truth[cell].latency_p95_us
 
 
 def _is_within(answer: SurfacePoint, point: ProfilePoint) -> bool:

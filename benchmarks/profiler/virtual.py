@@ -6,6 +6,7 @@ and whose first batches are slow.
 
 import itertools
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from fastgshare.node_manager.core.measurement import Finished, Measured, Measure
 from fastgshare.node_manager.core.speed import SpeedCurve
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.core.tokens import TokenBook, permille_of
+from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.plan import Plan, Setting, Survey, chunks_of
 from fastgshare.profiler.core.points import point_from
 from fastgshare.shared.ids import ReplicaId
@@ -23,6 +25,7 @@ WINDOW_US = 100_000
 SCATTER = 0.02
 COLD_RUNS = 3
 COLD = 1.5
+LUCK = Luck(lambda seed: random.Random(seed).expovariate)
 REPLICA = ReplicaId("on-loan")
 BUDGET_MS = 60_000
 REQUESTS = 800
@@ -48,7 +51,7 @@ class Emulated:
             budget_ms=BUDGET_MS,
             open_ms=self._open_ms(setting, held),
             max_runs=1_000,
-            seed=self.seed,
+            seed=zlib.crc32(f"{self.seed} {setting}".encode()),
         )
         chance = random.Random(f"{self.seed} {setting}")
         began_us = self.now_us
@@ -65,7 +68,7 @@ class Emulated:
             latency_us=measured.latency_us,
             load_rps=measured.load_rps,
         )
-        return point_from(setting, reply, self.now_us - began_us)
+        return LUCK.even_out(point_from(setting, reply, self.now_us - began_us), request.seed)
 
     def _open_ms(self, setting: Setting, held: int) -> int:
         """Time for enough requests that the tail of their latencies means something."""

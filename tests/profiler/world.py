@@ -5,6 +5,7 @@ measurements, which end when the test says so or, by default, after the time the
 what is lent, every profiler sees.
 """
 
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
+from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.keys import TableKey, key_of
 from fastgshare.profiler.core.measuring import Limits
 from fastgshare.profiler.core.plan import Setting
@@ -96,7 +98,7 @@ class World:
         self.devices: tuple[DeviceStatus, ...] = (device_status(),)
         self.lent_state = ReplicaState.READY
         self.lent_max_batch: int | None = None
-        self.core = Profiler(limits or Limits())
+        self.core = Profiler(limits or Limits(), Luck(lambda seed: random.Random(seed).expovariate))
         self.measured: list[do.Measure] = []
         self.wishes: list[LoanWish] = []
         self.answers: list[ProfileProgress] = []

@@ -1,5 +1,6 @@
 """Wiring: buckets and subjects feed the core, its commands go to claim sessions and to the outbox."""
 
+import random
 from contextlib import AsyncExitStack
 
 import anyio
@@ -9,6 +10,7 @@ from anyio.abc import TaskGroup
 from fastgshare.profiler.adapters.claim_session import ClaimSession
 from fastgshare.profiler.adapters.outbox import Outbox
 from fastgshare.profiler.config import ProfilerConfig
+from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.commands import Claim, Command, Measure, Release, StoreTable, Wish
 from fastgshare.profiler.core.facts import ClaimEnded, Fact, Ticked
 from fastgshare.profiler.core.keys import TableKey
@@ -76,7 +78,7 @@ class Engine:
             ready_wait_us=s_to_us(config.ready_wait_s),
             patience_us=s_to_us(config.patience_s),
         )
-        self._profiler = Profiler(limits)
+        self._profiler = Profiler(limits, Luck(lambda seed: random.Random(seed).expovariate))
 
     def learn(self, fact: Fact) -> None:
         """Take one fact in."""

@@ -11,10 +11,13 @@ right for that, only alike: `docs/decisions/0008` has what it gains.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from fastgshare.shared.messages import ProfilePoint
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 PERCENTILES = (50, 95, 99)
-LONG_RUN = 20_000
+LONG_RUN = 12_000
 LONG_RUN_SEED = 12_345
 CREDIT_US = 10 * US_PER_MS
 """A replica that was idle may be that much ahead of its quota: a tenth of a window."""
@@ -42,6 +45,17 @@ class Luck:
 
     def __init__(self, exponential: Callable[[int], Callable[[float], float]]) -> None:
         self._exponential = exponential
+
+    def even_out(self, point: ProfilePoint, seed: int) -> ProfilePoint:
+        """A point with its latencies as they usually would have been; one that did not settle stays as it is."""
+        if not point.settled or not point.requests:
+            return point
+        server = Server(point.batch, point.device_us, point.quota)
+        factors = self.corrections(server, point.load_rps, seed, point.requests)
+        measured = (point.latency_p50_us, point.latency_p95_us, point.latency_p99_us)
+        p50_us, p95_us, p99_us = (round(us * factor) for us, factor in zip(measured, factors, strict=True))
+        p95_us = max(p50_us, p95_us)
+        return replace(point, latency_p50_us=p50_us, latency_p95_us=p95_us, latency_p99_us=max(p95_us, p99_us))
 
     def corrections(self, server: Server, load_rps: float, seed: int, requests: int) -> tuple[float, float, float]:
         """What to multiply the measured percentiles (50, 95, 99) by; `requests` arrivals were drawn from `seed`."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
 from fastgshare.profiler.core.aim import Aim
+from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey, key_of
 from fastgshare.profiler.core.measuring import Limits, request_for, timeout_ms
@@ -64,8 +65,9 @@ class Purpose(Protocol):
 class Claims:
     """What to do about each work while its claim is this profiler's. Every method returns what follows."""
 
-    def __init__(self, limits: Limits, fleet: Fleet, purpose: Purpose) -> None:
+    def __init__(self, limits: Limits, luck: Luck, fleet: Fleet, purpose: Purpose) -> None:
         self._limits = limits
+        self._luck = luck
         self._fleet = fleet
         self._purpose = purpose
         self._tickets = 0
@@ -239,8 +241,8 @@ class Claims:
         assert work.loan.replica is not None
         replica = work.loan.replica
         self._tickets += 1
-        work.run = Run(self._tickets, at, now_us)
         request = request_for(work.key, at, replica, self._fleet.chunks_of(replica.device), self._limits)
+        work.run = Run(self._tickets, at, now_us, request.seed)
         surface = work.table.surface if work.table is not None else ()
         return do.Measure(work.key, self._tickets, replica.replica, request, timeout_ms(request, surface, at))
 
@@ -257,7 +259,7 @@ class Claims:
             return self._set_back(work, Setback.REFUSED, "the worker answered without a run", now_us)
         work.run = None
         point = point_from(run.setting, reply, max(now_us - run.began_us, 0), self._limits.slowest_ms)
-        table = work.record(point, now_us)
+        table = work.record(self._luck.even_out(point, run.seed), now_us)
         work.memory.measured(point.batch, reply.memory_mib, reply.memory_grown_mib)
         leak = work.memory.leak()
         if leak:

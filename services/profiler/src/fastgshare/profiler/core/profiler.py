@@ -12,6 +12,7 @@ from typing import Any
 from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
 from fastgshare.profiler.core.aim import Aim, aim_for, is_due, is_terminal
+from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.asks import Asks
 from fastgshare.profiler.core.claims import Claims
 from fastgshare.profiler.core.drift import Drift
@@ -25,13 +26,13 @@ from fastgshare.shared.messages import DeviceStatus, Profile, ProfileState
 class Profiler:
     """Everything one profiler knows, and what it decides from it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, luck: Luck) -> None:
         self._fleet = Fleet()
         self._works: dict[TableKey, Work] = {}
         self._drift = Drift()
         self._asks = Asks(self._fleet, self._work, limits)
         self._purposes = Purposes(self._fleet, self._asks, self._drift, self._works)
-        self._claims = Claims(limits, self._fleet, self._purposes)
+        self._claims = Claims(limits, luck, self._fleet, self._purposes)
         self._takes: dict[type, Callable[[int, Any], list[do.Command]]] = {
             facts.FunctionChanged: self._function_changed,
             facts.ReplicaChanged: self._replica_changed,

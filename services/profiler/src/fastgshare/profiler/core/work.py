@@ -59,11 +59,12 @@ class Setback(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement under way."""
+    """One measurement under way; its arrivals are drawn from `seed`."""
 
     ticket: int
     setting: Setting
     began_us: int
+    seed: int
 
 
 @dataclass(slots=True)
