@@ -14,6 +14,8 @@ from fastgshare.shared.messages import ProfilePoint, SurfacePoint
 
 TIE = 0.05
 """Slices whose worth differs by less are of the same rank: no measurement tells them apart."""
+LATENCY_TIE = 0.10
+"""The 95th percentile of some hundred requests is not known better: what is that close to an objective may miss it."""
 OBJECTIVES = (1.5, 4.0, 12.0)
 """As multiples of the 95th percentile of latency of one input at a time on the whole device."""
 
@@ -90,7 +92,9 @@ def rank_agreement(small: Mapping[Cell, Entry], grid: Mapping[Cell, Entry], obje
     agreeing = pairs = 0
     for objective_us in objectives_us:
         ours, theirs = worth(small, objective_us), worth(grid, objective_us)
-        for one, other in itertools.combinations(sorted(theirs), 2):
+        strict, lenient = (worth(grid, objective_us * (1 + tie)) for tie in (-LATENCY_TIE, LATENCY_TIE))
+        certain = sorted(slice_ for slice_ in theirs if strict[slice_] == lenient[slice_])
+        for one, other in itertools.combinations(certain, 2):
             if abs(theirs[one] - theirs[other]) <= TIE * max(theirs[one], theirs[other]):
                 continue
             pairs += 1
@@ -102,7 +106,7 @@ def best_slice_worth(small: Mapping[Cell, Entry], grid: Mapping[Cell, Entry], ob
     """What the slice chosen by the small table is worth by the grid, as a share of the best there is; 1 where there
     is none within the objective, and neither table claims one. A latency above the objective by less than a tie is
     not held against the choice."""
-    ours, theirs = worth(small, objective_us), worth(grid, objective_us * (1 + TIE))
+    ours, theirs = worth(small, objective_us), worth(grid, objective_us * (1 + LATENCY_TIE))
     best = max(theirs.values(), default=0.0)
     chosen = max(ours, key=lambda each: (ours[each], -each[0], -each[1]))
     if best == 0:

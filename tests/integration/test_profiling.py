@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastgshare.client import Client
-from fastgshare.shared.messages import Autoscale, Profile, ProfileState
+from fastgshare.shared.messages import Profile, ProfileState
 from tests.integration import functions
 from tests.integration.doors import deployed, until
 from tests.integration.world import PROFILER, World
@@ -36,8 +36,7 @@ async def test_a_model_nobody_asked_for_is_measured_by_itself(world: World, tmp_
 
 
 async def test_a_function_without_replicas_is_measured_on_request(world: World, tmp_path: Path, name: str) -> None:
-    scaled = functions.times(name, tmp_path, 6.0, max_batch=1, autoscale=Autoscale(min=0, max=1))
-    async with deployed(world, scaled) as client:
+    async with deployed(world, functions.times(name, tmp_path, 6.0, max_batch=1, replicas=0)) as client:
         reports = [report async for report in client.profile(name)]
         assert reports[-1].state is ProfileState.COMPLETE, reports[-1]
         own = [replica for replica in await client.replicas() if replica.function == name]

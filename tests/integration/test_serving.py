@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import numpy as np
+import pytest
 import tritonclient.http as triton
 
 from fastgshare.client import Client, Result
@@ -146,16 +147,17 @@ async def test_a_handler_works_before_and_after_the_model(world: World, tmp_path
         assert response.json()["outputs"][0]["data"] == [3.0] * 4
 
 
+@pytest.mark.timeout(120)
 async def test_a_profile_is_measured_and_decides_what_is_admitted(world: World, tmp_path: Path) -> None:
-    async with deployed(world, functions.slow("slow", tmp_path, 400, max_batch=4)) as client:
+    async with deployed(world, functions.slow("slow", tmp_path, 50, max_batch=2)) as client:
         reports = [report async for report in client.profile("slow")]
         assert reports[-1].state is ProfileState.COMPLETE, reports[-1]
         (profile,) = await client.profiles("slow")
         assert profile.axes is not None
-        assert profile.axes.batches == (1, 2, 4)
+        assert profile.axes.batches == (1, 2)
         assert len(profile.surface) > len(profile.points)
         once_us = min(point.device_us for point in profile.points if point.batch == 1)
-        assert once_us > 4_000
+        assert once_us > 1_000
 
         async def refused_at_once() -> bool:
             error = await refusal(client.invoke("slow", {"x": rows(1)}, timeout_s=once_us / 4e6))

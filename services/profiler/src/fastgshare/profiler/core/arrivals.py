@@ -17,7 +17,7 @@ from fastgshare.shared.messages import ProfilePoint
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 PERCENTILES = (50, 95, 99)
-LONG_RUN = 12_000
+LONG_RUN = 20_000
 LONG_RUN_SEED = 12_345
 CREDIT_US = 10 * US_PER_MS
 """A replica that was idle may be that much ahead of its quota: a tenth of a window."""
