@@ -111,11 +111,11 @@ async def _rates(done: Mapping[str, int], functions: Iterable[str]) -> dict[str,
 
 
 def places_of(function: str, replicas: Sequence[ReplicaStatus]) -> tuple[frozenset[str], ...]:
-    """The chunks of each ready replica, by names that are unique on this machine."""
+    """The chunks of each ready replica, loans aside, by names that are unique on this machine."""
     return tuple(
         frozenset(f"{status.device} {chunk}" for chunk in status.chunks)
         for status in replicas
-        if status.function == function and status.state is ReplicaState.READY
+        if status.function == function and status.state is ReplicaState.READY and not status.loan
     )
 
 

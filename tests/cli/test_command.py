@@ -9,27 +9,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
-from nats.aio.msg import Msg
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import COMMANDS, app
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
-from fastgshare.shared.codec import encode
 from fastgshare.shared.handler import TensorSpec
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     FunctionSpec,
-    Profile,
-    ProfilePoint,
-    ProfileProgress,
-    ProfileState,
     ReplicaState,
     ReplicaStatus,
     Signature,
+    Slice,
 )
 from tests.client.fake_gateway import run_gateway
 from tests.natsd import Natsd
@@ -202,6 +197,24 @@ async def test_a_function_is_deployed_called_looked_at_and_deleted(nats: Natsd, 
         )
 
 
+async def test_what_is_on_loan_to_the_profiler_is_shown_apart(nats: Natsd, definition: Path) -> None:
+    async with node(nats, ReplicaState.READY) as bus:
+        await fastgshare(nats.url, "deploy", definition)
+        replicas = Bucket(bus, subjects.REPLICAS, ReplicaStatus)
+        found = await replicas.get(subjects.fleet_key(NODE, REPLICA))
+        assert found is not None
+        held = Slice(sm_partition=100, quota_request=0.001, quota_limit=1.0)
+        lent = replace(found[0], replica=ReplicaId("echo-loan-1-1"), loan="profiler-1", slice=held, reason="broken")
+        await replicas.put(subjects.fleet_key(NODE, lent.replica), lent)
+        looked = json.loads((await fastgshare(nats.url, "status", "--json")).stdout)["functions"][0]
+        assert [status["replica"] for status in looked["replicas"]] == [REPLICA]
+        assert [status["replica"] for status in looked["loans"]] == [lent.replica]
+        assert (looked["ready"], looked["reasons"]) == (1, [])
+        shown = (await fastgshare(nats.url, "status")).stdout.decode()
+        lines = shown[shown.index("on loan to the profiler") :].splitlines()
+        assert lines[1].split()[:5] == ["echo-loan-1-1", "ready", "0", "to", "1"]
+
+
 async def test_a_broken_deploy_ends_with_the_reason_and_status_one(nats: Natsd, definition: Path) -> None:
     async with node(nats, ReplicaState.FAILED, "no such\noperator"):
         done = await fastgshare(nats.url, "deploy", definition)
@@ -237,39 +250,3 @@ async def test_a_bus_without_a_platform_is_told_from_none(nats: Natsd) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(b"fastgshare: the platform's storage did not answer (functions: ")
     assert done.stderr.endswith(b"): is `fastgshare up` ready?\n")
-
-
-async def test_a_profile_shows_and_saves_its_table(nats: Natsd, definition: Path, tmp_path: Path) -> None:
-    async with node(nats, ReplicaState.READY) as bus:
-        await fastgshare(nats.url, "deploy", definition, "--no-wait")
-        (spec,) = (await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).list()).values()
-
-        async def on_request(msg: Msg) -> None:
-            await put_profile(bus, spec.model.digest)
-            done = ProfileProgress(function="echo", done=1, planned=1, state=ProfileState.COMPLETE)
-            await bus.publish(msg.reply, encode(done))
-
-        await bus.subscribe(subjects.profile(FunctionName("echo")), on_request)
-        done = await fastgshare(nats.url, "profile", "echo", "--save", tmp_path / "tables")
-        assert done.returncode == 0
-        assert done.stdout.decode().split()[-7:] == ["50", "1", "8", "123.4", "9.00", "9.50", "0.045"]
-        (saved,) = (tmp_path / "tables").iterdir()
-        assert saved.name.startswith(spec.model.digest)
-        assert msgspec.json.decode(saved.read_bytes(), type=Profile).points[0].batch == 8
-
-
-async def put_profile(bus: Bus, digest: Digest) -> None:
-    """What the profiler would store."""
-    point = ProfilePoint(
-        sm_partition=50,
-        quota=1.0,
-        batch=8,
-        throughput_rps=123.4,
-        p50_us=9000,
-        p95_us=9500,
-        p99_us=45,
-        device_us=9000,
-        runs=10,
-    )
-    table = Profile(model_digest=digest, device_kind="cpu", state=ProfileState.COMPLETE, points=(point,))
-    await Bucket(bus, subjects.PROFILES, Profile).put(subjects.profile_key(digest, "cpu"), table)

@@ -240,9 +240,9 @@ async def test_a_profile_is_followed_to_its_end(nats: Natsd, tmp_path: Path) -> 
 
         await bus.subscribe(subjects.PROFILE_ALL, on_request)
         await bus.connection.flush()
-        seen = [report async for report in client.profile("echo", again=True)]
+        seen = [report async for report in client.profile("echo", again=True, grid=True, budget_s=9)]
         assert [report.done for report in seen] == [0, 1, 2, 3]
-        assert asked == [ProfileRequest(function="echo", again=True)]
+        assert asked == [ProfileRequest(function="echo", again=True, grid=True, budget_s=9)]
 
 
 async def test_a_profiler_that_falls_silent_is_asked_again(

@@ -69,3 +69,13 @@ def test_a_replica_that_does_not_hold_its_new_quota_yet_is_waited_for() -> None:
         "0 of 1 replicas ready; 1 ready with the slice of before; it keeps its slice: chunk 0 is full"
     )
     assert judge(wanted, [replace(before, slice=wanted.slice)]) == Ready(1)
+
+
+def test_replicas_on_loan_to_the_profiler_are_none_of_the_function() -> None:
+    lent = replace(replica(2, ReplicaState.READY), loan="profiler-1")
+    assert judge(SPEC, [lent, lent]) == Waiting("0 of 2 replicas ready; no node has taken one up yet")
+    broken = replace(replica(2, ReplicaState.FAILED, "it is broken"), loan="profiler-2")
+    ready = replica(2, ReplicaState.READY)
+    assert judge(SPEC, [broken, ready, ready]) == Ready(2)
+    later = replace(replica(3, ReplicaState.READY), loan="profiler-3")
+    assert judge(SPEC, [later]) == Waiting("0 of 2 replicas ready; no node has taken one up yet")

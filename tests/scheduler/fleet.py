@@ -72,6 +72,11 @@ class TalkingNode:
         self._changes: dict[str, Placement | None] = {}
         self._changed = anyio.Event()
 
+    @property
+    def standing(self) -> int:
+        """How many placements stand here, as far as it has heard."""
+        return len(self._mirror.values)
+
     async def run(self) -> None:
         """Live until cancelled."""
         async with anyio.create_task_group() as tasks:
@@ -130,6 +135,7 @@ class TalkingNode:
             chunks=placement.chunks,
             reason="it is broken" if state is ReplicaState.FAILED else "",
             epoch=placement.epoch,
+            loan=placement.loan,
         )
 
 
@@ -156,9 +162,9 @@ class Observatory:
         await self.functions.put(spec.name, spec)
 
     async def placed(self, name: str = "f") -> list[Placement]:
-        """The placements of a function."""
+        """The placements of a function, but for those on loan."""
         found = await self._placements.list()
-        return [placement for placement in found.values() if placement.function.name == name]
+        return [p for p in found.values() if p.function.name == name and not p.loan]
 
     async def ready(self, name: str = "f", generation: int = 1, nodes: str = "") -> int:
         """Its replicas of a generation that are placed and ready, on nodes with names among these letters."""

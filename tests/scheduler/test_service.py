@@ -26,11 +26,22 @@ from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.config import to_env
 from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import Autoscale, Demand, Event, LeaseHolder, Placement, ServiceReady
+from fastgshare.shared.messages import (
+    Autoscale,
+    Demand,
+    Event,
+    LeaseHolder,
+    LoanReply,
+    LoanState,
+    LoanWish,
+    Placement,
+    ServiceReady,
+)
 from tests.natsd import Natsd
 from tests.scheduler.fleet import BROKEN, Observatory, TalkingNode, function, open_node, until
 
 RSS_LIMIT_MIB = 120
+WISH_S = 5.0
 QUICK = SchedulerConfig(tick_ms=100, node_silent_s=1.0, idle_s=0.5, sweep_s=0.5)
 
 
@@ -319,3 +330,49 @@ async def test_a_change_of_a_placement_never_overwrites_a_later_leaders(
 async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> None:
     with pytest.raises(InvalidConfig, match="FASTGSHARE_INSTANCE, value=a b"):
         await serve(SchedulerConfig(nats_url=nats.url, instance="a b"))
+
+
+async def test_a_slice_is_lent_over_the_bus_and_given_back(nats: Natsd) -> None:
+    async with open_scheduler(nats) as (bus, seen), open_node(bus, "a") as node:
+        await seen.deploy(function())
+        await seen.until_ready(1)
+
+        async def wish(payload: bytes) -> LoanReply:
+            return decode(LoanReply, (await bus.request(subjects.LOAN, payload, WISH_S)).data)
+
+        wanted = LoanWish(loan="profiler-1", function="f", device_kind="cpu", sm_partition=50)
+        lent = await wish(encode(wanted))
+        assert lent.state is LoanState.LENT
+        await until(lambda: any(p.replica == lent.replica and p.loan == "profiler-1" for p in node.placements))
+        assert (await wish(encode(wanted))).replica == lent.replica
+        assert (await wish(b"no wish")).state is LoanState.REFUSED
+        unknown = await wish(encode(replace(wanted, loan="profiler-2", function="g")))
+        assert (unknown.state, unknown.reason) == (LoanState.REFUSED, "function is 'g', which is not deployed")
+        assert await seen.ready() == 1
+        await bus.publish(subjects.LOAN, encode(replace(wanted, over=True)))  # nobody would hear the answer
+        assert (await wish(encode(wanted))).state is LoanState.LENT
+        await wish(encode(replace(wanted, over=True)))
+        await until(lambda: node.standing == 1)
+
+
+async def test_of_two_schedulers_only_the_leader_answers_a_wish(nats: Natsd) -> None:
+    async with open_scheduler(nats) as (bus, seen), open_node(bus, "a"), anyio.create_task_group() as tasks:
+        await seen.deploy(function())
+        await seen.until_ready(1)
+        async with open_bus(BusConfig(nats.url, "follower")) as follower:
+            await tasks.start(run_scheduler, follower, QUICK)
+            answers: list[LoanReply] = []
+            inbox = bus.connection.new_inbox()
+
+            async def take(msg: Msg) -> None:
+                answers.append(decode(LoanReply, msg.data))
+
+            await bus.subscribe(inbox, take)
+            wish = LoanWish(loan="l", function="f", device_kind="cpu")
+            for number in range(3):
+                await bus.publish(subjects.LOAN, b"no wish" if number == 1 else encode(wish), inbox)
+                await until(lambda: len(answers) > number)  # noqa: B023  # awaited at once
+            await follower.flush()
+            await bus.flush()
+            assert len(answers) == 3
+            tasks.cancel_scope.cancel()

@@ -1,6 +1,7 @@
 """What the gateway lets in: by what replicas are expected to take, learned from what they took."""
 
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.gateway.core.tickets import Dispatch, Refuse
 from fastgshare.shared.errors import ErrorCode
@@ -12,6 +13,8 @@ from fastgshare.shared.messages import (
     Completion,
     DoneNotice,
     Profile,
+    ReplicaState,
+    Slice,
     Timing,
 )
 from tests.gateway.core.scene import (
@@ -19,6 +22,7 @@ from tests.gateway.core.scene import (
     SECOND,
     T0,
     code,
+    dispatched,
     done_after,
     gate,
     notice,
@@ -101,3 +105,75 @@ def test_requests_that_expired_on_the_worker_teach_that_it_is_slow() -> None:
         gatekeeper.admit(ticket(n, T0 + 10_000), request(), T0)
         gatekeeper.completed(done_after(0, f"r{n}.1", ok=False), T0)
     assert gatekeeper.fleet.ready(FN)[0].estimate.finish_us(0, 1) >= 8_000
+
+
+def test_each_replica_is_predicted_at_the_slice_it_holds() -> None:
+    """A table of many slices: the batches of a wide replica are short, those of a narrow one long."""
+    gatekeeper = gate(
+        status("wide", slice=Slice(sm_partition=100, quota_limit=1.0)),
+        status("narrow", slice=Slice(sm_partition=25, quota_limit=1.0)),
+        status("rationed", slice=Slice(sm_partition=100, quota_limit=0.5)),
+    )
+    gatekeeper.profile_known(slices({(25, 0.5): 80_000, (25, 1.0): 40_000, (100, 0.5): 20_000, (100, 1.0): 10_000}))
+    estimates = {replica: target.estimate for replica, target in gatekeeper.fleet.targets.items()}
+    assert {replica: estimate.finish_us(0, 1) for replica, estimate in estimates.items()} == {
+        "wide": 10_000,
+        "narrow": 40_000,
+        "rationed": 10_000,
+    }
+    behind_ten = {
+        "wide": 10_000 + 10 * 10_000,
+        "narrow": 40_000 + 10 * 40_000,
+        "rationed": 10_000 + 10 * 20_000,
+    }
+    assert {replica: e.finish_us(10, 1) for replica, e in estimates.items()} == pytest.approx(behind_ten, abs=1)
+
+
+def test_a_replica_that_is_resized_is_predicted_anew() -> None:
+    gatekeeper = gate(status("a", slice=Slice(sm_partition=100, quota_limit=0.5)))
+    gatekeeper.profile_known(slices({(100, 0.5): 20_000, (100, 1.0): 10_000}))
+    gatekeeper.replica_reported(status("a", slice=Slice(sm_partition=100, quota_limit=1.0)), T0)
+    assert gatekeeper.fleet.targets[ReplicaId("a")].estimate.finish_us(10, 1) == pytest.approx(110_000, abs=1)
+
+
+def test_batches_beyond_those_of_the_replica_count_for_nothing() -> None:
+    gatekeeper = gate(status("a", max_batch=1))
+    table = profile(us_per_row=10_000)
+    quick = replace(table.points[-1], throughput_rps=1e6)
+    gatekeeper.profile_known(replace(table, points=(*table.points[:-1], quick)))
+    assert gatekeeper.fleet.targets[ReplicaId("a")].estimate.finish_us(10, 1) == pytest.approx(110_000, abs=1)
+
+
+def test_a_table_without_points_says_nothing() -> None:
+    gatekeeper = gate(status("a"))
+    gatekeeper.profile_known(replace(profile(), points=()))
+    assert not gatekeeper.fleet.targets[ReplicaId("a")].estimate.known
+    assert isinstance(gatekeeper.admit(ticket(1, T0 + 1), request(), T0), Dispatch)
+
+
+def test_no_request_goes_to_a_replica_on_loan() -> None:
+    gatekeeper = gate(status("lent", loan="profiler-1"))
+    gatekeeper.admit(ticket(1), request(), T0)
+    assert gatekeeper.fleet.targets == {}
+    assert gatekeeper.loads()[FN].held == 1
+    assert dispatched(gatekeeper.replica_reported(status("a"), T0)) == ["r1"]
+    gatekeeper.replica_reported(status("lent", ReplicaState.FAILED, loan="profiler-1", reason="it is broken"), T0)
+    assert gatekeeper.replica_removed(ReplicaId("lent"), T0) == []
+    assert [target.status.replica for target in gatekeeper.fleet.of(FN)] == ["a"]
+
+
+def slices(us_per_row: dict[tuple[int, float], int]) -> Profile:
+    """A table with these microseconds a row at each (SMs, quota); a batch takes what it takes at all of the time."""
+    table = profile()
+    points = [
+        replace(
+            point,
+            sm_partition=sm,
+            quota=quota,
+            throughput_rps=1e6 / us,
+            device_us=point.batch * us_per_row[sm, 1.0],
+        )
+        for (sm, quota), us in us_per_row.items()
+        for point in table.points
+    ]
+    return replace(table, points=tuple(points))

@@ -1,6 +1,7 @@
 """A replica's thread over a session that only pretends, for the tests of what the thread does."""
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.measurement import Measurement
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.core.tokens import mask_of
 from fastgshare.node_manager.devices.faults import ModelFault
@@ -21,7 +23,7 @@ from fastgshare.shared.arrays import Array, to_tensor
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import AttemptId, ReplicaId
-from fastgshare.shared.messages import Tensor
+from fastgshare.shared.messages import MeasureRequest, Tensor
 
 WAIT_S = 20.0
 WINDOW_US = 100_000
@@ -99,6 +101,27 @@ def job(value: float = 1.0, rows: int = 1, left_us: int = 60_000_000, tensor: Te
     x = tensor or to_tensor("x", np.full((rows, 2), value, np.float32))
     request = Request("inbox", AttemptId("a.1"), None, now_us + left_us, now_us, inputs=(x,))
     return Job(request.deadline_us, rows, "key", now_us, request)
+
+
+def asked(
+    batch: int = 1, runs: int = 3, warmup_runs: int = 1, open_ms: int = 0, load: float = 0.8, slowest_ms: int = 0
+) -> Measurement:
+    """A measurement of so many runs after its warm-up."""
+    request = MeasureRequest(
+        batch=batch,
+        warmup_runs=warmup_runs,
+        min_runs=runs,
+        max_runs=runs,
+        budget_ms=0,
+        open_ms=open_ms,
+        load=load,
+        slowest_ms=slowest_ms,
+    )
+    return Measurement(request, random.Random(7).expovariate)
+
+
+def rows(batch: int, value: float = 1.0) -> dict[str, Array]:
+    return {"x": np.full((batch, 2), value, np.float32)}
 
 
 def wait_for(condition: Callable[[], object]) -> None:

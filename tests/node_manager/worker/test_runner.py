@@ -3,18 +3,15 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 
 from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import DeviceLost, ModelFault
-from fastgshare.node_manager.worker.probe import MeasurementRefused
 from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Runner
-from fastgshare.shared.arrays import Array
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
-from fastgshare.shared.messages import MeasureRequest, Tensor
+from fastgshare.shared.messages import Tensor
 from tests.node_manager.worker.runners import WAIT_S, FakeSession, job, new_gate, scene, wait_for
 
 
@@ -72,65 +69,16 @@ def test_everyone_who_waits_is_answered_before_the_thread_ends() -> None:
     assert len([here.next() for _ in range(9)]) == 9
 
 
-def test_a_measurement_runs_between_jobs_and_tells_every_time() -> None:
-    here = scene()
-    here.session.begin.set()
-    request = MeasureRequest(batch=2, warmup_runs=1, min_runs=3, max_runs=3)
-    done = here.runner.measure(request, {"x": np.ones((2, 2), np.float32)})
-    here.runner.submit(job())
-    assert len(done.result(WAIT_S)) == 3
-    assert not isinstance(here.next().result, ErrorBody)
-    assert here.session.batches.count(2) == 4
-
-
-def test_a_measurement_that_fails_says_so() -> None:
-    here = scene()
-    here.session.begin.set()
-    done = here.runner.measure(MeasureRequest(batch=1), {"x": np.full((1, 2), -1, np.float32)})
-    with pytest.raises(ModelFault, match="negative"):
-        done.result(WAIT_S)
-
-
-def test_a_second_measurement_is_refused_and_the_model_is_not_to_blame() -> None:
-    here = scene()
-    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
-    first = here.runner.measure(MeasureRequest(batch=1, min_runs=3, max_runs=3), feed)
-    second = here.runner.measure(MeasureRequest(batch=1), feed)
-    here.session.begin.set()
-    with pytest.raises(MeasurementRefused, match="another"):
-        second.result(WAIT_S)
-    assert len(first.result(WAIT_S)) == 3
-
-
 def test_whoever_comes_after_the_end_is_told_that_it_ended() -> None:
     here = scene()
     here.session.begin.set()
-    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
     here.runner.stop()
-    early = here.runner.measure(MeasureRequest(batch=1), feed)
-    with pytest.raises(MeasurementRefused, match="stopped"):
-        early.result(WAIT_S)
     assert here.runner._thread is not None
     here.runner._thread.join(WAIT_S)
-    late = here.runner.measure(MeasureRequest(batch=1), feed)
-    with pytest.raises(MeasurementRefused, match="stopped"):
-        late.result(WAIT_S)
     here.runner.submit(job())
     end = here.next()
     assert isinstance(end.result, ErrorBody)
     assert end.result.code is ErrorCode.UNAVAILABLE
-
-
-def test_a_measurement_that_nobody_waits_for_any_more_is_not_made() -> None:
-    here = scene()
-    feed: dict[str, Array] = {"x": np.ones((1, 2), np.float32)}
-    here.runner.submit(job())  # keeps the thread busy until `begin`
-    given_up = here.runner.measure(MeasureRequest(batch=1), feed)
-    given_up.cancel()
-    here.session.begin.set()
-    wanted = here.runner.measure(MeasureRequest(batch=1, max_runs=1), feed)
-    assert len(wanted.result(WAIT_S)) == 1
-    assert here.faults == []
 
 
 def test_one_long_run_on_the_calling_thread_sends_the_rest_back_to_the_replicas_own() -> None:

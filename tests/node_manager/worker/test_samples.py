@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastgshare.node_manager.devices.ports import ModelInfo
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime, OnnxSession
+from fastgshare.node_manager.devices.ports import ModelInfo, StoredModel
 from fastgshare.node_manager.worker import samples
-from fastgshare.node_manager.worker.samples import SampleInvalid, one_row, read_sample
+from fastgshare.node_manager.worker.samples import SampleInvalid, one_row, random_rows, read_sample
 from fastgshare.shared.arrays import Array, to_tensor
 from fastgshare.shared.handler import TensorSpec
+from fastgshare.shared.ids import Digest
+from tests.node_manager import models
 
 X = (TensorSpec("x", "FP32", (-1, 2)),)
 TEXT = (TensorSpec("text", "BYTES", (-1,)),)
@@ -104,3 +108,60 @@ def test_one_row_of_what_fits_the_model() -> None:
         one_row((to_tensor("x", np.ones((0, 2), np.float32)),), info)
     with pytest.raises(SampleInvalid, match="has shape"):
         one_row((to_tensor("x", np.ones((), np.float32)),), info)
+
+
+def tokens(*extra: TensorSpec) -> ModelInfo:
+    ids = TensorSpec("input_ids", "INT64", (-1, -1))
+    mask = TensorSpec("attention_mask", "INT64", (-1, -1))
+    names = ("batch", "sequence")
+    axes: dict[str, tuple[str, ...]] = {"input_ids": names, "attention_mask": names}
+    return ModelInfo(inputs=(ids, mask, *extra), outputs=(), metadata={}, axes=axes)
+
+
+def test_axes_of_one_name_are_of_one_length_and_the_batch_is_one_row() -> None:
+    words, row = next(random_rows(tokens()))
+    assert words == "32"
+    assert {name: array.shape for name, array in row.items()} == {"input_ids": (1, 32), "attention_mask": (1, 32)}
+
+
+def test_integers_are_valid_in_every_vocabulary_and_masks_hide_nothing() -> None:
+    lengths = TensorSpec("lengths", "INT32", (-1,))
+    _, row = next(random_rows(tokens(lengths)))
+    assert not row["input_ids"].any()
+    assert row["attention_mask"].all()
+    assert row["lengths"].tolist() == [32]
+
+
+def test_an_axis_with_the_name_of_the_batch_is_part_of_it() -> None:
+    spec = TensorSpec("x", "FP32", (-1, -1, 2))
+    info = ModelInfo(inputs=(spec,), outputs=(), metadata={}, axes={"x": ("n", "n", "")})
+    assert [(words, row["x"].shape) for words, row in random_rows(info)] == [("", (1, 1, 2))]
+
+
+def test_images_are_tried_with_three_channels_and_one() -> None:
+    info = ModelInfo(inputs=(TensorSpec("x", "FP32", (-1, -1, -1, -1)),), outputs=(), metadata={})
+    shapes = [row["x"].shape for _, row in random_rows(info)]
+    assert shapes[0] == (1, 32, 32, 32)
+    assert {(1, 3, 224, 224), (1, 1, 224, 224), (1, 224, 224, 3)} < set(shapes)
+
+
+def test_inputs_that_would_be_too_large_are_not_tried() -> None:
+    info = ModelInfo(inputs=(TensorSpec("x", "FP64", (-1, *[-1] * 4)),), outputs=(), metadata={})
+    assert [row["x"].shape[1] for _, row in random_rows(info)] == [32, 1]
+
+
+@pytest.mark.parametrize("width", [7, 32, 64, 224])
+def test_an_onnx_model_names_its_axes_and_takes_one_of_the_lengths(tmp_path: Path, width: int) -> None:
+    model = OnnxRuntime().load(StoredModel(Digest("a" * 64), models.reshape_to(tmp_path / "m.onnx", width), "onnx"))
+    assert model.info.axes == {"x": ("batch", "width")}
+    session = model.session(1)
+    taken = [words for words, row in random_rows(model.info) if _runs(session, row)]
+    assert taken == {7: ["224"], 32: ["32", "64", "224", "128"], 64: ["64", "128"], 224: ["224"]}[width]
+
+
+def _runs(session: OnnxSession, row: dict[str, Array]) -> bool:
+    try:
+        session.run(row)
+    except ModelFault:
+        return False
+    return True

@@ -24,7 +24,7 @@ def holds(*chunks: int, quota: float = 0.5, memory: int = 100, function: str = "
     [(50, 4, 2), (50, 3, 2), (1, 4, 1), (100, 4, 4), (24, 16, 4), (25, 16, 4), (26, 16, 5), (34, 3, 2)],
 )
 def test_a_percentage_of_the_chunks_is_rounded_up(percent: int, chunks: int, expected: int) -> None:
-    assert width(spec(sm=percent), chunks) == expected
+    assert width(percent, chunks) == expected
 
 
 def test_neighbouring_chunks_with_the_least_load_are_taken() -> None:
@@ -101,7 +101,7 @@ def test_a_slot_is_found_exactly_when_the_slow_search_finds_one(
         fits = all(loads[chunk] + wanted.slice.quota_request <= 1 + 1e-9 for chunk in chunks)
         return fits and sum(h.memory_mib for h in held) + memory <= 1000
 
-    options = [chunks for chunks in combinations(range(5), width(wanted, 5)) if feasible(chunks)]
+    options = [chunks for chunks in combinations(range(5), width(percent, 5)) if feasible(chunks)]
     slot = choose([place], wanted)
     assert (slot is not None) == bool(options)
     if slot is None:

@@ -79,6 +79,10 @@ class Fleet(RuleBasedStateMachine):
         if self.specs.pop(name, None) is not None:
             self.world.delete(name)
 
+    @rule(loan=st.sampled_from(["l1", "l2"]), name=NAMES, sm=st.sampled_from([25, 100]), asked=st.booleans())
+    def wish(self, loan: str, name: str, sm: int, asked: bool) -> None:
+        self.world.wish(loan, name, sm=sm, asked=asked)
+
     @rule(name=NODES)
     def node_dies(self, name: str) -> None:
         self.world.nodes[NodeId(name)].up = False
@@ -102,6 +106,7 @@ class Fleet(RuleBasedStateMachine):
     def it_settles(self) -> None:
         """With nothing but time: all that can be there is there, and no command repeats."""
         self.world.run_for(LONG_S)
+        assert self.world.lent() == [], "nobody asked for it"
         placed = [placement.function for placement in self.world.placements.values()]
         moving = any(self.world.broken.get((f.name, f.generation)) for f in (*placed, *self.specs.values()))
         if not moving:
@@ -141,6 +146,8 @@ class Fleet(RuleBasedStateMachine):
         )
         for placement in self._occupying():
             function = placement.function
+            if placement.loan:
+                continue
             for chunk in placement.chunks:
                 by_generation = loads[placement.device, chunk][function.name]
                 by_generation[function.generation] += function.slice.quota_request
@@ -157,7 +164,9 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def decisions_stand_in_the_bucket(self) -> None:
-        assert set(self.world.scheduler.state.placed) == set(self.world.placements)
+        state = self.world.scheduler.state
+        assert {*state.placed, *state.loans} == set(self.world.placements)
+        assert all(placed.placement.loan == "" for placed in state.placed.values())
 
     def _occupying(self) -> list[Placement]:
         return [p for p in self.world.placements.values() if not self._failed(p)]

@@ -3,11 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core.capacity import profiled_rps
-from fastgshare.scheduler.core.events import DemandRaised, LoadReported, ProfileKnown
+from fastgshare.scheduler.core.capacity import promised
+from fastgshare.scheduler.core.events import DemandRaised, LoadReported, ProfileGone, ProfileKnown
 from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared import subjects
 from fastgshare.shared.ids import Digest, FunctionName, GatewayId
 from fastgshare.shared.messages import Autoscale, FunctionLoad, Profile, ProfilePoint, ProfileState
+from fastgshare.shared.tables import Table
 from tests.scheduler.core.world import S, World, spec
 
 F = FunctionName("f")
@@ -31,6 +33,10 @@ def point(batch: int, rps: float, p99_ms: float, sm: int = 25, quota: float = 0.
 
 def profile(*points: ProfilePoint, kind: str = "cpu") -> Profile:
     return Profile(model_digest=Digest("model-of-f"), device_kind=kind, state=ProfileState.COMPLETE, points=points)
+
+
+def growing(*points: ProfilePoint) -> Profile:
+    return replace(profile(*points), state=ProfileState.MEASURING)
 
 
 def scaled(low: int, high: int) -> World:
@@ -122,11 +128,37 @@ def test_without_a_profile_what_replicas_were_seen_to_do_counts() -> None:
     assert len(world.of("f")) == 3, "100/s of execution at 20% of the time is 20/s, for 40/s and head-room"
 
 
-def test_a_profile_that_still_grows_does_not_count() -> None:
+def test_a_table_that_still_grows_counts_where_its_error_is_small() -> None:
     world = scaled(1, 8)
-    growing = replace(profile(point(1, 1, 50)), state=ProfileState.MEASURING)
-    world.tell(ProfileKnown(growing))
+    world.tell(ProfileKnown(growing(point(4, 20, 80))))
     serve(world, 20, rps=60)
+    assert len(world.of("f")) == 4
+
+
+def test_what_was_seen_counts_before_a_table_that_only_guesses_and_that_before_nothing() -> None:
+    guess = growing(replace(point(4, 10, 80), throughput_error=0.4))
+    world = scaled(1, 8)
+    world.tell(ProfileKnown(guess))
+    serve(world, 20, rps=20)
+    assert len(world.of("f")) == 3, "20/s and head-room over 10/s each"
+    seen = scaled(1, 8)
+    seen.tell(ProfileKnown(guess))
+    for step in range(1, 20):
+        counts = FunctionLoad(arrived=20 * step, answered=20 * step, execute_us=200_000 * step)
+        seen.tell(LoadReported(GatewayId("gateway-0"), "g1", {F: counts}))
+        seen.tick()
+    assert len(seen.of("f")) == 3, "40/s and head-room over the 20/s that were seen"
+
+
+def test_a_table_that_is_taken_away_or_has_no_point_says_nothing() -> None:
+    world = scaled(1, 8)
+    table = profile(point(4, 20, 80))
+    world.tell(ProfileKnown(table))
+    world.tell(ProfileKnown(replace(table, points=())))
+    serve(world, 5, rps=60)
+    world.tell(ProfileKnown(table))
+    world.tell(ProfileGone(subjects.profile_key(table.model_digest, table.device_kind)))
+    serve(world, 5, rps=60)
     assert len(world.of("f")) == 1
 
 
@@ -176,7 +208,9 @@ def test_an_idle_function_whose_update_failed_keeps_a_good_replica() -> None:
     ("points", "expected"),
     [
         ((point(1, 10, 50), point(4, 20, 80)), 20),
-        ((point(1, 10, 50), point(4, 20, 1001)), 10),
+        ((point(1, 10, 50), point(4, 20, 2002)), 10),
+        ((point(1, 10, 50), replace(point(4, 20, 80), latency_p99_us=1_000_001)), 10),
+        ((point(1, 10, 50), replace(point(4, 20, 2002), latency_p99_us=999_999)), 20),
         ((point(1, 10, 5000), point(4, 20, 9000)), 10),
         ((point(4, 20, 80), point(16, 50, 90)), 20),
         ((point(4, 20, 80, sm=50, quota=0.4),), 5),
@@ -188,4 +222,22 @@ def test_an_idle_function_whose_update_failed_keeps_a_good_replica() -> None:
 def test_the_best_point_that_keeps_the_objective_is_scaled_to_the_slice(
     points: tuple[ProfilePoint, ...], expected: float | None
 ) -> None:
-    assert profiled_rps(profile(*points), spec(sm=25, quota=0.2)) == pytest.approx(expected)
+    table = Table.of(profile(*points))
+    promise = promised(table, spec(sm=25, quota=0.2)) if table else None
+    assert (promise.rps if promise else None) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "slo_ms", "expected"), [(50, 20, 20), (50, 19, 10), (95, 30, 20), (95, 29, 10), (99, 40, 20)]
+)
+def test_the_latency_is_taken_at_the_percentile_of_the_objective(
+    percentile: float, slo_ms: float, expected: float
+) -> None:
+    latencies = {"latency_p50_us": 20_000, "latency_p95_us": 30_000, "latency_p99_us": 40_000}
+    quick = {"latency_p50_us": 1_000, "latency_p95_us": 1_000, "latency_p99_us": 1_000}
+    table = Table.of(profile(replace(point(1, 10, 80), **quick), replace(point(4, 20, 80), **latencies)))
+    assert table is not None
+    wanted = replace(spec(sm=25, quota=0.2), slo_percentile=percentile, slo_ms=slo_ms)
+    promise = promised(table, wanted)
+    assert promise is not None
+    assert promise.rps == pytest.approx(expected)

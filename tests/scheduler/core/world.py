@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core.commands import Command, Decision, PlaceReplica, RemoveReplica, Report, ResizeReplica
+from fastgshare.scheduler.core.commands import (
+    AnswerWish,
+    Command,
+    Decision,
+    PlaceReplica,
+    RemoveReplica,
+    Report,
+    ResizeReplica,
+)
 from fastgshare.scheduler.core.events import (
     Device,
     Event,
@@ -17,6 +25,7 @@ from fastgshare.scheduler.core.events import (
     PlacementKnown,
     ReplicaGone,
     ReplicaReported,
+    SliceWished,
     Ticked,
 )
 from fastgshare.scheduler.core.scheduler import Scheduler
@@ -27,6 +36,8 @@ from fastgshare.shared.messages import (
     Autoscale,
     FunctionLoad,
     FunctionSpec,
+    LoanReply,
+    LoanWish,
     ModelRef,
     Placement,
     ReplicaState,
@@ -121,6 +132,15 @@ class World:
         counts = FunctionLoad(arrived=self.arrived[function], **now)
         self.tell(LoadReported(GatewayId("gateway-0"), "g1", {function: counts}))
 
+    def wish(
+        self, loan: str, name: str = "f", kind: str = "cpu", sm: int = 50, asked: bool = False, over: bool = False
+    ) -> LoanReply:
+        """A profiler wishes for a slice, and is answered."""
+        wish = LoanWish(loan=loan, function=name, device_kind=kind, sm_partition=sm, asked=asked, over=over)
+        answers = [c for c in self.tell(SliceWished(wish, f"inbox.{loan}")) if isinstance(c, AnswerWish)]
+        assert [answer.reply_to for answer in answers] == [f"inbox.{loan}"]
+        return answers[0].reply
+
     def tell(self, event: Event) -> list[Command]:
         """Give the core an event, carry out what it decides, and what follows from that."""
         first = len(self.commands)
@@ -169,12 +189,16 @@ class World:
     # What stands
 
     def of(self, name: str, generation: int | None = None) -> list[Placement]:
-        """The placements of a function, all or of one generation."""
+        """The placements of a function, all or of one generation; those on loan are none of them."""
         return [
             p
             for p in self.placements.values()
-            if p.function.name == name and generation in (None, p.function.generation)
+            if p.function.name == name and generation in (None, p.function.generation) and not p.loan
         ]
+
+    def lent(self) -> list[Placement]:
+        """The placements on loan."""
+        return [placement for placement in self.placements.values() if placement.loan]
 
     def ready(self, name: str, generation: int | None = None) -> int:
         """How many replicas of a function can answer now."""
@@ -246,6 +270,7 @@ class World:
             model_digest=placement.function.model.digest,
             chunks=placement.chunks,
             epoch=placement.epoch,
+            loan=placement.loan,
         )
         node.held[placement.replica] = status
         return ReplicaReported(status)

@@ -21,7 +21,7 @@ COMMANDS = {
     "scale": "fastgshare.cli.commands.scale",
     "delete": "fastgshare.cli.commands.delete",
     "logs": "fastgshare.cli.commands.logs",
-    "profile": "fastgshare.cli.commands.profile",
+    "profile": "fastgshare.cli.commands.profile.command",
 }
 
 

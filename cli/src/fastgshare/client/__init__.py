@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastgshare.client.connection import Client, connect
     from fastgshare.client.definition import FunctionDefinition, HandlerSource, ModelSource, WheelFile
-    from fastgshare.client.errors import DeployFailed, DeployTimedOut, PlatformNotFound, SourceUnavailable
+    from fastgshare.client.errors import (
+        DeployFailed,
+        DeployTimedOut,
+        PlatformNotFound,
+        SourceUnavailable,
+        TableBusy,
+        TableFileInvalid,
+        TableForeign,
+    )
     from fastgshare.client.status import PlatformStatus
     from fastgshare.client.values import Result
     from fastgshare.shared.errors import InvalidSpec, RequestRefused
@@ -29,6 +37,9 @@ __all__ = [
     "RequestRefused",
     "Result",
     "SourceUnavailable",
+    "TableBusy",
+    "TableFileInvalid",
+    "TableForeign",
     "WheelFile",
     "connect",
 ]
@@ -47,6 +58,9 @@ _HOME = {
     "RequestRefused": "fastgshare.shared.errors",
     "Result": "fastgshare.client.values",
     "SourceUnavailable": "fastgshare.client.errors",
+    "TableBusy": "fastgshare.client.errors",
+    "TableFileInvalid": "fastgshare.client.errors",
+    "TableForeign": "fastgshare.client.errors",
     "WheelFile": "fastgshare.client.definition",
     "connect": "fastgshare.client.connection",
 }

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from fastgshare.client import logs, profiling
 from fastgshare.client.bundle import assemble, store
 from fastgshare.client.definition import FunctionDefinition
 from fastgshare.client.deployment import Watch
-from fastgshare.client.errors import DeployFailed, PlatformNotFound
+from fastgshare.client.errors import DeployFailed, PlatformNotFound, TableForeign
 from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
-from fastgshare.client.rollout import Broken, judge, wanted_replicas
+from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
@@ -40,6 +40,7 @@ from fastgshare.shared.messages import (
     InferRequest,
     Profile,
     ProfileProgress,
+    ProfileRequest,
     ProfileState,
     ReplicaState,
     ReplicaStatus,
@@ -184,7 +185,7 @@ class Client:
         return [specs[name] for name in sorted(specs)]
 
     async def replicas(self) -> list[ReplicaStatus]:
-        """Every replica as its node reports it. Raises StorageUnavailable."""
+        """Every replica as its node reports it, those on loan too. Raises StorageUnavailable."""
         found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
         return [found[key] for key in sorted(found)]
 
@@ -211,9 +212,13 @@ class Client:
         read = logs.all_events if follow else logs.kept_events
         return read(self.bus, FunctionName(function))
 
-    async def profile(self, function: str, *, again: bool = False) -> AsyncIterator[ProfileProgress]:
+    async def profile(
+        self, function: str, *, again: bool = False, grid: bool = False, budget_s: float = 0.0
+    ) -> AsyncGenerator[ProfileProgress, None]:
         """Have a function measured (`again`: even if it was), and follow it to a complete or failed table.
 
+        `grid`: every point of the axes, instead of those that tell most; `budget_s` bounds the time spent on measuring,
+        0: no bound. Who stops following cancels nothing.
         Raises:
             FunctionUnknown, StorageUnavailable.
             DeployFailed: its newest generation cannot run, so there is nothing to measure.
@@ -222,15 +227,35 @@ class Client:
         measured = {table.state for table in await self.profiles(function)}  # raises FunctionUnknown
         if again or ProfileState.COMPLETE not in measured:
             await self._refuse_broken(FunctionName(function))
-        async for progress in profiling.profile(self.bus, FunctionName(function), again):
-            yield progress
+        request = ProfileRequest(function=function, again=again, grid=grid, budget_s=budget_s)
+        async with aclosing(profiling.profile(self.bus, request)) as reports:
+            async for progress in reports:
+                yield progress
+
+    async def import_profile(self, function: str, profile: Profile, *, force: bool = False) -> Profile:
+        """Make a table that was measured elsewhere the one of this function's model; as it is stored, complete.
+
+        `profile` names its device's kind, and says in `source` where it came from. `force`: even if it was measured
+        with another model.
+        Raises:
+            FunctionUnknown, StorageUnavailable.
+            TableForeign: it is of another model.
+            TableBusy: a profiler measures that table now.
+        """
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        if profile.model_digest not in ("", spec.model.digest) and not force:
+            raise TableForeign(what="model", found=profile.model_digest, expected=spec.model.digest)
+        table = replace(profile, model_digest=spec.model.digest, source=profile.source or "imported")
+        return await profiling.import_table(self.bus, FunctionName(function), table)
 
     async def _refuse_broken(self, function: FunctionName) -> None:
         spec = await self._registry.get(function)
         if spec is None:
             return
         replicas = await self.replicas()
-        own = [status for status in replicas if (status.function, status.generation) == (function, spec.generation)]
+        own = [s for s in replicas if is_replica_of(function, s) and s.generation == spec.generation]
         verdict = judge(spec, replicas)
         if isinstance(verdict, Broken) and all(status.state is ReplicaState.FAILED for status in own):
             fields = {"generation": spec.generation, "reason": verdict.reason, "serving": verdict.serving}

@@ -2,6 +2,8 @@
 
 from fastgshare.shared.errors import FastGShareError
 
+PROBLEMS_SHOWN = 5
+
 
 class PlatformNotFound(FastGShareError):
     """No platform answers at this address: fields `url`, `reason`."""
@@ -38,4 +40,34 @@ class DeployTimedOut(FastGShareError):
         return (
             f"generation {self.fields['generation']} of '{self.fields['function']}' was not ready within "
             f"{self.fields['timeout_s']:g} s: {self.fields['seen']}"
+        )
+
+
+class TableFileInvalid(FastGShareError):
+    """A file holds no table that can be used; `problems` says what is wrong where."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(problems="; ".join(problems))
+        self.problems = problems
+
+    def __str__(self) -> str:
+        shown = "; ".join(self.problems[:PROBLEMS_SHOWN])
+        more = len(self.problems) - PROBLEMS_SHOWN
+        return f"{shown}; and {more} more" if more > 0 else shown
+
+
+class TableForeign(FastGShareError):
+    """A table is of another model or kind of device than it is to stand for: fields `what`, `found`, `expected`."""
+
+    def __str__(self) -> str:
+        return f"the table is of {self.fields['what']} {self.fields['found']}, expected {self.fields['expected']}"
+
+
+class TableBusy(FastGShareError):
+    """A profiler measures this very table now: fields `function`, `device_kind`."""
+
+    def __str__(self) -> str:
+        return (
+            f"a profiler is measuring '{self.fields['function']}' on {self.fields['device_kind']}: "
+            "what it finds and this table would overwrite each other; import it when that is done"
         )

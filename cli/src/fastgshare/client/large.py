@@ -87,7 +87,7 @@ class LargeTensors:
     def _on_replica(self, key: str, status: ReplicaStatus | None) -> None:
         if (known := self._function_of.pop(key, None)) is not None:
             self._elsewhere[known].discard(key)
-        if status is None or status.state is not ReplicaState.READY:
+        if status is None or status.state is not ReplicaState.READY or status.loan:
             return
         # Where its replicas are has changed, so what was out of reach may not be so any more.
         self._unreachable.discard(status.function)

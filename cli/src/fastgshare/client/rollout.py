@@ -35,7 +35,7 @@ def wanted_replicas(spec: FunctionSpec) -> int:
 
 def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Broken | Waiting:
     """Where `spec`'s generation stands."""
-    own = [status for status in replicas if status.function == spec.name]
+    own = [status for status in replicas if is_replica_of(spec.name, status)]
     mine = [status for status in own if status.generation == spec.generation]
     ready = sum(status.state is ReplicaState.READY and _holds(status, spec) for status in mine)
     wanted = wanted_replicas(spec)
@@ -49,6 +49,11 @@ def judge(spec: FunctionSpec, replicas: Iterable[ReplicaStatus]) -> Ready | Brok
         return Broken(max(final, key=lambda status: status.since_us).reason or "no reason given", serving)
     told = _told(spec, mine)
     return Waiting("; ".join(part for part in (f"{ready} of {wanted} replicas ready", told) if part))
+
+
+def is_replica_of(function: str, status: ReplicaStatus) -> bool:
+    """Whether a status is of a replica that serves this function; one on loan to the profiler does not."""
+    return status.function == function and not status.loan
 
 
 def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:

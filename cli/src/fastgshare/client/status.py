@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from fastgshare.client.logs import last_kept
-from fastgshare.client.rollout import serving_generation, wanted_replicas
+from fastgshare.client.rollout import is_replica_of, serving_generation, wanted_replicas
 from fastgshare.client.shortage import in_words, last_shortage
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
@@ -36,7 +36,8 @@ class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     """A function, its replicas of every generation, and its model's profiles.
 
     `serving` is the newest generation with a ready replica (0: none), `reasons` what replicas say
-    went wrong or, where they say nothing, that there was no room for more.
+    went wrong or, where they say nothing, that there was no room for more. `loans` run its model on loan to the
+    profiler and are none of its replicas.
     """
 
     spec: FunctionSpec
@@ -46,6 +47,7 @@ class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     replicas: list[ReplicaStatus]
     profiles: list[Profile]
     reasons: list[str]
+    loans: list[ReplicaStatus] = []
 
 
 class PlatformStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,10 +141,11 @@ async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:
 
 
 def _state(spec: FunctionSpec, replicas: list[ReplicaStatus], profiles: list[Profile]) -> FunctionState:
-    own = sorted(
+    named = sorted(
         (status for status in replicas if status.function == spec.name),
         key=lambda status: (status.generation, status.replica),
     )
+    own = [status for status in named if is_replica_of(spec.name, status)]
     ready = [status for status in own if status.state is ReplicaState.READY]
     return FunctionState(
         spec=spec,
@@ -152,6 +155,7 @@ def _state(spec: FunctionSpec, replicas: list[ReplicaStatus], profiles: list[Pro
         replicas=own,
         profiles=[profile for profile in profiles if profile.model_digest == spec.model.digest],
         reasons=sorted({status.reason for status in own if status.reason}),
+        loans=[status for status in named if status.loan],
     )
 
 

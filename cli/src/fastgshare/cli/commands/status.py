@@ -1,5 +1,6 @@
 """`fastgshare status`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -11,7 +12,7 @@ from rich.text import Text
 from fastgshare.cli.running import Url, with_client
 from fastgshare.client.connection import Client
 from fastgshare.client.status import FunctionState, PlatformStatus
-from fastgshare.shared.messages import NodeStatus, ServiceReady
+from fastgshare.shared.messages import NodeStatus, ReplicaStatus, ServiceReady
 
 PIPE_COLUMNS = 160
 
@@ -59,11 +60,15 @@ def _show_functions(console: Console, found: PlatformStatus) -> None:
     for function in found.functions:
         functions.add_row(*function_row(function))
     console.print(functions)
-    replicas = _table("replica", "state", "chunks", "quota", "had", "own MiB", "weights MiB", "load ms", "restarts")
-    for cells in replica_rows(found):
-        replicas.add_row(*cells)
-    if replicas.row_count:
-        console.print(replicas)
+    for title, statuses in (
+        ("replica", [replica for function in found.functions for replica in function.replicas]),
+        ("on loan to the profiler", [loan for function in found.functions for loan in function.loans]),
+    ):
+        replicas = _table(title, "state", "chunks", "quota", "had", "own MiB", "weights MiB", "load ms", "restarts")
+        for cells in replica_rows(statuses, found.nodes):
+            replicas.add_row(*cells)
+        if replicas.row_count:
+            console.print(replicas)
     for function in found.functions:
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
@@ -103,9 +108,9 @@ def node_rows(node: NodeStatus) -> list[tuple[str, ...]]:
     ]
 
 
-def replica_rows(found: PlatformStatus) -> list[tuple[str, ...]]:
+def replica_rows(replicas: Sequence[ReplicaStatus], nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
     """A row a replica: its slice, the share of time it had of late, and its memory with the weights it shares."""
-    devices = [device for node in found.nodes for device in node.devices]
+    devices = [device for node in nodes for device in node.devices]
     use = {name: had for device in devices for name, had in device.use.items()}
     sharing = {(device.device, model.digest): model.replicas for device in devices for model in device.models}
     return [
@@ -113,16 +118,23 @@ def replica_rows(found: PlatformStatus) -> list[tuple[str, ...]]:
             replica.replica,
             replica.state.value,
             _ranges(replica.chunks),
-            f"{replica.slice.quota_request:g} to {replica.slice.quota_limit:g}" if replica.slice else "",
+            _quota(replica),
             f"{use[replica.replica].time_share:.0%}" if replica.replica in use else "",
             f"{replica.memory_mib:.0f}",
             f"{replica.weights_mib:.0f}{_shared(sharing.get((replica.device, replica.model_digest), 1))}",
             f"{replica.load_ms:.0f}",
             str(replica.restarts),
         )
-        for function in found.functions
-        for replica in function.replicas
+        for replica in replicas
     ]
+
+
+def _quota(replica: ReplicaStatus) -> str:
+    """What it is promised, and what it may have; a loan is promised nothing, whatever its slice says."""
+    if replica.slice is None:
+        return ""
+    request = 0.0 if replica.loan else replica.slice.quota_request
+    return f"{request:g} to {replica.slice.quota_limit:g}"
 
 
 def _shared(replicas: int) -> str:

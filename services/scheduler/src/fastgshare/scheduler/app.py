@@ -9,6 +9,7 @@ import msgspec
 from fastgshare.scheduler.adapters.inbox import Inbox
 from fastgshare.scheduler.adapters.leadership import Leadership
 from fastgshare.scheduler.adapters.observer import Observer
+from fastgshare.scheduler.adapters.wishes import Wishes
 from fastgshare.scheduler.adapters.writer import Writer
 from fastgshare.scheduler.config import SchedulerConfig
 from fastgshare.scheduler.core.events import Event, Ticked
@@ -46,9 +47,11 @@ async def run_scheduler(
     observer = Observer(bus, inbox)
     leadership = Leadership(bus, f"{config.instance}-{new_incarnation()}", observer, inbox)
     writer = Writer(bus, leadership.leads, inbox.append)
+    wishes = Wishes(bus, inbox, lambda: leadership.is_leading)
     engine = Engine(config.settings(), inbox, writer)
     async with anyio.create_task_group() as work:
         await observer.start(work)
+        await wishes.start()
         work.start_soon(engine.run)
         work.start_soon(writer.run)
         work.start_soon(leadership.run)

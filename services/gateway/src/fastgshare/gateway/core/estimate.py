@@ -1,14 +1,15 @@
-"""When would a replica finish one more request: from its profile at first, then from what came of the requests there.
+"""When would a replica finish one more request: from its table at first, then from what came of the requests there.
 
     finish = base + rows_ahead * cycle
 
 `cycle` is what a row costs while others wait: waiting for the token and running, shared by its batch. `base` is what a
-request takes beside the rows ahead of it. Both are exponential averages, so contention that no profile knows shows
+request takes beside the rows ahead of it. Both are exponential averages, so contention that no table knows shows
 within a few tens of requests; all times are durations measured on the worker, so clocks that differ do no harm. Where
 rows wait, the mean deviation is a margin: at the very deadline half of what is admitted would miss it.
 """
 
-from fastgshare.shared.messages import Profile, Timing
+from fastgshare.shared.messages import Slice, Timing
+from fastgshare.shared.tables import Table
 from fastgshare.shared.units import US_PER_S
 
 CYCLE_WEIGHT = 0.1
@@ -38,16 +39,22 @@ class Estimate:
         """Whether anything is known yet; before that nothing is refused for its deadline."""
         return self._first_us > 0
 
-    def learn_profile(self, profile: Profile | None, max_batch: int) -> None:
-        """Take the points up to `max_batch` of a table; None forgets it."""
-        points = [point for point in profile.points if point.batch <= max_batch] if profile else []
-        self._profiled = bool(points)
-        if points:
-            self._first_us = float(min(points, key=lambda point: point.batch).p50_us)
-            self._per_row_us = US_PER_S / max(point.throughput_rps for point in points)
+    def learn_table(self, table: Table | None, held: Slice | None, max_batch: int) -> None:
+        """Take what a table says of batches up to `max_batch` on the slice that is held (None: all of a device).
+
+        By the time it may have at most: neighbours are usually idle, and who believes too much soon learns better from
+        what comes of it, while who believes too little refuses what would have been answered, and learns nothing.
+        """
+        self._profiled = table is not None
+        if table is None:
+            return
+        sm_percent, quota = (held.sm_partition, held.quota_limit) if held is not None else (100, 1.0)
+        batches = [batch for batch in table.batches if batch <= max_batch] or [max_batch]
+        self._first_us = float(table.at(sm_percent, quota, 1).device_us)
+        self._per_row_us = US_PER_S / max(table.at(sm_percent, quota, batch).throughput_rps for batch in batches)
 
     def learn_run(self, execute_us: int, batch: int) -> None:
-        """A batch of `batch` took `execute_us`: all there is until a profile arrives."""
+        """A batch of `batch` took `execute_us`: all there is until a table arrives."""
         if self._profiled or execute_us <= 0:
             return
         per_row_us = execute_us / max(batch, 1)
@@ -71,7 +78,7 @@ class Estimate:
         self._learn_base(predicted_us, rows_ahead, max(at_least_us, predicted_us))
 
     def forget_contention(self) -> None:
-        """Go back to the profile; without one, to knowing nothing."""
+        """Go back to the table; without one, to knowing nothing."""
         self._learned = False
         if not self._profiled:
             self._first_us = self._per_row_us = 0.0

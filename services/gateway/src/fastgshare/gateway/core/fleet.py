@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from fastgshare.gateway.core.estimate import Estimate
 from fastgshare.gateway.core.tickets import Ticket
-from fastgshare.shared.ids import DeviceId, FunctionName, HostId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
+from fastgshare.shared.tables import Table
 
 NODE_SILENT_US = 2_500_000
 IDLE_US = 500_000
@@ -50,7 +51,7 @@ class Target:
         """How long this replica would take for `ticket`.
 
         What it took last time says little about a replica that has been idle since: before that keeps anyone
-        out, for ever perhaps, because nothing would be learned any more, only the profile counts.
+        out, for ever perhaps, because nothing would be learned any more, only the table counts.
         """
         finish_us = self.estimate.finish_us(self.waiting_rows, ticket.rows)
         idle = not self.waiting_rows and now_us - self.sent_us >= IDLE_US
@@ -70,6 +71,7 @@ class Fleet:
         self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
         self._node_seen_us: dict[NodeId, int] = {}
         self._absent_until_us: dict[ReplicaId, int] = {}
+        self._tables: dict[tuple[Digest, str], Table | None] = {}
 
     def update(self, status: ReplicaStatus, now_us: int) -> Target | None:
         """Take a replica's new status. Returns its former self when what was outstanding there is lost.
@@ -82,9 +84,11 @@ class Fleet:
         same_life = old is not None and old.status.incarnation == status.incarnation
         if old is not None and same_life and status.state is not ReplicaState.FAILED:
             old.status = status
+            self._give_table(old)
             self._refresh(status.function)
             return None
         target = Target(status)
+        self._give_table(target)
         self.targets[status.replica] = target
         self._by_function.setdefault(status.function, {})[status.replica] = target
         self._refresh(status.function)
@@ -109,11 +113,12 @@ class Fleet:
         return self._ready.get(function, [])
 
     def learn_profile(self, profile: Profile) -> None:
-        """Give a table to every replica that runs its model on its kind of device."""
+        """Give a table, as it stands now, to every replica that runs its model on its kind of device."""
+        about = (profile.model_digest, profile.device_kind)
+        self._tables[about] = Table.of(profile)
         for target in self.targets.values():
-            status = target.status
-            if (status.model_digest, status.device_kind) == (profile.model_digest, profile.device_kind):
-                target.estimate.learn_profile(profile, status.max_batch)
+            if (target.status.model_digest, target.status.device_kind) == about:
+                self._give_table(target)
 
     def node_seen(self, node: NodeId, depth: Mapping[ReplicaId, int], now_us: int) -> None:
         """A heartbeat arrived. Depths in it are older than those in notices, but they end where notices do not."""
@@ -184,6 +189,11 @@ class Fleet:
             if best is None or rank < best_rank:
                 best, best_rank = target, rank
         return best
+
+    def _give_table(self, target: Target) -> None:
+        status = target.status
+        table = self._tables.get((status.model_digest, status.device_kind))
+        target.estimate.learn_table(table, status.slice, status.max_batch)
 
     def _refresh(self, function: FunctionName) -> None:
         self.version += 1

@@ -55,7 +55,6 @@ class Gatekeeper:
         self.functions: dict[FunctionName, FunctionSpec] = {}
         self.counters: dict[FunctionName, Counters] = {}
         self._limits = limits
-        self._profiles: dict[tuple[str, str], Profile] = {}
         self._ledger = Ledger()
         self._holding = Holding(limits.held_per_function)
         self._demanded_us: dict[FunctionName, int] = {}
@@ -73,14 +72,13 @@ class Gatekeeper:
         return [self._refuse(ticket, refusals.unknown(function)) for ticket in self._holding.take(function)]
 
     def profile_known(self, profile: Profile) -> None:
-        self._profiles[profile.model_digest, profile.device_kind] = profile
         self.fleet.learn_profile(profile)
 
     def replica_reported(self, status: ReplicaStatus, now_us: int) -> list[Action]:
         """A replica changed: what was lost with it goes elsewhere, what was held may go to it."""
+        if status.loan:  # it is there to be measured, and no request may go to it
+            return []
         lost = self.fleet.update(status, now_us)
-        profile = self._profiles.get((status.model_digest, status.device_kind))
-        self.fleet.targets[status.replica].estimate.learn_profile(profile, status.max_batch)
         actions = self._after_loss([lost], now_us) if lost is not None else []
         return actions + self._release_held(status.function, now_us)
 

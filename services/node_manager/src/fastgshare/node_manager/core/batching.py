@@ -6,10 +6,11 @@ nothing holds the device for long, or a tenth where others share the chunks, whi
 """
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from fastgshare.shared.messages import Profile
+from fastgshare.shared.tables import Table
 
 BATCH_SHARE_OF_WINDOW = 5
 SHARED_BATCH_SHARE_OF_WINDOW = 10
@@ -31,15 +32,33 @@ class Job:
 
 @dataclass(slots=True)
 class Timetable:
-    """Expected time of a batch in microseconds: from the profile, else learned from the batches that ran."""
+    """Expected time of a batch in microseconds: from the profile at the replica's own share of the SMs, else learned.
+
+    `points` are what batches of the table's sizes take at most 19 times of 20 there, `means` what they take on average.
+    """
 
     points: list[tuple[int, int]] = field(default_factory=list)
     learned: dict[int, float] = field(default_factory=dict)
+    means: list[tuple[int, int]] = field(default_factory=list)
+    _table: Table | None = None
+    _sm_percent: float = 100.0
 
     def learn_profile(self, profile: Profile | None) -> None:
-        """Use a table's points; None goes back to learning."""
-        points = profile.points if profile is not None else ()
-        self.points = sorted((point.batch, point.p95_us) for point in points)
+        """Use a table; None, or one without a point, goes back to learning."""
+        self._table = Table.of(profile) if profile is not None else None
+        self._read()
+
+    def hold(self, sm_percent: float) -> None:
+        """Batches run on that share of the device's SMs from now on."""
+        self._sm_percent = sm_percent
+        self._read()
+
+    def _read(self) -> None:
+        table = self._table
+        batches = table.batches if table is not None else ()
+        answers = [(batch, table.at(self._sm_percent, 1.0, batch)) for batch in batches if table is not None]
+        self.points = [(batch, answer.device_p95_us) for batch, answer in answers]
+        self.means = [(batch, answer.device_us) for batch, answer in answers]
 
     def learn_run(self, rows: int, execute_us: int) -> None:
         """A batch of `rows` took `execute_us`."""
@@ -47,21 +66,29 @@ class Timetable:
         self.learned[rows] = execute_us if known is None else known + LEARNING_WEIGHT * (execute_us - known)
 
     def execute_us(self, rows: int) -> int:
-        """Expected time of a batch of `rows`; 0 where nothing is known."""
+        """Expected time of a batch of `rows`, with room; 0 where nothing is known."""
         if not self.points and (known_us := self.learned.get(rows)) is not None:
             return int(known_us)
-        points = self.points or sorted((batch, int(us)) for batch, us in self.learned.items())
-        if not points:
-            return 0
-        below = (0, 0)
-        for batch, us in points:
-            if batch == rows:
-                return us
-            if batch > rows:
-                share = (rows - below[0]) / (batch - below[0])
-                return int(below[1] + share * (us - below[1])) if below[0] else us
-            below = (batch, us)
-        return below[1] * rows // below[0]
+        return _between(self.points or sorted((batch, int(us)) for batch, us in self.learned.items()), rows)
+
+    def told_us(self, rows: int) -> int:
+        """What the table says that a batch of `rows` takes on average; 0 without a table."""
+        return _between(self.means, rows)
+
+
+def _between(points: Sequence[tuple[int, int]], rows: int) -> int:
+    """Linear between sizes, in proportion above the largest; 0 without points."""
+    if not points:
+        return 0
+    below = (0, 0)
+    for batch, us in points:
+        if batch == rows:
+            return us
+        if batch > rows:
+            share = (rows - below[0]) / (batch - below[0])
+            return int(below[1] + share * (us - below[1])) if below[0] else us
+        below = (batch, us)
+    return below[1] * rows // below[0]
 
 
 class WorkQueue:

@@ -71,6 +71,7 @@ class OnnxModel:
             inputs=tuple(_spec(value) for value in first.get_inputs()),
             outputs=tuple(_spec(value) for value in first.get_outputs()),
             metadata=dict(first.get_modelmeta().custom_metadata_map),
+            axes={value.name: _axes(value) for value in first.get_inputs()},
         )
 
     @property
@@ -173,3 +174,7 @@ def _spec(value: Any) -> TensorSpec:
         raise ModelFault(reason=f"'{value.name}' has type {value.type}, which no tensor datatype stands for")
     shape = tuple(length if isinstance(length, int) and length >= 0 else -1 for length in value.shape)
     return TensorSpec(value.name, datatype, shape)
+
+
+def _axes(value: Any) -> tuple[str, ...]:
+    return tuple(length if isinstance(length, str) else "" for length in value.shape)

@@ -46,11 +46,15 @@ class Lane:
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a loaded model says of itself; -1 marks a free axis."""
+    """What a loaded model says of itself; -1 marks a free axis.
+
+    `axes` names axes of inputs, "" where one has no name: those of one name are of one length.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     metadata: dict[str, str]
+    axes: dict[str, tuple[str, ...]] = {}
 
     @property
     def is_batched(self) -> bool:

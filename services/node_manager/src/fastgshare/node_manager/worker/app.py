@@ -161,7 +161,7 @@ class Worker:
             reason=state.reason,
             used_mib=state.used_mib,
             models=state.models,
-            use={name: _use(had, elapsed_us) for name, had in self._parts.gate.take_use().items()},
+            use={name: self._use(name, had, elapsed_us) for name, had in self._parts.gate.take_use().items()},
             gauges=state.gauges,
         )
 
@@ -200,6 +200,16 @@ class Worker:
         key = subjects.profile_key(digest, self._parts.device.kind)
         return self._profiles.values.get(key)
 
+    def _use(self, replica: ReplicaId, had: Use, elapsed_us: int) -> ReplicaUse:
+        known = self._replicas.get(replica)
+        return ReplicaUse(
+            time_share=round(had.used_us / elapsed_us, 4),
+            backlogged_share=round(min(had.backlogged_us / elapsed_us, 1.0), 4),
+            token_wait_ms=round(had.longest_wait_us / US_PER_MS, 3),
+            batches=had.batches,
+            drift=round(known.drift, 4) if known is not None else 0.0,
+        )
+
     def _depth_of(self, replica: ReplicaId) -> int:
         known = self._replicas.get(replica)
         return known.depth if known is not None else 0
@@ -231,12 +241,3 @@ async def _open_device(config: WorkerConfig, channel: ManagerChannel) -> AsyncIt
         yield device
     finally:
         device.close()
-
-
-def _use(had: Use, elapsed_us: int) -> ReplicaUse:
-    return ReplicaUse(
-        time_share=round(had.used_us / elapsed_us, 4),
-        backlogged_share=round(min(had.backlogged_us / elapsed_us, 1.0), 4),
-        token_wait_ms=round(had.longest_wait_us / US_PER_MS, 3),
-        batches=had.batches,
-    )

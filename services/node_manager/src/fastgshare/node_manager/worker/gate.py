@@ -40,6 +40,7 @@ class TokenGate:
     """Tokens of one device, for the threads of its worker."""
 
     def __init__(self, chunks: int, window_us: int) -> None:
+        self.chunks = chunks
         self._book = TokenBook(chunks, window_us)
         self._lock = threading.Lock()
         self._seats: dict[ReplicaId, _Seat] = {}

@@ -126,6 +126,11 @@ class Replica:
         """A table for this replica's model on this device arrived."""
         self._runner.learn_profile(profile)
 
+    @property
+    def drift(self) -> float:
+        """How long its recent batches took over what its table says; on loan it serves none."""
+        return 0.0 if self.placement.loan else self._runner.drift
+
     # Loading
 
     async def _load(self, stack: AsyncExitStack) -> None:
@@ -178,12 +183,12 @@ class Replica:
         stack.push_async_callback(requests.unsubscribe)
         measuring = Measuring(
             self._runner,
-            self._spec,
+            lambda: self.placement,
             self._info,
+            self._footprint,
+            self._max_batch,
             self._handler,
             self._parts,
-            self._chunks_held,
-            self._max_batch,
             self._tasks,
         )
         probes = await bus.subscribe(subjects.measure(self.replica), measuring.on_message)
@@ -347,9 +352,6 @@ class Replica:
                 placement=self.placement,
             )
         )
-
-    def _chunks_held(self) -> int:
-        return len(self.placement.chunks)
 
     def _on_log(self, line: str) -> None:
         self._parts.report(LogLine(self._spec.name, self.replica, line))

@@ -10,38 +10,28 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.drift import Drift
+from fastgshare.node_manager.core.measurement import Measured, Measurement
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import Session
 from fastgshare.node_manager.worker.execution import Executed, Finished, execute, finish, late, read_feeds
 from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.node_manager.worker.orders import Move, Stop, UseTable, promise
 from fastgshare.node_manager.worker.probe import Probe
+from fastgshare.node_manager.worker.watch import Watch
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.clock import monotonic_us, thread_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
-from fastgshare.shared.messages import MeasureRequest, Profile, Timing
+from fastgshare.shared.messages import Profile, Timing
+from fastgshare.shared.units import us_to_s
 
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    profile: Profile | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """To other chunks, as `share` has them."""
-
-    share: Share
-    chunks: tuple[int, ...]
-    done: "Future[None]"
-
-
-_STOP = object()
 STOPPED = "the replica was stopped"
 TINY_BATCH_US = 200
 # Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
@@ -72,7 +62,7 @@ class Runner:
         self._on_fault = on_fault
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._probe: Probe | None = None
-        self._moves: list[_Move] = []
+        self._moves: list[Move] = []
         self._last_move: Future[None] | None = None
         self._outgoing: list[Finished] = []
         self._asked_us: int | None = None
@@ -86,9 +76,11 @@ class Runner:
         self._is_told_to_stop = False
         self._stopping = False
         self._has_ended = False
-        self._ended = _promise()
+        self._ended = promise()
         self._is_faulted = False
         self._thread: threading.Thread | None = None
+        self._drift = Drift()
+        self._note_chunks()
 
     # From the event loop
 
@@ -111,13 +103,18 @@ class Runner:
         """Whether a batch usually takes less than waking this thread for it, and may run elsewhere."""
         return self._usual_us <= HERE_BELOW_US and self._session is not None and self._session.is_portable
 
+    @property
+    def drift(self) -> float:
+        """How long recent batches took over what the table says; 0 where too few ran or there is no table."""
+        return self._drift.ratio
+
     def run_here(self, jobs: list[Job]) -> list[Finished] | None:
         """Run jobs on the calling thread, for quick models; None: there is no token now, submit them.
 
         The caller sees to it that nothing waits here that they would overtake.
         """
         session = self._session
-        if session is None or self._is_told_to_stop or self._is_moving:
+        if session is None or self._is_told_to_stop or self._is_moving or self._probe is not None:
             return None  # the thread may be at the session, and holds no token for that
         if not self._gate.try_acquire(self._replica, self._last_execute_us):
             return None
@@ -143,25 +140,27 @@ class Runner:
         finally:
             self._gate.release(self._replica, used_us)
 
-    def measure(self, request: MeasureRequest, feed: dict[str, Array]) -> "Future[list[int]]":
-        """Time runs of `feed` in microseconds; raises ModelFault or MeasurementRefused through the future."""
-        done: Future[list[int]] = Future()
-        self._put(Probe(request, feed, done))
+    def measure(
+        self, measurement: Measurement, feed: dict[str, Array], watch: Watch | None = None
+    ) -> "Future[Measured]":
+        """Carry out a measurement with `feed`; raises ModelFault or MeasurementRefused through the future."""
+        done: Future[Measured] = Future()
+        self._put(Probe(measurement, feed, done, partial(self._gate.others_us, self._replica), watch))
         return done
 
     def learn_profile(self, profile: Profile | None) -> None:
         """Use this table for choosing batches."""
-        self._inbox.put(_Table(profile))
+        self._inbox.put(UseTable(profile))
 
     def resize(self, share: Share, chunks: tuple[int, ...]) -> "Future[None]":
         """Hold another share: quotas at once, chunks between two batches. Raises ModelFault through the future."""
-        done = _promise()
+        done = promise()
         if share.mask == self._share.mask and not self._is_moving:
             self._hold(share)
             done.set_result(None)
         else:  # behind a move under way, which would undo it
             self._last_move = done
-            self._put(_Move(share, chunks, done))
+            self._put(Move(share, chunks, done))
         return done
 
     def stop(self) -> "Future[None]":
@@ -170,12 +169,18 @@ class Runner:
         if self._thread is None:
             self._end()
         else:
-            self._inbox.put(_STOP)
+            self._inbox.put(Stop())
+            self._step_forward()
         return self._ended
 
     @property
     def _is_moving(self) -> bool:
         return self._last_move is not None and not self._last_move.done()
+
+    def _step_forward(self) -> None:
+        """In the background a thread may wait for its token for as long as others have work, and hold its memory."""
+        if not self._share.request_permille and not self._is_moving:
+            self._hold(replace(self._share, request_permille=1))
 
     def _hold(self, share: Share) -> None:
         self._share = share
@@ -185,7 +190,7 @@ class Runner:
         if self._has_ended:  # the thread may have left the gate before this
             self._gate.remove(self._replica)
 
-    def _put(self, item: Job | Probe | _Move) -> None:
+    def _put(self, item: Job | Probe | Move) -> None:
         self._inbox.put(item)
         if self._has_ended:  # the thread's last look may have come before this
             self._refuse_left()
@@ -207,7 +212,7 @@ class Runner:
                 jobs.append(item)
             elif isinstance(item, Probe) and item.done.set_running_or_notify_cancel():
                 item.refuse(STOPPED)
-            elif isinstance(item, _Move):
+            elif isinstance(item, Move):
                 item.done.set_result(None)  # it holds nothing any more, wherever that was
         if jobs and not self._is_faulted:
             error = ErrorBody(ErrorCode.UNAVAILABLE, STOPPED)
@@ -258,10 +263,10 @@ class Runner:
 
     def _turn(self, session: Session) -> None:
         """Take what arrived, then run one batch, or one measured run when nothing waits."""
-        self._take_in(block=not self._stopping and not self._queue and self._probe is None)
+        self._take_in(self._idle_s())
         while self._moves:
             self._move(session, self._moves.pop(0))
-        if not self._queue and self._probe is None:
+        if not self._has_work():
             self._withdraw()
             self._deliver_outgoing()  # what came in was no work for the answers to wait for
             return
@@ -272,16 +277,17 @@ class Runner:
         executed: list[Executed] = []
         used_us = 0
         try:
-            self._take_in(block=False)
+            self._take_in()
             refused = [late(job, now_us) for job in self._queue.hopeless(now_us)]
             if batch := self._queue.take(now_us):
                 jobs, feeds, unusable = read_feeds(batch)
                 refused += unusable
                 executed = execute(session, jobs, feeds) if jobs else []
                 used_us = sum(one.used_us for one in executed)
-            elif self._probe is not None:
-                used_us, is_over = self._probe.run(session)
-                self._probe = None if is_over else self._probe
+                self._note_work(used_us)
+            elif self._probe is not None and not self._stopping:
+                used_us = self._probe.run(session)
+                self._probe = None if self._probe.is_over else self._probe
             if session.is_on_cores:  # which packing answers takes too
                 self._wind_up(refused, executed, token_us, now_us)
         finally:
@@ -295,6 +301,19 @@ class Runner:
         self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
             self._deliver_outgoing()
+
+    def _idle_s(self) -> float | None:
+        """How long there is nothing to run unless something comes in; None: for ever."""
+        if self._stopping or self._queue:
+            return 0.0
+        return None if self._probe is None else us_to_s(self._probe.waits_us())
+
+    def _has_work(self) -> bool:
+        return bool(self._queue) or (not self._stopping and self._idle_s() == 0)
+
+    def _note_work(self, used_us: int) -> None:
+        if self._probe is not None:
+            self._probe.note_work(used_us)
 
     # Tokens
 
@@ -320,7 +339,7 @@ class Runner:
 
     def _pass_on(self, used_us: int) -> None:
         """Give the token back, and ask for the next one where there is more to do."""
-        has_more = bool(self._queue) or self._probe is not None or not self._inbox.empty()
+        has_more = self._has_work() or not self._inbox.empty()
         self._asked_us = monotonic_us() if has_more and not self._moves else None
         again_us = self._expected_us() if self._asked_us is not None else None
         self._spent_us, self._outside_us = thread_us(), 0
@@ -350,7 +369,7 @@ class Runner:
         finally:
             self._gate.release(self._replica, monotonic_us() - began_us)
 
-    def _move(self, session: Session, move: _Move) -> None:
+    def _move(self, session: Session, move: Move) -> None:
         """The new chunks first, because warming up there takes turns on them."""
         self._withdraw()
         self._gate.set_share(self._replica, move.share)
@@ -361,21 +380,28 @@ class Runner:
             move.done.set_exception(fault)
             return
         self._share = move.share
+        self._note_chunks()
         move.done.set_result(None)
 
     # Work
 
-    def _take_in(self, block: bool) -> None:
-        while block or not self._inbox.empty():
-            block = False
-            match self._inbox.get():
+    def _take_in(self, wait_s: float | None = 0.0) -> None:
+        """What came in, or the next that comes within that time; None: however long that takes."""
+        while wait_s != 0 or not self._inbox.empty():
+            try:
+                item = self._inbox.get(timeout=wait_s)
+            except Empty:
+                return
+            wait_s = 0.0
+            match item:
                 case Job() as job:
                     self._queue.push(job)
                 case Probe() as probe:
                     self._accept_probe(probe)
-                case _Table(profile):
+                case UseTable(profile):
                     self._queue.timetable.learn_profile(profile)
-                case _Move() as move:
+                    self._drift.forget()
+                case Move() as move:
                     self._moves.append(move)
                 case _:
                     self._stopping = True
@@ -386,6 +412,7 @@ class Runner:
         if self._probe is not None:
             probe.refuse("another measurement is under way")
             return
+        probe.begin()
         self._probe = probe
 
     def _learn(self, executed: list[Executed]) -> None:
@@ -397,7 +424,14 @@ class Runner:
             if self._usual_us == float("inf"):
                 self._usual_us = one.used_us
             self._usual_us += QUICKNESS_WEIGHT * (one.used_us - self._usual_us)
-            self._queue.timetable.learn_run(sum(job.rows for job in one.jobs), one.used_us)
+            rows = sum(job.rows for job in one.jobs)
+            self._queue.timetable.learn_run(rows, one.used_us)
+            self._drift.note(one.used_us, self._queue.timetable.told_us(rows))
+
+    def _note_chunks(self) -> None:
+        """Batches take as long as the table says for the chunks that are held now."""
+        self._queue.timetable.hold(100 * max(self._share.mask.bit_count(), 1) / self._gate.chunks)
+        self._drift.forget()
 
     def _deliver_outgoing(self) -> None:
         if self._outgoing:
@@ -408,10 +442,3 @@ class Runner:
         """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
         more = bool(self._queue) or not self._inbox.empty()
         return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT
-
-
-def _promise() -> "Future[None]":
-    """Nobody who stops waiting for it can cancel it."""
-    made: Future[None] = Future()
-    made.set_running_or_notify_cancel()
-    return made

@@ -1,7 +1,14 @@
-"""Inputs to measure a model with: the function's own sample, or valid random tensors from the model's signature."""
+"""Inputs to measure a model with: the function's own sample, or valid random tensors from the model's signature.
+
+A signature does not tell which lengths its free axes may have, so some usual ones are tried: all axes of one length,
+then images of three channels or one. Axes of one name are of one length. Floats are drawn from a normal distribution;
+integers are 0, which every embedding knows, but masks are all 1, and what is called a length is the longest of all.
+"""
 
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +22,11 @@ from fastgshare.shared.messages import Tensor
 from fastgshare.shared.tensors import BYTES, problem_with_inputs
 from fastgshare.shared.units import BYTES_PER_MIB
 
-FREE_AXIS_LENGTH = 32
+LENGTHS = (32, 64, 224, 1, 128)
+CHANNELS = (3, 1)
+CHANNEL_AXES = (1, 3)  # of an image in a batch: before its height and width, or behind
+IMAGE_AXES = 4
+FREE = -1
 SEED = 7
 MAX_UNPACKED_BYTES = 64 * BYTES_PER_MIB
 
@@ -52,10 +63,15 @@ def one_row(tensors: tuple[Tensor, ...], info: ModelInfo) -> dict[str, Array]:
     return {name: array[:1] if info.is_batched else array for name, array in arrays.items()}
 
 
-def random_row(info: ModelInfo) -> dict[str, Array]:
-    """One row of random model inputs; free axes other than the batch get a fixed length."""
-    generator = np.random.default_rng(SEED)
-    return {spec.name: _random(spec, generator) for spec in info.inputs}
+def random_rows(info: ModelInfo) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Rows of random model inputs to be tried in turn, each with its free axes in words; "" where there are none."""
+    for words, lengths in _choices(info):
+        if words and _size_bytes(info, lengths) > MAX_UNPACKED_BYTES:
+            continue
+        generator = np.random.default_rng(SEED)
+        longest = max(lengths.values(), default=1)
+        shapes = {spec: _shape(spec, info, lengths) for spec in info.inputs}
+        yield words, {spec.name: _random(spec, shape, longest, generator) for spec, shape in shapes.items()}
 
 
 def repeat_row(row: dict[str, Array], batch: int) -> dict[str, Array]:
@@ -106,12 +122,55 @@ def _fitting(tensors: tuple[Tensor, ...], inputs: tuple[TensorSpec, ...], max_ba
     return tensors
 
 
-def _random(spec: TensorSpec, generator: np.random.Generator) -> Array:
-    free = [FREE_AXIS_LENGTH if length < 0 else length for length in spec.shape]
-    shape = (1, *free[1:]) if spec.shape[:1] == (-1,) else tuple(free)
+# An axis by its name, or by its input and place.
+_Axis = str | tuple[str, int]
+_Lengths = Mapping[_Axis, int]
+
+
+def _axis(spec: TensorSpec, place: int, info: ModelInfo) -> _Axis:
+    names = info.axes.get(spec.name, ())
+    return (names[place] if place < len(names) else "") or (spec.name, place)
+
+
+def _choices(info: ModelInfo) -> Iterator[tuple[str, _Lengths]]:
+    """Lengths of the free axes; a leading one is the batch, and so is every axis of its name."""
+    free = [(spec, place) for spec in info.inputs for place, length in enumerate(spec.shape) if length == FREE]
+    batch = {_axis(spec, place, info): 1 for spec, place in free if place == 0}
+    others = [(spec, place) for spec, place in free if _axis(spec, place, info) not in batch]
+    if not others:
+        yield "", batch
+        return
+    for length in LENGTHS:
+        yield str(length), {_axis(*where, info): length for where in others} | batch
+    for channel_axis in CHANNEL_AXES:
+        is_channel = [where for where in others if where[1] == channel_axis and len(where[0].shape) == IMAGE_AXES]
+        for channels in CHANNELS if is_channel else ():
+            chosen = {_axis(*where, info): channels for where in is_channel} | batch
+            for length in LENGTHS:
+                words = f"{length} with {channels} on axis {channel_axis}"
+                yield words, {_axis(*where, info): length for where in others} | chosen
+
+
+def _shape(spec: TensorSpec, info: ModelInfo, lengths: _Lengths) -> tuple[int, ...]:
+    return tuple(
+        lengths[_axis(spec, place, info)] if length == FREE else length for place, length in enumerate(spec.shape)
+    )
+
+
+def _size_bytes(info: ModelInfo, lengths: _Lengths) -> int:
+    shapes = ((spec, _shape(spec, info, lengths)) for spec in info.inputs)
+    return sum(
+        prod(shape) * (DTYPES[spec.datatype].itemsize if spec.datatype != BYTES else 1) for spec, shape in shapes
+    )
+
+
+def _random(spec: TensorSpec, shape: tuple[int, ...], longest: int, generator: np.random.Generator) -> Array:
     if spec.datatype == BYTES:
         return np.full(shape, b"sample", dtype=object)
     dtype = DTYPES[spec.datatype]
+    name = spec.name.lower()
+    if "mask" in name:
+        return np.ones(shape, dtype)
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
+    return np.full(shape, longest if "len" in name else 0, dtype)

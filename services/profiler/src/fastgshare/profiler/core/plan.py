@@ -1,81 +1,146 @@
-"""Which batch sizes are worth measuring, in which order, and how long each may take.
+"""Which points of a table are worth measuring, the next first.
 
-Sizes double up to the largest the replicas take. The walk ends early where nothing is to be gained:
-throughput grew by no more than 3 % twice running, or half of the batches already take longer than the
-objective.
+The corners of the axes, then wherever the interpolation is least sure, until nothing is left that may be off by more
+than 5 %, or until a third of the points are spent. A grid measures all of them. What would take too long to measure
+(small slices, large batches of slow models) is left to the interpolation and its error bar; batches that on the whole
+device take longer than the objective are of no use to anybody, and leave the axes once both ends of the batch axis are
+known.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from fastgshare.shared.messages import MeasureRequest, ProfilePoint
-from fastgshare.shared.units import US_PER_MS
+from msgspec.structs import replace
 
-GROWTH_WORTH_IT = 1.03
-STALE_POINTS = 2
+from fastgshare.shared.messages import ProfileAxes, ProfilePoint, SurfacePoint
+from fastgshare.shared.surface import device_times_us, fit
+from fastgshare.shared.units import US_PER_S
 
-MOST_RUNS = 1_000  # enough for a 99th percentile; a model of 0.1 ms is done within a tenth of a second
-MARGIN_MS = 2_000  # the worker finishes the batch it is at before it measures
-RUN_ALLOWANCE = 4
-LEAST_RUN_MS = 500
-MOST_RUN_MS = 10_000
+SM_PERCENTS = (6, 12, 24, 50, 60, 80, 100)
+QUOTAS = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""The published grid's (FaST-GShare, ICPP 2023, section 3.4), and ours."""
+
+TARGET_ERROR = 0.05
+BUDGET_PERCENT = 35
+LEAST_POINTS = 3
+RUNS_A_POINT = 8
+MOST_POINT_US = 30 * US_PER_S
+
+
+class Setting(NamedTuple):
+    """One point of the axes."""
+
+    sm_partition: int
+    quota: float
+    batch: int
+
+
+class Survey(NamedTuple):
+    """What a table's points amount to.
+
+    `due`: what to measure, the next first, none when the table is complete; `planned` how many points it will have, as
+    far as can be told; `error` the largest relative error that may be left; `axes` and `surface` for the table, the
+    latter empty while nothing is measured.
+    """
+
+    due: tuple[Setting, ...]
+    planned: int
+    error: float
+    axes: ProfileAxes
+    surface: tuple[SurfacePoint, ...]
+
+
+def percent_of(chunks: int, total_chunks: int) -> int:
+    """A share of a device's chunks in whole percent, as points have it: 1 to 100."""
+    return min(max(round(100 * chunks / max(total_chunks, 1)), 1), 100)
+
+
+def chunks_of(sm_percent: int, total_chunks: int) -> int:
+    """How many chunks a point of the axes stands for."""
+    return min(max(round(sm_percent * total_chunks / 100), 1), total_chunks)
+
+
+def axes_for(chunks: int, max_batch: int) -> ProfileAxes:
+    """The axes on a device of `chunks` chunks: the published shares in whole chunks, batches doubled to the largest."""
+    held = {max(1, -(-percent * chunks // 100)) for percent in SM_PERCENTS}
+    doubling = [1 << power for power in range(max(max_batch, 1).bit_length())]
+    return ProfileAxes(
+        sm_partitions=tuple(percent_of(count, chunks) for count in sorted(held)),
+        quotas=QUOTAS,
+        batches=tuple(sorted({*(size for size in doubling if size <= max_batch), max(max_batch, 1)})),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The sizes of one table: up to `max_batch`, for functions whose loosest objective is `objective_us`."""
+    """What is wanted of one table: points of `axes`, for functions whose loosest objective is `objective_us`."""
 
-    max_batch: int
+    axes: ProfileAxes
     objective_us: int
+    is_grid: bool = False
 
-    def batches(self) -> tuple[int, ...]:
-        """1, 2, 4, ... and the largest size itself."""
-        doubling = [1 << power for power in range(self.max_batch.bit_length())]
-        return (*(size for size in doubling if size < self.max_batch), max(self.max_batch, 1))
-
-    def due(self, points: Sequence[ProfilePoint]) -> tuple[int, ...]:
-        """The sizes still to measure given those in `points`, the next first; none: the table is complete."""
-        measured = {point.batch: point for point in points}
-        sizes = self.batches()
-        best_rps = 0.0
-        stale = 0
-        for position, size in enumerate(sizes):
-            point = measured.get(size)
-            if point is None:
-                return tuple(later for later in sizes[position:] if later not in measured)
-            stale = 0 if point.throughput_rps > GROWTH_WORTH_IT * best_rps else stale + 1
-            best_rps = max(best_rps, point.throughput_rps)
-            if stale == STALE_POINTS or point.p50_us > self.objective_us:
-                return ()
-        return ()
-
-    def request(self, batch: int, budget_ms: int) -> MeasureRequest:
-        """What to ask a worker for one size."""
-        return MeasureRequest(batch=batch, budget_ms=budget_ms, max_runs=MOST_RUNS)
-
-    def left_ms(self, points: Sequence[ProfilePoint], budget_ms: int) -> int:
-        """About how long the due sizes will take together."""
-        return sum(
-            _expected_ms(self.request(size, budget_ms), _expected_run_us(points, size)) for size in self.due(points)
+    def survey(self, points: Sequence[ProfilePoint]) -> Survey:
+        """Where a table with these points stands. Takes tens of milliseconds."""
+        axes = self._useful_axes(points)
+        surface = fit(points, axes)
+        measured = {Setting(point.sm_partition, point.quota, point.batch) for point in points}
+        if not surface:
+            return Survey(tuple(_corners(axes)), self._budget(axes), 0.0, axes, ())
+        answers = {Setting(answer.sm_partition, answer.quota, answer.batch): answer for answer in surface}
+        open_ = [setting for setting in answers if setting not in measured and not _is_too_long(answers[setting])]
+        error = max((answers[setting].throughput_error for setting in open_), default=0.0)
+        done = sum(setting in measured for setting in answers)
+        if self.is_grid:
+            return Survey(tuple(_in_order(open_, axes)), done + len(open_), error, axes, surface)
+        corners = [setting for setting in _corners(axes) if setting in open_]
+        doubtful = sorted(
+            (setting for setting in open_ if answers[setting].throughput_error > TARGET_ERROR),
+            key=lambda setting: -answers[setting].throughput_error,
         )
+        order = list(dict.fromkeys([*corners, *doubtful]))
+        left = order[: max(self._budget(axes) - len(points), 0)]
+        return Survey(tuple(left), done + len(left), error, axes, surface)
 
-    def timeout_ms(self, points: Sequence[ProfilePoint], request: MeasureRequest) -> int:
-        """When to stop waiting for `request`: its budget, then the runs it is owed however slow they are."""
-        run_us = _expected_run_us(points, request.batch)
-        run_ms = run_us * RUN_ALLOWANCE // US_PER_MS if run_us else 2 * self.objective_us // US_PER_MS
-        run_ms = min(max(run_ms, LEAST_RUN_MS), MOST_RUN_MS)
-        return request.budget_ms + (request.warmup_runs + request.min_runs) * run_ms + MARGIN_MS
+    def _budget(self, axes: ProfileAxes) -> int:
+        whole = len(axes.sm_partitions) * len(axes.quotas) * len(axes.batches)
+        return whole if self.is_grid else min(max(whole * BUDGET_PERCENT // 100, LEAST_POINTS), whole)
+
+    def _useful_axes(self, points: Sequence[ProfilePoint]) -> ProfileAxes:
+        """Without the batches that alone outlast the objective on the whole device; one input always stays."""
+        largest = self.axes.batches[-1]
+        here = [point for point in points if point.sm_partition == self.axes.sm_partitions[-1]]
+        if not {1, largest} <= {point.batch for point in here}:
+            return self.axes
+        times_us = device_times_us(here, replace(self.axes, sm_partitions=self.axes.sm_partitions[-1:]))
+        useful = [batch for (_, batch), time_us in times_us.items() if time_us <= self.objective_us]
+        return replace(self.axes, batches=tuple(size for size in self.axes.batches if size == 1 or size in useful))
 
 
-def _expected_run_us(points: Sequence[ProfilePoint], batch: int) -> int:
-    """A batch's time, in proportion to the nearest measured one below; 0 while nothing is measured."""
-    nearest = max(points, key=lambda point: (point.batch <= batch, point.batch), default=None)
-    return 0 if nearest is None else nearest.device_us * batch // nearest.batch
+def _corners(axes: ProfileAxes) -> list[Setting]:
+    """What bounds the rest, the most telling first: the whole device, the smallest slice, the shortest time."""
+    small, large = axes.sm_partitions[0], axes.sm_partitions[-1]
+    short, whole = axes.quotas[0], axes.quotas[-1]
+    one, most = axes.batches[0], axes.batches[-1]
+    order = [
+        Setting(large, whole, one),
+        Setting(large, whole, most),
+        Setting(small, whole, one),
+        Setting(small, short, most),
+        Setting(small, whole, most),
+        Setting(large, short, one),
+        Setting(small, short, one),
+        Setting(large, short, most),
+    ]
+    return list(dict.fromkeys(order))
 
 
-def _expected_ms(request: MeasureRequest, run_us: int) -> int:
-    if run_us == 0:
-        return request.budget_ms
-    in_budget = request.budget_ms * US_PER_MS // run_us
-    runs = max(min(in_budget, request.max_runs), request.min_runs)
-    return (request.warmup_runs + runs) * run_us // US_PER_MS
+def _in_order(settings: Sequence[Setting], axes: ProfileAxes) -> list[Setting]:
+    """The corners, then quick points before slow ones: who interrupts early has most."""
+    corners = [setting for setting in _corners(axes) if setting in settings]
+    rest = sorted(settings, key=lambda setting: (-setting.quota, setting.batch, -setting.sm_partition))
+    return list(dict.fromkeys([*corners, *rest]))
+
+
+def _is_too_long(answer: SurfacePoint) -> bool:
+    return RUNS_A_POINT * answer.device_us / answer.quota > MOST_POINT_US

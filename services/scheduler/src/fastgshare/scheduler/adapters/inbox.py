@@ -26,6 +26,11 @@ class Inbox:
         """Leave an event that must not take the place of any other."""
         self.put(object(), event)
 
+    @property
+    def waiting(self) -> int:
+        """How many events were left and not taken yet."""
+        return len(self._events)
+
     async def wait(self) -> None:
         """Return once there is something to take."""
         await self._filled.wait()

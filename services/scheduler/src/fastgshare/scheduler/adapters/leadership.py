@@ -38,6 +38,11 @@ class Leadership:
         """Whether the term `epoch` is ours and lasts at this moment."""
         return epoch == self._epoch and self._lease.held
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether any term of ours lasts at this moment."""
+        return self.leads(self._epoch)
+
     async def run(self) -> None:
         """Stand for leader, lead, and stand again, until cancelled; then give the lease back."""
         try:

@@ -11,11 +11,19 @@ from functools import partial
 
 import anyio
 
-from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
+from fastgshare.scheduler.core.commands import (
+    AnswerWish,
+    Command,
+    PlaceReplica,
+    RemoveReplica,
+    Report,
+    ResizeReplica,
+)
 from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import Placement
 
@@ -53,14 +61,18 @@ class Writer:
         match command:
             case PlaceReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._place, placement)):
-                    await self._tell_placed(placement, reason)
+                    await self._tell_placed(placement, reason, "slice_lent" if placement.loan else "replica_placed")
             case ResizeReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._overwrite, placement)):
                     await self._tell_placed(placement, reason, "replica_resized")
-            case RemoveReplica(node, replica, function, epoch, reason):
+            case RemoveReplica(node, replica, function, epoch, reason, loan):
                 key = subjects.fleet_key(node, replica)
                 if await self._insist(epoch, partial(self._remove, key)):
-                    await self._tell("replica_removed", function, reason, replica=replica, node=node)
+                    kind = "slice_returned" if loan else "replica_removed"
+                    await self._tell(kind, function, reason, replica=replica, node=node)
+            case AnswerWish(reply_to, reply, epoch):
+                if self._leads(epoch) and self._bus.is_connected:  # else it is asked again
+                    await self._bus.publish(reply_to, encode(reply))
             case Report(kind, function, text):
                 await self._tell(kind, function, text)
 
@@ -111,7 +123,7 @@ class Writer:
             return False
         return found is not None and found[0] == placement
 
-    async def _tell_placed(self, placement: Placement, reason: str, kind: str = "replica_placed") -> None:
+    async def _tell_placed(self, placement: Placement, reason: str, kind: str) -> None:
         await self._tell(
             kind,
             placement.function.name,

@@ -1,44 +1,61 @@
 """What one replica can be counted on for: requests a second on its guaranteed slice, within its objective.
 
-From the profile where a complete one is: the best point that keeps the objective at a batch the function allows,
-taken from the nearest measured slice and scaled to the one it holds. Else from what its replicas were seen to do.
-The guarantee is `quota_request`: time beyond it counts for nothing here.
+From the table of its model: the best batch that keeps the objective, at the SMs it holds and `quota_request`, which is
+the guarantee; time beyond it counts for nothing here. A table counts while it still grows: where its error is small,
+what it says is as good as in the end, and whoever waits for the last point scales by guesswork meanwhile. While the
+error is large, what replicas were seen to do is better, and without that the rough answer is better than none.
 """
 
 from fastgshare.scheduler.core import traffic
-from fastgshare.scheduler.core.state import FunctionState, State
+from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
 from fastgshare.shared import subjects
-from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint, ProfileState
+from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.tables import Answer, Table
 from fastgshare.shared.units import ms_to_us
 
 P50, P95 = 50.0, 95.0
+SURE_ERROR = 0.2
+"""Up to here an error is what head-room is for."""
+
+REMEMBERED = 256
 
 
 def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> float | None:
     """Requests a second per replica, or None where nothing is known yet."""
-    estimates = [
-        rps
-        for kind in _device_kinds(state)
-        if (profile := state.profiles.get(subjects.profile_key(spec.model.digest, kind))) is not None
-        and profile.state is ProfileState.COMPLETE
-        and (rps := profiled_rps(profile, spec)) is not None
-    ]
-    if estimates:
-        return min(estimates)
+    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in _device_kinds(state)]
+    promises = [(table, promise) for table in known if table is not None and (promise := _promise(table, spec))]
+    sure = [promise.rps for table, promise in promises if table.is_complete or promise.error <= SURE_ERROR]
+    if sure:
+        return min(sure)
     observed = traffic.observed_rps(function.traffic)
-    return observed * spec.slice.quota_request if observed is not None else None
+    if observed is not None:
+        return observed * spec.slice.quota_request
+    return min((promise.rps for _, promise in promises), default=None)
 
 
-def profiled_rps(profile: Profile, spec: FunctionSpec) -> float | None:
-    """What the table promises for the function's slice; with no point within the objective, the quickest one's."""
-    points = [point for point in profile.points if point.batch <= spec.max_batch and point.throughput_rps > 0]
-    if not points:
+def promised(table: Table, spec: FunctionSpec) -> Promise | None:
+    """What the table promises for the function's slice; with no batch within the objective, the quickest one's."""
+    held = spec.slice
+    answers = [
+        table.at(held.sm_partition, held.quota_request, batch) for batch in table.batches if batch <= spec.max_batch
+    ]
+    if not answers:
         return None
-    nearest = min(points, key=lambda point: _distance(point, spec))
-    here = [point for point in points if _same_slice(point, nearest)]
-    within = [point for point in here if _latency_us(point, spec) <= ms_to_us(spec.slo_ms)]
-    chosen = within or [min(here, key=lambda point: _latency_us(point, spec))]
-    return max(point.throughput_rps * _scale(point, spec) for point in chosen)
+    within = [answer for answer in answers if _latency_us(answer, spec) <= ms_to_us(spec.slo_ms)]
+    chosen = within or [min(answers, key=lambda answer: _latency_us(answer, spec))]
+    best = max(chosen, key=lambda answer: answer.throughput_rps)
+    return Promise(best.throughput_rps, best.throughput_error)
+
+
+def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
+    """Asked at every tick for every function, so each question is answered once for each version of the table."""
+    held = spec.slice
+    question = (held.sm_partition, held.quota_request, spec.max_batch, spec.slo_ms, spec.slo_percentile)
+    if question not in known.promises:
+        if len(known.promises) >= REMEMBERED:
+            known.promises.clear()
+        known.promises[question] = promised(known.table, spec)
+    return known.promises[question]
 
 
 def _device_kinds(state: State) -> list[str]:
@@ -46,28 +63,10 @@ def _device_kinds(state: State) -> list[str]:
     return sorted(kinds)
 
 
-def _distance(point: ProfilePoint, spec: FunctionSpec) -> tuple[float, float, int, float]:
-    slice_ = spec.slice
-    return (
-        abs(point.sm_partition - slice_.sm_partition),
-        abs(point.quota - slice_.quota_request),
-        point.sm_partition,
-        point.quota,
-    )
-
-
-def _same_slice(one: ProfilePoint, other: ProfilePoint) -> bool:
-    return (one.sm_partition, one.quota) == (other.sm_partition, other.quota)
-
-
-def _latency_us(point: ProfilePoint, spec: FunctionSpec) -> int:
-    """The measured percentile at or above the one the objective names."""
+def _latency_us(answer: Answer, spec: FunctionSpec) -> int:
+    """The percentile at or above the one the objective names: from arrival on, or of the device alone if not known."""
     if spec.slo_percentile <= P50:
-        return point.p50_us
-    return point.p95_us if spec.slo_percentile <= P95 else point.p99_us
-
-
-def _scale(point: ProfilePoint, spec: FunctionSpec) -> float:
-    """Down from a larger slice in proportion; never up from a smaller one, as speed-up is not promised."""
-    partition = min(1.0, spec.slice.sm_partition / point.sm_partition)
-    return partition * min(1.0, spec.slice.quota_request / point.quota)
+        return answer.latency_p50_us or answer.device_us
+    if spec.slo_percentile <= P95:
+        return answer.latency_p95_us or answer.device_p95_us
+    return answer.latency_p99_us or answer.device_p95_us

@@ -3,7 +3,7 @@
 import msgspec
 
 from fastgshare.shared.ids import FunctionName, NodeId, ReplicaId
-from fastgshare.shared.messages import Placement
+from fastgshare.shared.messages import LoanReply, Placement
 
 
 class PlaceReplica(msgspec.Struct, frozen=True, tag=True):
@@ -21,13 +21,22 @@ class ResizeReplica(msgspec.Struct, frozen=True, tag=True):
 
 
 class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
-    """Delete this placement, if `epoch` is still our term."""
+    """Delete this placement, if `epoch` is still our term. `loan` names the wish it was lent for, if it was."""
 
     node: NodeId
     replica: ReplicaId
     function: FunctionName
     epoch: int
     reason: str
+    loan: str = ""
+
+
+class AnswerWish(msgspec.Struct, frozen=True, tag=True):
+    """Tell a profiler what became of its wish, after what was decided on it, if `epoch` is still our term."""
+
+    reply_to: str
+    reply: LoanReply
+    epoch: int
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
@@ -38,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Command = PlaceReplica | ResizeReplica | RemoveReplica | Report
+Command = PlaceReplica | ResizeReplica | RemoveReplica | AnswerWish | Report
 
 
 class Decision(msgspec.Struct, frozen=True):

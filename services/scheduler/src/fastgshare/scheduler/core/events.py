@@ -7,7 +7,7 @@ messages, so that a journal of them can be stored and read back.
 import msgspec
 
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionLoad, FunctionSpec, Placement, Profile, ReplicaStatus
+from fastgshare.shared.messages import FunctionLoad, FunctionSpec, LoanWish, Placement, Profile, ReplicaStatus
 
 
 class FunctionDefined(msgspec.Struct, frozen=True, tag=True):
@@ -103,6 +103,13 @@ class ProfileGone(msgspec.Struct, frozen=True, tag=True):
     key: str
 
 
+class SliceWished(msgspec.Struct, frozen=True, tag=True):
+    """A profiler asked to borrow a slice, or asked again; the answer goes to `reply_to`."""
+
+    wish: LoanWish
+    reply_to: str
+
+
 class LeadershipWon(msgspec.Struct, frozen=True, tag=True):
     """This scheduler leads from now on, in the term `epoch`; everything in the buckets was told before."""
 
@@ -136,6 +143,7 @@ Event = (
     | DemandRaised
     | ProfileKnown
     | ProfileGone
+    | SliceWished
     | LeadershipWon
     | LeadershipLost
     | BusResumed

@@ -8,6 +8,8 @@ from fastgshare.scheduler.core.state import (
     DeviceView,
     Gateway,
     GatewayTraffic,
+    KnownTable,
+    Loan,
     Node,
     Placed,
     Reported,
@@ -15,7 +17,8 @@ from fastgshare.scheduler.core.state import (
 )
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionLoad, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import FunctionLoad, ProfileState, ReplicaState, ReplicaStatus
+from fastgshare.shared.tables import Table
 
 NO_LOAD = FunctionLoad()
 
@@ -95,6 +98,10 @@ def _(event: events.ReplicaReported, state: State, now_us: int, settings: Settin
         return
     same = known is not None and _phase(known.status) == _phase(status)
     state.reported[key] = Reported(status, known.since_us if known is not None and same else now_us)
+    if status.loan:
+        if not same:
+            state.touch_awaiting_loan()
+        return
     placed = state.placed.get(key)
     if placed is not None:
         placed.revived = placed.revived or (known is not None and _over(known.status) and not _over(status))
@@ -126,7 +133,9 @@ def _(event: events.ReplicaGone, state: State, now_us: int, settings: Settings) 
     key = subjects.fleet_key(event.node, event.replica)
     reported = state.reported.pop(key, None)
     state.departing.pop(key, None)
-    if reported is not None:
+    if reported is not None and reported.status.loan:
+        state.touch_awaiting_loan()
+    elif reported is not None:
         state.touch(reported.status.function)
         state.touch_blocked()
 
@@ -135,7 +144,7 @@ def _(event: events.ReplicaGone, state: State, now_us: int, settings: Settings) 
 def _(event: events.PlacementKnown, state: State, now_us: int, settings: Settings) -> None:
     placement = event.placement
     key = subjects.fleet_key(placement.node, placement.replica)
-    placed = state.placed.get(key)
+    placed = _standing(state, key)
     if placed is not None and placed.placement == placement:
         placed.confirmed = True
         placed.resized_from = None
@@ -144,12 +153,22 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
         return  # the change of it is on its way
     state.departing.pop(key, None)
     overtaken = placed is None and state.epoch is not None and placement.epoch < state.epoch
-    state.add_placed(Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken))
+    found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken)
+    if placement.loan:
+        state.loans[key] = Loan(found, wished_us=now_us)
+        return
+    state.add_placed(found)
     liveness.expect_node(state, placement.node, now_us, settings)
     reported = state.reported.get(key)
     if reported is not None and reported.status.state is ReplicaState.READY:
         _proved(state, reported.status, now_us)
     state.touch(placement.function.name)
+
+
+def _standing(state: State, key: str) -> Placed | None:
+    """What is believed to stand there, a replica or a loan."""
+    loan = state.loans.get(key)
+    return loan.placed if loan is not None else state.placed.get(key)
 
 
 @apply.register
@@ -163,7 +182,11 @@ def _(event: events.PlacementRefused, state: State, now_us: int, settings: Setti
 
 
 def _unplaced(state: State, node: NodeId, replica: ReplicaId) -> None:
-    placed = state.drop_placed(subjects.fleet_key(node, replica))
+    key = subjects.fleet_key(node, replica)
+    if state.drop_loan(key) is not None:
+        state.touch_awaiting_loan()
+        return
+    placed = state.drop_placed(key)
     if placed is not None:
         state.touch(placed.placement.function.name)
         state.touch_blocked()
@@ -205,18 +228,33 @@ def _(event: events.DemandRaised, state: State, now_us: int, settings: Settings)
 @apply.register
 def _(event: events.ProfileKnown, state: State, now_us: int, settings: Settings) -> None:
     profile = event.profile
-    state.profiles[subjects.profile_key(profile.model_digest, profile.device_kind)] = profile
+    key = subjects.profile_key(profile.model_digest, profile.device_kind)
+    table = Table.of(profile)
+    if table is None:
+        state.tables.pop(key, None)
+    else:
+        state.tables[key] = KnownTable(table, is_complete=profile.state is ProfileState.COMPLETE)
 
 
 @apply.register
 def _(event: events.ProfileGone, state: State, now_us: int, settings: Settings) -> None:
-    state.profiles.pop(event.key, None)
+    state.tables.pop(event.key, None)
+
+
+@apply.register
+def _(event: events.SliceWished, state: State, now_us: int, settings: Settings) -> None:
+    loan = state.loan_for(event.wish.loan)
+    if loan is not None:
+        loan.wished_us, loan.asked = now_us, event.wish.asked
 
 
 @apply.register
 def _(event: events.LeadershipWon, state: State, now_us: int, settings: Settings) -> None:
     state.epoch = event.epoch
-    state.replicas_named = 0
+    state.replicas_named = state.loans_named = 0
+    state.taken_back.clear()
+    for loan in state.loans.values():
+        loan.wished_us, loan.asked = now_us, True
     for function in state.functions.values():
         function.traffic.active_us = now_us
         state.touch(function.name)
@@ -226,6 +264,10 @@ def _(event: events.LeadershipWon, state: State, now_us: int, settings: Settings
 def _(event: events.LeadershipLost, state: State, now_us: int, settings: Settings) -> None:
     """What was decided and not seen in the bucket may or may not have been written: the bucket will tell."""
     state.epoch = None
+    for key, loan in list(state.loans.items()):
+        loan.placed.leaving = False
+        if not loan.placed.confirmed:
+            state.drop_loan(key)
     for key, placed in list(state.placed.items()):
         placed.leaving = False
         if placed.resized_from is not None:

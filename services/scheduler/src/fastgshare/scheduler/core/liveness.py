@@ -80,6 +80,11 @@ def health(state: State, placed: Placed, now_us: int, settings: Settings) -> Hea
     return Health.STUCK if now_us - since_us >= doubled_us else Health.PENDING
 
 
+def is_lost(state: State, placement: Placement, now_us: int, settings: Settings) -> bool:
+    """Whether what is placed there cannot be there, or went with its node or device."""
+    return _misplaced(state, placement) or _device_lost(state, placement, now_us, settings)
+
+
 def occupies(state: State, placed: Placed) -> bool:
     """Whether a placement takes anything of its device: not where it failed for good, or cannot be there."""
     reported = state.reported.get(placed.key)

@@ -8,7 +8,7 @@ from fastgshare.scheduler.core import packing
 from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, Placed, State
+from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement
 
@@ -28,7 +28,8 @@ class Plan:
         """Place one more replica where it fits best; False and one report when there is no room."""
         slot = packing.choose(self.rooms(), spec, self._avoided(function))
         if slot is None:
-            self._no_room(function, spec, reason)
+            if not self._take_back_for(function, spec):
+                self._no_room(function, spec, reason)
             return False
         function.blocked = ""
         placement = Placement(
@@ -65,8 +66,19 @@ class Plan:
         placed.leaving = True
         placement = placed.placement
         self.commands.append(
-            RemoveReplica(placement.node, placement.replica, placement.function.name, self.epoch, reason)
+            RemoveReplica(
+                placement.node, placement.replica, placement.function.name, self.epoch, reason, placement.loan
+            )
         )
+
+    def take_back(self, loan: Loan, reason: str) -> None:
+        """End a loan; whoever asks for it again is told why."""
+        placement = loan.placed.placement
+        self.remove(loan.placed, reason)
+        self.state.taken_back[placement.loan] = TakenBack(reason, self.now_us)
+        for room in self.rooms():
+            if room.device == placement.device:
+                room.take_back(loan.placed.key)
 
     def report(self, kind: str, function: FunctionName, text: str) -> None:
         """Tell people."""
@@ -78,6 +90,17 @@ class Plan:
             self._rooms = packing.rooms(self.state)
         return self._rooms
 
+    def _take_back_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
+        """Have the loans leave whose memory is all that is missing; their nodes let go of them before it is placed."""
+        slot = packing.choose(self.rooms(), spec, self._avoided(function), after_loans=True)
+        if slot is None:
+            return False
+        function.blocked = AWAITS_LOAN
+        in_the_way = [key for room in self.rooms() if room.device == slot.device for key in room.lent]
+        for key in in_the_way:
+            self.take_back(self.state.loans[key], f"'{spec.name}' needs its memory")
+        return True
+
     def _changed_on(self, slot: packing.Slot, held: packing.Held) -> None:
         for room in self.rooms():
             if room.device == slot.device:
@@ -86,7 +109,7 @@ class Plan:
     def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
         """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
         if self._room_appears():
-            function.blocked = function.blocked or "soon"
+            function.blocked = function.blocked or AWAITS_ROOM
             return
         shape = f"g{spec.generation} {spec.slice}"
         if function.blocked != shape:
@@ -97,6 +120,7 @@ class Plan:
         """Whether some node is letting go of a replica right now."""
         state = self.state
         leaving = [placed.placement for placed in state.placed.values() if placed.leaving]
+        leaving += [loan.placed.placement for loan in state.loans.values() if loan.placed.leaving]
         return any(
             serving_device(state, placement.node, placement.device)
             for placement in (*leaving, *state.departing.values())

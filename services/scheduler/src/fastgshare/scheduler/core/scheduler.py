@@ -4,7 +4,7 @@ The same events at the same times lead to the same commands, in any process. A s
 in every event and decides nothing; the one that leads counts on its own decisions until told otherwise.
 """
 
-from fastgshare.scheduler.core import fold
+from fastgshare.scheduler.core import fold, lending
 from fastgshare.scheduler.core.commands import Command, Decision, Report
 from fastgshare.scheduler.core.events import Event, NodeSeen, Ticked
 from fastgshare.scheduler.core.liveness import silenced
@@ -30,15 +30,16 @@ class Scheduler:
             reports += self._notice_silence(now_us)
             self._touch_restless()
             self._forget(now_us)
-        return Decision((*reports, *self._plan(now_us)), self._wake_at(now_us))
+        return Decision((*reports, *self._plan(now_us, event)), self._wake_at(now_us))
 
-    def _plan(self, now_us: int) -> list[Command]:
+    def _plan(self, now_us: int, event: Event) -> list[Command]:
         names, self.state.dirty = list(self.state.dirty), {}
         if self.state.epoch is None:
             return []
         plan = Plan(self.state, self.settings, now_us, self.state.epoch)
         for name in sorted(names, key=self._turn):
             plan_function(plan, name)
+        lending.decide(plan, event)
         return plan.commands
 
     def _turn(self, name: FunctionName) -> tuple[bool, str]:
@@ -74,7 +75,8 @@ class Scheduler:
     def _forget(self, now_us: int) -> None:
         """Let go of nodes and gateways that have been away for long and that nothing refers to."""
         before_us = now_us - self.settings.forget_us
-        needed = {placed.placement.node: True for placed in self.state.placed.values()}
+        standing = [*self.state.placed.values(), *(loan.placed for loan in self.state.loans.values())]
+        needed = {placed.placement.node: True for placed in standing}
         for name, node in list(self.state.nodes.items()):
             if node.silent and node.heard_us < before_us and name not in needed:
                 del self.state.nodes[name]
@@ -86,6 +88,6 @@ class Scheduler:
 
     def _wake_at(self, now_us: int) -> int | None:
         state = self.state
-        idle = not state.nodes and not state.functions
+        idle = not state.nodes and not state.functions and not state.loans
         state.wake_at_us = None if idle else max(now_us, state.ticked_us + self.settings.tick_us)
         return state.wake_at_us

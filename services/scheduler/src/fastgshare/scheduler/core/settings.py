@@ -15,6 +15,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Automatic scaling keeps `headroom` above the measured rate, works off what waits within `drain_us`, goes down
     only after `scale_down_us` of lower need, and to zero (where allowed) after `idle_us` without a request.
+
+    A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
     """
 
     tick_us: int = US_PER_S // 2
@@ -34,3 +36,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_us: int = 3 * US_PER_S
     gateway_silent_us: int = 5 * US_PER_S
     headroom: float = 0.2
+    calm_us: int = 2 * US_PER_S
+    unasked_us: int = 3 * US_PER_S

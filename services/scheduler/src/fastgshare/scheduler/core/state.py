@@ -4,14 +4,20 @@ Iteration is always over dictionaries in insertion order or over sorted keys, ne
 the same events lead to the same decisions in every process.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastgshare.scheduler.core.events import Device
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
-from fastgshare.shared.messages import FunctionSpec, Placement, Profile, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
+from fastgshare.shared.tables import Table
 
 Key = str
+
+AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
+"""`FunctionState.blocked` while somebody who is in the way leaves, and while that is a loan."""
 
 
 @dataclass(slots=True)
@@ -64,11 +70,47 @@ class Placed:
 
 
 @dataclass(slots=True)
+class Loan:
+    """A slice on loan to a profiler: its placement, and when its wish was last heard.
+
+    `asked`: a person waits for it, so traffic does not end it; taken for so until its wish is heard in this term.
+    """
+
+    placed: Placed
+    wished_us: int
+    asked: bool = True
+
+
+@dataclass(slots=True)
+class TakenBack:
+    """Why a loan ended, to be told when its wish is repeated."""
+
+    reason: str
+    at_us: int
+
+
+@dataclass(slots=True)
 class Reported:
     """An actual replica: its status, and since when it has been in this state."""
 
     status: ReplicaStatus
     since_us: int
+
+
+class Promise(NamedTuple):
+    """Requests a second by a table, and the relative error that may have."""
+
+    rps: float
+    error: float
+
+
+@dataclass(slots=True)
+class KnownTable:
+    """A version of a throughput table, and what it was found to promise, by what was asked of it."""
+
+    table: Table
+    is_complete: bool
+    promises: dict[Hashable, Promise | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,10 +136,14 @@ class GatewayTraffic:
 
 @dataclass(slots=True)
 class Traffic:
-    """A function's demand at all gateways, and what its replicas were seen to do per second of execution."""
+    """A function's demand at all gateways, and what its replicas were seen to do per second of execution.
+
+    `busy_us`: when a request was last seen to arrive or to be on its way. `active_us` may be later, in its favour.
+    """
 
     gateways: dict[GatewayId, GatewayTraffic] = field(default_factory=dict)
     active_us: int = 0
+    busy_us: int | None = None
     answered: float = 0.0
     execute_us: float = 0.0
 
@@ -136,19 +182,25 @@ class FunctionState:
 
 @dataclass(slots=True)
 class State:
-    """The whole. `epoch` is None while somebody else leads."""
+    """The whole. `epoch` is None while somebody else leads.
+
+    `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
+    """
 
     epoch: int | None = None
     replicas_named: int = 0
+    loans_named: int = 0
     wake_at_us: int | None = None
     ticked_us: int = 0
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     gateways: dict[GatewayId, Gateway] = field(default_factory=dict)
     functions: dict[FunctionName, FunctionState] = field(default_factory=dict)
     placed: dict[Key, Placed] = field(default_factory=dict)
+    loans: dict[Key, Loan] = field(default_factory=dict)
+    taken_back: dict[str, TakenBack] = field(default_factory=dict)
     reported: dict[Key, Reported] = field(default_factory=dict)
     departing: dict[Key, Placement] = field(default_factory=dict)
-    profiles: dict[str, Profile] = field(default_factory=dict)
+    tables: dict[str, KnownTable] = field(default_factory=dict)
     dirty: dict[FunctionName, bool] = field(default_factory=dict)
 
     def function(self, name: FunctionName) -> FunctionState:
@@ -166,6 +218,12 @@ class State:
         """Room may have appeared: plan again whoever waits for some."""
         for function in self.functions.values():
             if function.blocked:
+                self.touch(function.name)
+
+    def touch_awaiting_loan(self) -> None:
+        """Plan again whoever waits for memory that was lent. Nobody else: loans move no decision about functions."""
+        for function in self.functions.values():
+            if function.blocked == AWAITS_LOAN:
                 self.touch(function.name)
 
     def touch_placed_on(self, node: NodeId) -> None:
@@ -188,3 +246,14 @@ class State:
         if key in self.reported:
             self.departing[key] = placed.placement
         return placed
+
+    def loan_for(self, wish: str) -> Loan | None:
+        """The loan that stands for this wish."""
+        return next((loan for loan in self.loans.values() if loan.placed.placement.loan == wish), None)
+
+    def drop_loan(self, key: Key) -> Loan | None:
+        """A loan stands no more; its replica may still be there, and hold its memory."""
+        loan = self.loans.pop(key, None)
+        if loan is not None and key in self.reported:
+            self.departing[key] = loan.placed.placement
+        return loan

@@ -49,7 +49,7 @@ def set_counts(seen: GatewayTraffic, load: FunctionLoad) -> None:
 def observe(traffic: Traffic, progress: Progress, load: FunctionLoad, now_us: int) -> None:
     """Remember what a second of execution answers, and that there was something to do."""
     if progress.arrived or load.outstanding or load.held:
-        traffic.active_us = now_us
+        traffic.active_us = traffic.busy_us = now_us
     if progress.answered and progress.execute_us:
         keep = max(0.0, 1 - progress.execute_us / MEMORY_US) if traffic.execute_us > MEMORY_US else 1.0
         traffic.answered = traffic.answered * keep + progress.answered
@@ -61,7 +61,7 @@ def demand(traffic: Traffic, gateway: GatewayId, held: int, now_us: int) -> None
     seen = traffic.gateways.get(gateway)
     if seen is not None:
         seen.held = held
-    traffic.active_us = now_us
+    traffic.active_us = traffic.busy_us = now_us
 
 
 def rate_rps(traffic: Traffic, now_us: int, settings: Settings) -> float:
@@ -77,6 +77,11 @@ def held(traffic: Traffic, now_us: int, settings: Settings) -> int:
 def outstanding(traffic: Traffic, now_us: int, settings: Settings) -> int:
     """Requests that replicas have and did not answer yet."""
     return sum(seen.outstanding for seen in _speaking(traffic, now_us, settings))
+
+
+def is_busy(traffic: Traffic, now_us: int, settings: Settings) -> bool:
+    """Whether requests arrived, waited or were on their way a moment ago."""
+    return traffic.busy_us is not None and now_us - traffic.busy_us < settings.calm_us
 
 
 def observed_rps(traffic: Traffic) -> float | None:

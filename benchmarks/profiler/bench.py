@@ -1,0 +1,130 @@
+"""How much of a grid has to be measured to know all of it: emulated V100s in virtual time, and a real model on cores.
+
+See README.md beside this file for what each figure means.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from benchmarks.profiler import real, virtual
+from benchmarks.profiler.figures import Comparison, compare
+from fastgshare.node_manager.devices.cpu import cpu_kind
+from fastgshare.node_manager.devices.sim.curves import shipped
+from fastgshare.node_manager.devices.sim.gpus import GPUS
+from fastgshare.profiler.core.plan import Plan, axes_for
+from fastgshare.shared.units import US_PER_S
+
+GPU = "v100"
+MAX_BATCH = 8
+OBJECTIVE_US = 60 * US_PER_S
+"""None of a model's batches is left out for its length: the grid is to be predicted whole."""
+QUICK_MODELS = ("resnet50", "bert")
+SEEDS = (1, 2)
+"""The few points and the grid scatter differently: what is compared was never the same measurement."""
+QUICK_BUDGETS = real.Budgets(closed_ms=400, open_ms=200, max_batch=4)
+FULL_BUDGETS = real.Budgets(closed_ms=1_500, open_ms=1_500, max_batch=8)
+EXIT_MISSED = 2
+TARGETS: dict[str, tuple[str, float]] = {
+    "points_used_share": ("at most", 0.35),
+    "median_error": ("at most", 0.05),
+    "p95_error": ("at most", 0.12),
+    "rank_agreement": ("at least", 0.95),
+}
+
+
+class Sim(msgspec.Struct, frozen=True):
+    """The worst of the emulated models, key by key; seconds of the device's own time; every model beside it."""
+
+    points_used_share: float
+    median_error: float
+    p95_error: float
+    rank_agreement: float
+    adaptive_device_s: float
+    grid_device_s: float
+    wall_s: float
+    models: tuple[Comparison, ...]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print a table and, as the last line, one JSON object; the exit status."""
+    parser = argparse.ArgumentParser(description="how much of a grid has to be measured to know it")
+    parser.add_argument("--quick", action="store_true", help="within 45 s")
+    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
+    options = parser.parse_args(argv)
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
+        say("a real model on cores, through the platform")
+        cores = anyio.run(real.measure, QUICK_BUDGETS if options.quick else FULL_BUDGETS, Path(home))
+    emulated = measure_emulated(options.quick)
+    return publish(cores, emulated, time.monotonic() - began_s, options.check)
+
+
+def measure_emulated(quick: bool) -> Sim:
+    """Both tables of each model."""
+    began_s = time.monotonic()
+    comparisons: list[Comparison] = []
+    adaptive_s = grid_s = 0.0
+    for name, fitted in shipped().items():
+        gpu, _, model = name.partition("/")
+        if gpu != GPU or (quick and model not in QUICK_MODELS):
+            continue
+        say(f"{name} in virtual time")
+        few, all_ = (virtual.Emulated(fitted.curve, GPUS[GPU].chunks, seed) for seed in SEEDS)
+        axes = axes_for(GPUS[GPU].chunks, MAX_BATCH)
+        points, survey = virtual.profile(Plan(axes, OBJECTIVE_US), few.measure)
+        whole = virtual.grid(axes, all_.measure)
+        comparisons.append(compare(name, points, survey.surface, whole))
+        adaptive_s += virtual.seconds(few)
+        grid_s += virtual.seconds(all_)
+    return Sim(
+        points_used_share=max(each.points_used_share for each in comparisons),
+        median_error=max(each.median_error for each in comparisons),
+        p95_error=max(each.p95_error for each in comparisons),
+        rank_agreement=min(each.rank_agreement for each in comparisons),
+        adaptive_device_s=round(adaptive_s, 1),
+        grid_device_s=round(grid_s, 1),
+        wall_s=round(time.monotonic() - began_s, 2),
+        models=tuple(comparisons),
+    )
+
+
+def publish(cores: real.Real, emulated: Sim, wall_s: float, check: bool) -> int:
+    """Say it all; the exit status."""
+    columns = {"cpu": msgspec.to_builtins(cores.comparison), "sim": msgspec.to_builtins(emulated)}
+    print(f"{'':<22}{'cpu, real':<12}{'sim, virtual':<14}target")
+    for key, (relation, bound) in TARGETS.items():
+        print(f"{key:<22}{columns['cpu'][key]:<12.4g}{columns['sim'][key]:<14.4g}{relation} {bound:g}")
+    missed = [f"{side}: {line}" for side, figures in columns.items() for line in misses(figures)]
+    for line in missed:
+        print(f"missed: {line}")
+    worst = {key: _worse(relation, columns["cpu"][key], columns["sim"][key]) for key, (relation, _) in TARGETS.items()}
+    machine = {"cpu": cpu_kind(), "cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
+    document = {**worst, "wall_s": round(wall_s, 1), "cpu": cores, "sim": emulated, "missed": missed}
+    print(msgspec.json.encode({**document, "machine": machine}).decode(), flush=True)
+    return EXIT_MISSED if missed and check else 0
+
+
+def misses(figures: dict[str, float]) -> list[str]:
+    """The targets that these figures miss."""
+    found = []
+    for key, (relation, bound) in TARGETS.items():
+        if _worse(relation, figures[key], bound) != bound:
+            found.append(f"{key} {figures[key]:g}, expected {relation} {bound:g}")
+    return found
+
+
+def _worse(relation: str, one: float, other: float) -> float:
+    return max(one, other) if relation == "at most" else min(one, other)
+
+
+def say(line: str) -> None:
+    """Progress, beside the result."""
+    print(f"bench: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,195 @@
+"""A measurement on a replica's thread: between real work, under tokens, and without one where nothing has arrived."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from fastgshare.node_manager.core.timetable import Share
+from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.ports import Device, DeviceState
+from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.watch import OCCUPANCY, Watch
+from fastgshare.shared.errors import ErrorBody
+from fastgshare.shared.ids import ReplicaId
+from tests.node_manager.worker.runners import WAIT_S, FakeSession, asked, job, new_gate, rows, scene, wait_for
+
+LOAN = Share(0b1, 0, 1000)
+OTHER = ReplicaId("other")
+
+
+@dataclass
+class Growing:
+    """A device whose memory grows by `step_mib` whenever somebody looks."""
+
+    step_mib: float = 0.0
+    gauges: dict[str, float] = field(default_factory=dict)
+    used_mib: float = 100.0
+
+    def state(self) -> DeviceState:
+        self.used_mib += self.step_mib
+        return DeviceState(True, "", self.used_mib - self.step_mib, (), self.gauges)
+
+    def watched(self, limit_mib: float = 1000.0) -> Watch:
+        return Watch(cast("Device", self), limit_mib)
+
+
+def test_a_measurement_runs_between_jobs_and_tells_every_time() -> None:
+    here = scene()
+    here.session.begin.set()
+    done = here.runner.measure(asked(batch=2), rows(2))
+    here.runner.submit(job())
+    measured = done.result(WAIT_S)
+    assert len(measured.execute_us) == 3
+    assert not isinstance(here.next().result, ErrorBody)
+    assert here.session.batches.count(2) == 3 + measured.warmup_runs
+
+
+def test_a_measurement_that_fails_says_so() -> None:
+    here = scene()
+    here.session.begin.set()
+    done = here.runner.measure(asked(), rows(1, -1))
+    with pytest.raises(ModelFault, match="negative"):
+        done.result(WAIT_S)
+
+
+def test_a_second_measurement_is_refused_and_the_model_is_not_to_blame() -> None:
+    here = scene()
+    first = here.runner.measure(asked(), rows(1))
+    second = here.runner.measure(asked(), rows(1))
+    here.session.begin.set()
+    with pytest.raises(MeasurementRefused, match="another"):
+        second.result(WAIT_S)
+    assert len(first.result(WAIT_S).execute_us) == 3
+
+
+def test_a_stopped_replica_refuses_to_be_measured() -> None:
+    here = scene()
+    here.session.begin.set()
+    here.runner.stop()
+    early = here.runner.measure(asked(), rows(1))
+    with pytest.raises(MeasurementRefused, match="stopped"):
+        early.result(WAIT_S)
+    assert here.runner._thread is not None
+    here.runner._thread.join(WAIT_S)
+    late = here.runner.measure(asked(), rows(1))
+    with pytest.raises(MeasurementRefused, match="stopped"):
+        late.result(WAIT_S)
+
+
+def test_a_measurement_that_nobody_waits_for_any_more_is_not_made() -> None:
+    here = scene()
+    here.runner.submit(job())  # keeps the thread busy until `begin`
+    given_up = here.runner.measure(asked(), rows(1))
+    given_up.cancel()
+    here.session.begin.set()
+    wanted = here.runner.measure(asked(runs=1), rows(1))
+    assert len(wanted.result(WAIT_S).execute_us) == 1
+    assert here.faults == []
+
+
+def test_inputs_that_arrive_one_by_one_run_in_batches_of_what_has_arrived() -> None:
+    here = scene()
+    here.session.begin.set()
+    pause = threading.Event()
+    here.session.inside = lambda: cast("None", pause.wait(0.002))
+    measured = here.runner.measure(asked(batch=4, open_ms=50), rows(4)).result(WAIT_S)
+    alone = here.session.batches[3 + measured.warmup_runs :]
+    assert sum(alone) == len(measured.latency_us) > 0
+    assert set(alone) <= {1, 2, 3, 4}
+    assert measured.load_rps == pytest.approx(0.8 * measured.throughput_rps)
+
+
+def test_while_nothing_arrives_others_have_the_device() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    gate.set_share(OTHER, Share(0b1, 500, 1000))
+    here.session.begin.set()
+    runs = threading.Semaphore(0)
+    here.session.inside = runs.release
+    # One run in 60 seconds or so: the arrival is far off, and the thread neither holds a token nor spins for it.
+    done = here.runner.measure(asked(runs=1, warmup_runs=0, open_ms=60_000, load=1e-6), rows(1))
+    assert runs.acquire(timeout=WAIT_S)
+    gate.acquire(OTHER, 100)
+    gate.release(OTHER, 100)
+    here.runner.submit(job())
+    assert not isinstance(here.next().result, ErrorBody)
+    here.runner.stop().result(WAIT_S)
+    assert done.done()
+
+
+def test_a_loan_that_is_taken_back_ends_though_others_keep_it_waiting() -> None:
+    gate = new_gate()
+    here = scene(gate=gate)
+    here.runner.resize(LOAN, (0,)).result(WAIT_S)
+    gate.set_share(OTHER, Share(0b1, 500, 1000))
+    gate.acquire(OTHER, 100)
+    done = here.runner.measure(asked(), rows(1))
+    wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
+    stopped = here.runner.stop()
+    while not stopped.done():  # it always has more to do
+        gate.release(OTHER, 100, again_us=100)
+        gate.wait(OTHER)
+    with pytest.raises(MeasurementRefused, match="stopped"):
+        done.result(WAIT_S)
+    assert here.session.batches == []
+
+
+def test_real_work_beside_a_measurement_disturbs_it() -> None:
+    here = scene()
+    here.session.begin.set()
+    begun = threading.Event()
+    inside = threading.Event()
+
+    def run() -> None:
+        begun.set()
+        inside.wait(WAIT_S if len(here.session.batches) == 1 else 0.003)
+
+    here.session.inside = run
+    done = here.runner.measure(asked(runs=3, warmup_runs=0), rows(1))
+    assert begun.wait(WAIT_S)
+    here.runner.submit(job())
+    inside.set()
+    here.session.inside = lambda: cast("None", threading.Event().wait(0.003))
+    measured = done.result(WAIT_S)
+    assert measured.disturbed > 0
+
+
+def test_how_memory_grew_is_told() -> None:
+    here = scene()
+    here.session.begin.set()
+    watch = Growing(3.0, {OCCUPANCY: 40.0}).watched()
+    assert here.runner.measure(asked(), rows(1), watch).result(WAIT_S).settled in (True, False)
+    assert watch.grown_mib == 3.0
+    assert watch.occupancy_percent == 40.0
+
+
+def test_a_model_that_leaks_is_measured_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastgshare.node_manager.worker.watch.LOOK_EVERY_US", 0)
+    here = scene()
+    here.session.begin.set()
+    done = here.runner.measure(asked(runs=1000), rows(1), Growing(60.0).watched(limit_mib=150.0))
+    measured = done.result(WAIT_S)
+    assert not measured.settled
+    assert "memory grew by 180 MiB, more than the 150 MiB the replica may use" in measured.note
+    assert len(here.session.batches) == 3
+
+
+def test_a_batch_that_is_too_slow_ends_the_measurement() -> None:
+    here = scene()
+    here.session.begin.set()
+    here.session.inside = lambda: cast("None", threading.Event().wait(0.005))
+    measured = here.runner.measure(asked(runs=100, slowest_ms=1), rows(1)).result(WAIT_S)
+    assert not measured.settled
+    assert "longer than 0.001 s" in measured.note
+    assert len(here.session.batches) == 2
+
+
+def test_on_cores_the_measured_runs_are_charged_as_work_is() -> None:
+    gate = new_gate()
+    here = scene(FakeSession(is_on_cores=True), gate)
+    here.session.begin.set()
+    here.runner.measure(asked(), rows(1)).result(WAIT_S)
+    here.runner.stop().result(WAIT_S)
+    assert here.faults == []
