@@ -4,6 +4,7 @@ A scenario is read line by line; `#` begins a comment. Times are milliseconds.
 
     device 16 chunks, window 100            what it runs on
     0 join a on 0-7 with .5/1, batch 10     chunks, quota_request/quota_limit, expected time of a batch
+    0 join l on 0-8 with loan/.5, batch 10  in the background: promised nothing
     0 join b on 8 with .2/.2, batch 10, idle, misses 1.5 .5     no work yet; what batches take of it, in turn
     5 work b 3                              three batches; without a number: work without end
     9 rest a                                its work is gone
@@ -31,7 +32,7 @@ _DEVICE = re.compile(r"device (?P<chunks>\d+) chunks?, window (?P<window>\d+)")
 _UNTIL = re.compile(r"until (?P<until>\d+)(, from (?P<shown>\d+))?(?P<summary>, summary)?")
 _EVENT = re.compile(
     r"(?P<at>[\d.]+) (?P<verb>join|resize|leave|work|rest) (?P<replica>\w+)( (?P<batches>\d+))?"
-    r"( on (?P<chunks_held>[\d,-]+) with (?P<request>[\d.]+)/(?P<limit>[\d.]+))?"
+    r"( on (?P<chunks_held>[\d,-]+) with (?P<request>[\d.]+|loan)/(?P<limit>[\d.]+))?"
     r"(, batch (?P<batch>[\d.]+))?(?P<idle>, idle)?(, misses (?P<misses>[\d. ]+))?"
 )
 
@@ -108,7 +109,8 @@ def _share(found: re.Match[str]) -> Share:
     for part in found["chunks_held"].split(","):
         first, _, last = part.partition("-")
         chunks += range(int(first), int(last or first) + 1)
-    return Share(mask_of(tuple(chunks)), permille_of(float(found["request"])), permille_of(float(found["limit"])))
+    request_permille = 0 if found["request"] == "loan" else permille_of(float(found["request"]))
+    return Share(mask_of(tuple(chunks)), request_permille, permille_of(float(found["limit"])))
 
 
 def _workload(found: re.Match[str]) -> Workload:
@@ -141,7 +143,8 @@ def _shown(run: Run) -> str:
 
 
 def _held(share: Share) -> str:
-    return f"{_chunks(share.mask)} with {share.request_permille / 1000:g}/{share.limit_permille / 1000:g}"
+    request = "loan" if share.is_background else f"{share.request_permille / 1000:g}"
+    return f"{_chunks(share.mask)} with {request}/{share.limit_permille / 1000:g}"
 
 
 def _chunks(mask: int) -> str:
