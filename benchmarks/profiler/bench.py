@@ -80,7 +80,7 @@ def measure_emulated(quick: bool) -> Sim:
         few, all_ = (virtual.Emulated(fitted.curve, GPUS[GPU].chunks, seed) for seed in SEEDS)
         axes = axes_for(GPUS[GPU].chunks, MAX_BATCH)
         points, survey = virtual.profile(Plan(axes, OBJECTIVE_US), few.measure)
-        whole, _ = virtual.profile(Plan(axes, OBJECTIVE_US, is_grid=True), all_.measure)
+        whole = virtual.grid(axes, all_.measure)
         comparisons.append(compare(name, points, survey.surface, whole))
         adaptive_s += virtual.seconds(few)
         grid_s += virtual.seconds(all_)

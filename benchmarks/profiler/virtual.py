@@ -4,6 +4,7 @@ Nothing of these is written for the benchmark: only the device is, a speed curve
 and whose first batches are slow.
 """
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from fastgshare.node_manager.core.tokens import TokenBook, permille_of
 from fastgshare.profiler.core.plan import Plan, Setting, Survey, chunks_of
 from fastgshare.profiler.core.points import point_from
 from fastgshare.shared.ids import ReplicaId
-from fastgshare.shared.messages import MeasureReply, MeasureRequest, ProfilePoint
-from fastgshare.shared.units import us_to_s
+from fastgshare.shared.messages import MeasureReply, MeasureRequest, ProfileAxes, ProfilePoint
+from fastgshare.shared.units import US_PER_MS, us_to_s
 
 WINDOW_US = 100_000
 SCATTER = 0.02
@@ -24,7 +25,8 @@ COLD_RUNS = 3
 COLD = 1.5
 REPLICA = ReplicaId("on-loan")
 BUDGET_MS = 60_000
-OPEN_MS = 60_000
+REQUESTS = 800
+LONGEST_OPEN_MS = 60_000
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Emulated:
             quota=setting.quota,
             chunks=held,
             budget_ms=BUDGET_MS,
-            open_ms=OPEN_MS,
+            open_ms=self._open_ms(setting, held),
             max_runs=1_000,
             seed=self.seed,
         )
@@ -64,6 +66,11 @@ class Emulated:
             load_rps=measured.load_rps,
         )
         return point_from(setting, reply, self.now_us - began_us)
+
+    def _open_ms(self, setting: Setting, held: int) -> int:
+        """Time for enough requests that the tail of their latencies means something."""
+        one_us = self.curve.batch_us(100 * held / self.chunks, setting.batch) / setting.batch
+        return min(round(REQUESTS * one_us / setting.quota / US_PER_MS), LONGEST_OPEN_MS)
 
     def _carry_out(self, request: MeasureRequest, share: Share, chance: random.Random) -> Measured:
         book = TokenBook(self.chunks, WINDOW_US)
@@ -100,6 +107,12 @@ def profile(plan: Plan, measure: Callable[[Setting], ProfilePoint]) -> tuple[lis
     while (survey := plan.survey(points)).due:
         points.append(measure(survey.due[0]))
     return points, survey
+
+
+def grid(axes: ProfileAxes, measure: Callable[[Setting], ProfilePoint]) -> list[ProfilePoint]:
+    """Every point of the axes."""
+    cells = itertools.product(axes.sm_partitions, axes.quotas, axes.batches)
+    return [measure(Setting(*cell)) for cell in cells]
 
 
 def seconds(device: Emulated) -> float:

@@ -106,9 +106,7 @@ def test_an_emulated_point_is_what_the_curve_and_the_quota_make_of_it() -> None:
 def test_a_few_points_of_an_emulated_model_tell_the_rest() -> None:
     axes = axes_for(4, 2)
     points, survey = virtual.profile(Plan(axes, 60 * US_PER_S), virtual.Emulated(CURVE, chunks=4, seed=1).measure)
-    whole, _ = virtual.profile(
-        Plan(axes, 60 * US_PER_S, is_grid=True), virtual.Emulated(CURVE, chunks=4, seed=2).measure
-    )
+    whole = virtual.grid(axes, virtual.Emulated(CURVE, chunks=4, seed=2).measure)
     found = compare("m", points, survey.surface, whole)
 
     assert found.points_used_share <= 0.35

@@ -2,20 +2,23 @@
 
 import pytest
 
+from tests.profiler.samples import WHOLE
 from tests.profiler.world import World, silent
 
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    """A profiler that knows a node, and nothing to measure."""
+    world = World()
+    world.run(0.4)
+    return world
 
 
 @pytest.fixture
 def paused() -> World:
-    """Measuring batch 1 of a table, unanswered."""
+    """Measuring the first point of a table, unanswered."""
     world = World(worker=silent)
     world.deploy()
-    world.report()
-    world.run(3)
-    assert world.batches() == [1]
+    world.run(0.4)
+    assert world.settings() == [WHOLE]
     return world

@@ -1,12 +1,33 @@
 """When a table is measured, on what, what interrupts it, and how it ends: scenarios over the pure core."""
 
+import itertools
+
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.profiler.core import facts
-from fastgshare.profiler.core.keys import TableKey
-from fastgshare.shared.messages import MeasureReply, Profile, ProfileState, ReplicaState
-from tests.profiler.samples import OTHER_DIGEST, function_spec, replica_status, times
-from tests.profiler.world import Shared, World, silent
+from fastgshare.profiler.core.keys import TableKey, key_for, key_of
+from fastgshare.profiler.core.plan import Plan, axes_for
+from fastgshare.profiler.core.points import point_from
+from fastgshare.shared.messages import (
+    LoanReply,
+    LoanState,
+    LoanWish,
+    Profile,
+    ProfileState,
+    ReplicaState,
+    ReplicaStatus,
+)
+from tests.profiler.samples import (
+    DIGEST,
+    OTHER_DIGEST,
+    WHOLE,
+    device_status,
+    function_spec,
+    replica_status,
+    times,
+)
+from tests.profiler.world import Shared, World, lends, silent, waits
 
 
 def states(shared: Shared) -> list[ProfileState]:
@@ -16,238 +37,339 @@ def states(shared: Shared) -> list[ProfileState]:
 # By itself
 
 
-def test_a_new_model_is_measured_as_soon_as_it_is_ready_and_quiet(world: World) -> None:
+def test_a_new_model_is_measured_as_soon_as_there_is_a_slice_for_it(world: World) -> None:
     world.deploy()
-    world.report(replica_status(state=ReplicaState.LOADING))
-    world.run(5)
-    assert not world.measured
-    world.report()
-    world.run(1)
-    assert world.batches() == [1, 2, 4, 8]
+    world.run(3)
     table = world.table()
     assert table.state is ProfileState.COMPLETE
-    assert [(point.batch, point.p50_us, point.sm_partition) for point in table.points] == [
-        (1, 1_000, 50),
-        (2, 1_100, 50),
-        (4, 1_300, 50),
-        (8, 1_700, 50),
-    ]
+    assert table.axes == axes_for(2, 2)
+    assert table.axes is not None
+    assert len(table.surface) == len(
+        list(itertools.product(table.axes.sm_partitions, table.axes.quotas, table.axes.batches))
+    )
+    assert not Plan(table.axes, 1_000_000).survey(table.points).due
+    assert len(set(world.settings())) == len(world.settings()) == len(table.points)
+    assert table.reason == ""
+
+
+def test_the_whole_device_comes_first(paused: World) -> None:
+    (measure,) = paused.pending
+    request = measure.request
+    assert (request.batch, request.chunks, request.quota) == (1, 2, 1.0)
+    assert (request.budget_ms, request.open_ms, request.slowest_ms, request.precision) == (1_000, 1_000, 10_000, 0.02)
+    assert measure.timeout_ms > request.budget_ms + request.open_ms + request.slowest_ms
+    paused.answer_well()
+    assert paused.pending[0].timeout_ms < measure.timeout_ms, "as it is known how long a batch takes"
+
+
+def test_each_setting_is_asked_for_with_a_seed_of_its_own(world: World) -> None:
+    world.deploy()
+    world.run(3)
+    seeds = [measure.request.seed for measure in world.measured]
+    assert len(set(seeds)) == len(seeds)
+    again = World()
+    again.run(0.4)
+    again.deploy()
+    again.run(3)
+    assert [measure.request.seed for measure in again.measured] == seeds
 
 
 def test_the_table_grows_version_by_version_and_is_complete_with_its_last_point(world: World) -> None:
     world.deploy()
-    world.report()
     world.run(3)
-    assert [len(table.points) for table in world.shared.history] == [0, 1, 2, 3, 4]
-    assert states(world.shared) == [ProfileState.MEASURING] * 4 + [ProfileState.COMPLETE]
+    counts = [len(table.points) for table in world.shared.history]
+    assert counts == list(range(len(world.table().points) + 1))
+    assert states(world.shared) == [ProfileState.MEASURING] * (len(counts) - 1) + [ProfileState.COMPLETE]
     versions = [table.table_version for table in world.shared.history]
     assert versions == sorted(set(versions))
-    assert world.table().wall_ms == pytest.approx(20 * (1.0 + 1.1 + 1.3 + 1.7))
+    assert world.table().wall_ms == pytest.approx(sum(point.wall_ms for point in world.table().points))
+    assert all(table.surface for table in world.shared.history if table.points)
 
 
 def test_start_and_end_are_told(world: World) -> None:
     world.deploy()
-    world.report()
     world.run(3)
     assert [tell.kind for tell in world.told] == ["profile_started", "profile_complete"]
     assert {tell.function for tell in world.told} == {"echo"}
+    assert world.told[-1].fields["points"] == len(world.table().points)
 
 
 def test_a_complete_table_is_left_alone_and_identical_models_share_it(world: World) -> None:
     world.deploy()
-    world.report()
     world.run(3)
+    count = len(world.measured)
     world.deploy(function_spec("twin"))
-    world.report(replica_status("twin-g1-000001", "twin"))
     world.run(10)
-    assert world.batches() == [1, 2, 4, 8]
+    assert len(world.measured) == count
 
 
-def test_a_twin_that_takes_larger_batches_has_only_those_measured(world: World) -> None:
+def test_a_twin_that_takes_larger_batches_adds_points_to_the_table(world: World) -> None:
     world.deploy()
-    world.report()
     world.run(3)
-    world.deploy(function_spec("twin", max_batch=16))
-    world.report(replica_status("twin-g1-000001", "twin", max_batch=16))
+    before = world.points()
+    world.measured.clear()
+    world.deploy(function_spec("twin", max_batch=4))
     world.run(3)
-    assert world.batches() == [1, 2, 4, 8, 16]
-    assert [measure.replica for measure in world.measured][-1] == "twin-g1-000001"
-    assert [point.batch for point in world.table().points] == [1, 2, 4, 8, 16]
+    assert world.wishes[-1].function == "twin"
+    table = world.table()
+    assert table.axes == axes_for(2, 4)
+    assert table.state is ProfileState.COMPLETE
+    assert world.settings()
+    assert not set(world.settings()) & set(before)
+    assert world.points().items() >= before.items()
 
 
-def test_a_replica_that_takes_one_input_at_a_time_is_measured_at_one(world: World) -> None:
-    world.deploy(function_spec(max_batch=8))
-    world.report(replica_status(max_batch=1))
+def test_batches_that_outlast_the_objective_are_left_out_until_somebody_has_more_time(world: World) -> None:
+    world.worker = lambda measure: times(measure, fixed_us=0, per_input_us=10_000)
+    world.deploy(function_spec(slo_ms=25, max_batch=8))
+    world.run(10)
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    assert table.axes is not None
+    assert table.axes.batches == (1, 2)
+    assert (table.max_batch, table.objective_us) == (8, 25_000)
+    wishes = len(world.wishes)
+    world.run(10)
+    assert len(world.wishes) == wishes
+    world.deploy(function_spec("patient", slo_ms=1_000, max_batch=8))
+    world.run(10)
+    assert world.table().axes == axes_for(2, 8)
+    assert len(world.wishes) > wishes
+
+
+def test_a_model_that_takes_one_input_at_a_time_has_axes_of_one_batch_for_good(world: World) -> None:
+    world.lent_max_batch = 1
+    world.deploy()
     world.run(3)
-    assert world.batches() == [1]
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    assert table.axes == axes_for(2, 1)
+    assert table.max_batch == 2, "what it was completed for"
+    assert table.reason == "the model takes one input at a time"
+    wishes = len(world.wishes)
+    successor = World(world.shared)
+    successor.run(10)
+    assert not successor.measured
+    world.run(10)
+    assert len(world.wishes) == wishes, "and nobody looks again"
+
+
+def test_a_replica_of_an_older_generation_says_nothing_of_the_models_batches(world: World) -> None:
+    world.lent_state = ReplicaState.LOADING
+    world.deploy(function_spec(max_batch=4, generation=2))
+    world.run(0.4)
+    world.lent_state = ReplicaState.READY
+    world.change_lent(state=ReplicaState.READY, generation=1, max_batch=2)
+    assert world.table().reason == ""
+    world.run(3)
+    assert world.table().axes == axes_for(2, 4), "measured on the next"
+
+
+def test_each_kind_of_device_has_a_table_of_its_own_and_all_are_measured_side_by_side() -> None:
+    world = World(worker=silent)
+    world.devices = (
+        device_status(),
+        device_status("node-0-sim0", "sim", chunks=4),
+        device_status("x", "x", healthy=False),
+    )
+    world.deploy()
+    world.run(0.4)
+    assert {wish.device_kind for wish in world.wishes} == {"cpu", "sim"}
+    assert len(world.pending) == 2
+
+
+def test_no_more_is_wished_for_at_a_time_than_there_are_devices(world: World) -> None:
+    world.worker = silent
+    for name, digest in (("one", DIGEST), ("two", OTHER_DIGEST)):
+        world.deploy(function_spec(name, digest))
+    world.run(3)
+    assert len({wish.loan for wish in world.wishes}) == 1
+    world.devices = (device_status(), device_status("node-0-cpu1"))
+    world.run(1)
+    assert len({wish.loan for wish in world.wishes}) == 2
+
+
+def test_nothing_is_measured_where_no_device_is_or_for_nobody(world: World) -> None:
+    world.run(5)
+    assert not world.wishes, "no function"
+    silent_node = World()
+    silent_node.deploy()
+    silent_node.tell(facts.Ticked())
+    assert not silent_node.wishes, "no device"
+    silent_node.beat()
+    silent_node.now_us += 60_000_000
+    silent_node.tell(facts.Ticked())
+    assert not silent_node.wishes, "no heartbeats"
+
+
+def test_a_device_that_calls_itself_something_fancy_still_has_a_key() -> None:
+    kind = "NVIDIA H200 (MIG 1g.18gb)"
+    world = World()
+    world.devices = (device_status(kind=kind),)
+    world.deploy()
+    world.run(3)
+    (table,) = world.shared.tables.values()
+    assert table.device_kind == kind
+    (key,) = world.shared.tables
+    assert key.partition(".")[2] == "NVIDIA_H200__MIG_1g_18gb_"
+
+
+# Loans
+
+
+def test_the_wish_is_repeated_for_as_long_as_the_slice_is_needed(paused: World) -> None:
+    paused.run(3)
+    assert 5 <= len(paused.wishes) <= 7
+    assert len({wish.loan for wish in paused.wishes}) == 1
+    assert not any(wish.over or wish.asked for wish in paused.wishes)
+
+
+def test_each_claim_has_a_loan_of_its_own(paused: World) -> None:
+    paused.lose_claim()
+    paused.run(3)
+    assert len({wish.loan for wish in paused.wishes}) == 2
+
+
+def test_a_slice_counts_from_when_its_replica_is_ready(world: World) -> None:
+    world.lent_state = ReplicaState.LOADING
+    world.deploy()
+    world.run(30)
+    assert not world.measured
+    world.change_lent(state=ReplicaState.READY)
+    assert world.measured
+
+
+def test_a_replica_that_never_is_ready_is_given_back(world: World) -> None:
+    world.lent_state = ReplicaState.LOADING
+    world.deploy()
+    world.run(310)
+    assert len({wish.loan for wish in world.wishes}) == 2
+
+
+def test_what_cannot_be_lent_now_is_wished_for_later_and_later(world: World) -> None:
+    world.scheduler = waits
+    world.deploy()
+    world.run(4)
+    assert len({wish.loan for wish in world.wishes}) == 1
+    world.run(60)
+    assert 3 <= len({wish.loan for wish in world.wishes}) <= 5
+    assert not world.shared.claims, "and between that nobody is kept from it"
+    world.scheduler = lends
+    world.run(90)
     assert world.table().state is ProfileState.COMPLETE
 
 
-def test_a_replica_of_a_function_nobody_deploys_is_not_measured(world: World) -> None:
-    world.report()
-    world.run(5)
-    assert not world.measured
-
-
-def test_a_replica_on_a_node_that_fell_silent_is_not_measured(world: World) -> None:
+def test_a_scheduler_that_does_not_answer_is_asked_again(world: World) -> None:
+    world.scheduler = lambda wish: None
     world.deploy()
-    world.report()
-    world.now_us += 60_000_000
-    world.tell(facts.Ticked())
-    assert not world.measured
-    world.run(1)
-    assert world.measured
-
-
-def test_a_device_measures_one_thing_at_a_time_two_devices_measure_side_by_side() -> None:
-    world = World(worker=silent)
-    world.deploy()
-    world.deploy(function_spec("other", OTHER_DIGEST))
-    world.deploy(function_spec("third", OTHER_DIGEST))
-    world.report()
-    world.report(replica_status("other-g1-000001", "other", OTHER_DIGEST))
-    world.run(5)
-    assert len(world.pending) == 1
-    world.report(replica_status("third-g1-000001", "third", OTHER_DIGEST, device="node-0-cpu1"))
-    world.run(1)
-    assert [measure.replica for measure in world.pending] == ["echo-g1-000001", "third-g1-000001"]
-
-
-# Beside running functions
-
-
-def test_a_function_with_traffic_is_left_in_peace_until_it_was_quiet_for_two_seconds(world: World) -> None:
-    world.deploy()
-    world.report()
-    for arrived in range(1, 30):
-        world.traffic(arrived)
-        world.run(0.4)
-    assert not world.measured
-    world.run(1.4)
-    assert not world.measured
-    world.run(0.4)
-    assert world.batches() == [1, 2, 4, 8]
-
-
-def test_a_profiler_that_only_just_began_to_listen_does_not_take_silence_for_quiet(world: World) -> None:
-    world.deploy()
-    world.report()
-    world.run(1.8)
-    assert not world.measured
-    world.run(0.4)
-    assert world.measured
-
-
-def test_counts_from_before_are_no_traffic_but_those_of_a_restarted_gateway_are(world: World) -> None:
-    world.traffic(5_000)
+    world.run(2)
+    world.scheduler = lends
     world.run(3)
-    world.traffic(3, incarnation="two")
-    world.deploy()
-    world.report()
-    world.run(1.8)
-    assert not world.measured
-    world.run(0.4)
-    assert world.measured
+    assert world.table().state is ProfileState.COMPLETE
 
 
-def test_traffic_that_comes_meanwhile_stops_it_after_the_point_and_quiet_resumes_it(paused: World) -> None:
-    paused.traffic(0)
-    paused.traffic(1)
-    paused.answer(times(1))
+def test_one_that_does_not_answer_while_it_is_measured_stops_nothing(paused: World) -> None:
+    paused.scheduler = lambda wish: None
+    paused.run(10)
+    assert paused.pending
+
+
+@pytest.mark.parametrize("state", [LoanState.WAITING, LoanState.REFUSED])
+def test_a_slice_wanted_back_is_given_back_and_measuring_goes_on_later(paused: World, state: LoanState) -> None:
+    paused.answer_well()
+    paused.scheduler = lambda wish: LoanReply(loan=wish.loan, state=state, reason="its memory is needed")
+    paused.run(1)
     assert not paused.pending
     assert not paused.shared.claims
     assert paused.table().state is ProfileState.MEASURING
-    paused.run(3)
-    assert paused.batches() == [1, 2]
+    paused.scheduler = lends
+    paused.run(4)
+    assert not paused.pending, "not at once"
+    paused.run(4)
+    assert paused.pending
+    assert WHOLE not in paused.settings()[1:]
     assert [tell.kind for tell in paused.told] == ["profile_started"], "told once, not at every pause"
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_lent_replica_that_leaves_is_given_up_without_blame(paused: World, is_gone: bool) -> None:
+    for _ in range(10):
+        lent = paused.lent()
+        if is_gone:
+            paused.lose(lent.replica)
+        else:
+            paused.report(replace(lent, state=ReplicaState.DRAINING))
+        assert not paused.pending
+        paused.run(100)
+    assert paused.pending
+    assert paused.table().state is ProfileState.MEASURING
+
+
+def test_answers_to_other_wishes_count_for_nothing(world: World) -> None:
+    world.scheduler = waits
+    world.deploy()
+    world.run(0.4)
+    (key,) = world.shared.claims
+    world.tell(facts.LoanAnswered(key, LoanReply(loan="another", state=LoanState.REFUSED)))
+    world.report(replica_status(loan="another"))
+    assert not world.measured
+
+
+def test_a_function_deleted_meanwhile_is_measured_no_more(paused: World) -> None:
+    del paused.shared.functions["echo"]
+    paused.tell(facts.FunctionChanged(function_spec().name, None))
+    paused.run(0.4)
+    assert not paused.shared.claims
+    assert not paused.pending
+
+
+def test_a_slice_with_another_model_than_wished_for_is_given_back(world: World) -> None:
+    world.lent_state = ReplicaState.LOADING
+    world.deploy()
+    world.run(0.4)
+    world.change_lent(state=ReplicaState.READY, model_digest=OTHER_DIGEST)
+    assert not world.measured
+    assert not world.shared.claims
 
 
 # Interruptions
 
 
 def test_a_table_found_half_done_is_continued_from_its_points(paused: World) -> None:
-    paused.answer(times(1))
-    successor = World(Shared(tables=paused.shared.tables))
-    successor.deploy()
-    successor.report()
+    done = {paused.answer_well() for _ in range(3)}
+    paused.kill()
+    successor = World(paused.shared)
     successor.run(3)
-    assert successor.batches() == [2, 4, 8]
-    assert [point.batch for point in successor.table().points] == [1, 2, 4, 8]
-
-
-def test_a_table_that_lacks_nothing_but_its_closing_is_closed(paused: World) -> None:
-    paused.answer(times(1))
-    successor = World(Shared(tables=paused.shared.tables))
-    successor.deploy()
-    successor.report(replica_status(max_batch=1))
-    successor.run(3)
-    assert not successor.measured
     assert successor.table().state is ProfileState.COMPLETE
+    assert not done & set(successor.settings())
+    assert done <= set(successor.points())
 
 
-def test_a_replica_lost_in_the_middle_is_given_up_and_another_continues(paused: World) -> None:
-    paused.answer(times(1))
-    paused.lose("echo-g1-000001")
-    assert not paused.pending
-    assert not paused.shared.claims
-    paused.run(3)
-    paused.report(replica_status("echo-g1-000002"))
-    paused.run(1)
-    assert [(m.request.batch, m.replica) for m in paused.measured][-1] == (2, "echo-g1-000002")
+def test_a_table_that_lacks_nothing_but_its_closing_is_closed_without_a_slice(world: World) -> None:
+    world.deploy()
+    world.run(3)
+    key, table = next(iter(world.shared.tables.items()))
+    world.kill()
+    world.shared.tables[key] = replace(table, state=ProfileState.MEASURING)
+    successor = World(world.shared)
+    successor.run(3)
+    assert successor.table().state is ProfileState.COMPLETE
+    assert not successor.wishes
 
 
 def test_an_answer_that_comes_after_its_replica_was_lost_counts_for_nothing(paused: World) -> None:
     late = paused.pending[0]
-    paused.lose("echo-g1-000001")
-    paused.tell(facts.Measured(late.key, late.ticket, times(1)))
+    paused.lose(paused.lent().replica)
+    paused.tell(facts.Measured(late.key, late.ticket, times()))
     assert paused.table().points == ()
 
 
-@pytest.mark.parametrize("state", [ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.LOADING])
-def test_a_replica_that_is_no_longer_ready_is_no_longer_measured(paused: World, state: ReplicaState) -> None:
-    paused.report(replica_status(state=state))
-    assert not paused.pending
-
-
-def test_a_replica_that_dies_of_a_batch_is_not_killed_for_ever(paused: World) -> None:
-    for life in range(10):
-        paused.report(replica_status(incarnation=f"life {life}"))
-        paused.run(30)
-    assert paused.batches() == [1, 1, 1]
-    assert paused.table().state is ProfileState.FAILED
-    assert "batch 1 could not be measured in 3 attempts: replica echo-g1-000001 was lost" in paused.table().reason
-
-
-def test_a_replica_that_is_drained_again_and_again_says_nothing_about_its_model(paused: World) -> None:
-    for number in range(10):
-        paused.report(replica_status(f"echo-g1-00000{number}"))
-        paused.run(3)
-        paused.report(replica_status(f"echo-g1-00000{number}", state=ReplicaState.DRAINING))
-        paused.lose(f"echo-g1-00000{number}")
-    assert paused.table().state is ProfileState.MEASURING
-
-
 def test_a_claim_lost_in_the_middle_is_taken_up_again_from_what_is_stored(paused: World) -> None:
-    paused.answer(times(1))
+    first = paused.answer_well()
+    second = paused.settings()[-1]
     paused.lose_claim()
     paused.run(3)
-    assert paused.batches() == [1, 2, 2]
-
-
-def test_a_table_continued_on_another_slice_size_is_begun_anew_and_kept_to_that_size(paused: World) -> None:
-    whole_device = MeasureReply(execute_us=(500,) * 10, chunks=2, total_chunks=2)
-    paused.answer(times(1))
-    paused.lose("echo-g1-000001")
-    paused.report(replica_status("echo-g1-000002", chunks=(0, 1)))
-    paused.run(3)
-    paused.answer(whole_device)
-    assert [(point.batch, point.sm_partition) for point in paused.table().points] == [(2, 100)]
-    paused.report()  # the first size is back, and first in order
-    paused.worker = lambda measure: whole_device
-    paused.answer(whole_device)
-    paused.run(3)
-    assert [(p.batch, p.sm_partition) for p in paused.table().points] == [(1, 100), (2, 100), (4, 100), (8, 100)]
-    assert {measure.replica for measure in paused.measured[2:]} == {"echo-g1-000002"}
+    assert paused.settings() == [first, second, second]
 
 
 # What others write
@@ -255,53 +377,48 @@ def test_a_table_continued_on_another_slice_size_is_begun_anew_and_kept_to_that_
 
 def test_a_late_older_version_changes_nothing_and_a_deleted_table_is_measured_anew(world: World) -> None:
     world.deploy()
-    world.report()
     world.run(3)
+    count = len(world.measured)
     key = TableKey(next(iter(world.shared.tables)))
     world.tell(facts.TableSeen(key, world.shared.history[1]))
     world.run(3)
-    assert world.batches() == [1, 2, 4, 8]
+    assert len(world.measured) == count
     del world.shared.tables[key]
     world.tell(facts.TableSeen(key, None))
     world.run(3)
-    assert world.batches() == [1, 2, 4, 8] * 2
+    assert len(world.measured) == 2 * count
 
 
-def test_of_two_profilers_one_measures_and_neither_measures_a_point_twice() -> None:
-    shared = Shared()
-    one, two = World(shared, worker=silent), World(shared, worker=silent)
-    for world in (one, two):
+def test_a_table_from_before_there_were_axes_is_measured_anew_unless_it_was_imported() -> None:
+    old = Profile(
+        model_digest=DIGEST,
+        device_kind="cpu",
+        state=ProfileState.COMPLETE,
+        points=(point_from(WHOLE, times()),),
+        table_version=7,
+    )
+    for table, is_measured in ((old, True), (replace(old, source="measured elsewhere"), False)):
+        world = World(Shared(tables={key_of(table): table}))
         world.deploy()
-        world.report()
-    for _ in range(80):
-        for world, other in ((one, two), (two, one)):
-            world.run(0.2)
-            if world.pending:
-                world.answer(times(world.pending[0].request.batch))
-            for key, table in shared.tables.items():
-                other.tell(facts.TableSeen(key, table))
-    assert sorted(one.batches() + two.batches()) == [1, 2, 4, 8]
+        world.run(3)
+        assert bool(world.measured) is is_measured
+        assert world.table().state is ProfileState.COMPLETE
+        assert (WHOLE in world.settings()) is is_measured
 
 
 def test_what_the_other_stored_just_before_the_claim_is_not_measured_again(world: World) -> None:
     done = World()
     done.deploy()
-    done.report()
     done.run(3)
     world.shared.tables |= done.shared.tables
     world.deploy()
-    world.report()
     world.run(5)
     assert not world.measured
     assert not world.shared.claims
 
 
-def test_a_device_that_calls_itself_something_fancy_still_has_a_key(world: World) -> None:
-    world.deploy()
-    world.report(replica_status(device_kind="NVIDIA H200 (MIG 1g.18gb)"))
-    world.run(3)
-    (table,) = world.shared.tables.values()
-    assert isinstance(table, Profile)
-    assert table.device_kind == "NVIDIA H200 (MIG 1g.18gb)"
-    (key,) = world.shared.tables
-    assert key.partition(".")[2] == "NVIDIA_H200__MIG_1g_18gb_"
+def test_a_table_is_known_by_its_model_and_its_kind() -> None:
+    status: ReplicaStatus = replica_status()
+    assert key_of(status) == key_for(DIGEST, "cpu")
+    wish = LoanWish(loan="x", function="echo", device_kind="cpu")
+    assert wish.sm_partition == 100, "the whole device: smaller slices are parts of it"

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,33 +17,36 @@ from fastgshare.profiler.adapters.claim_session import ClaimSession
 from fastgshare.profiler.adapters.outbox import Outbox
 from fastgshare.profiler.app import run_profiler, serve
 from fastgshare.profiler.config import ProfilerConfig
-from fastgshare.profiler.core.commands import Answer, Claim, Release, Report
+from fastgshare.profiler.core.commands import Answer, Claim, Release, Report, Wish
+from fastgshare.profiler.core.facts import Claimed, Fact, LoanAnswered
 from fastgshare.profiler.core.keys import TableKey
+from fastgshare.profiler.core.plan import Setting, axes_for
+from fastgshare.profiler.core.points import setting_of
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, NoAnswer, open_bus
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.config import to_env
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidConfig
-from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId
+from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.leases import Lease
 from fastgshare.shared.messages import (
     Event,
-    FunctionLoad,
-    GatewayLoad,
     LeaseHolder,
+    LoanReply,
+    LoanState,
+    LoanWish,
     MeasureReply,
     MeasureRequest,
     Profile,
     ProfileProgress,
     ProfileRequest,
     ProfileState,
-    ReplicaState,
     ServiceReady,
 )
 from tests.natsd import Natsd
-from tests.profiler.fleet import PATIENCE_S, FakeFleet, open_fleet
-from tests.profiler.samples import function_spec, replica_status, times
+from tests.profiler.fleet import PATIENCE_S, FakeFleet, answer_at_once, open_fleet
+from tests.profiler.samples import function_spec, times
 
 MAX_RSS_MIB = 120
 
@@ -66,19 +70,26 @@ def has_ended(progress: ProfileProgress) -> bool:
 
 
 class Gated:
-    """A worker that answers once it is let, and says when it was asked."""
+    """A worker that answers `free` measurements and the rest once it is let, and says when it was asked for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: int = 0) -> None:
         self.asked = anyio.Event()
         self.let = anyio.Event()
+        self._free = free
 
     async def __call__(self, request: MeasureRequest) -> MeasureReply | None:
-        self.asked.set()
-        await self.let.wait()
-        return times(request.batch)
+        self._free -= 1
+        if self._free < 0:
+            self.asked.set()
+            await self.let.wait()
+        return times(request)
 
 
-async def test_a_model_is_measured_by_itself_and_the_table_is_told_of(nats: Natsd) -> None:
+def settings_of(table: Profile) -> list[Setting]:
+    return sorted(setting_of(point) for point in table.points)
+
+
+async def test_a_model_is_measured_by_itself_on_a_borrowed_slice_and_the_table_is_told_of(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet, profiling(nats):
         events: list[Event] = []
 
@@ -87,37 +98,51 @@ async def test_a_model_is_measured_by_itself_and_the_table_is_told_of(nats: Nats
 
         await fleet.bus.subscribe("fast.event.*.echo", on_event)
         await fleet.deploy()
-        await fleet.start_replica()
         table = await fleet.table_when(is_complete)
-        assert [(point.batch, point.p50_us) for point in table.points] == [(1, 1000), (2, 1100), (4, 1300), (8, 1700)]
-        assert fleet.batches() == [1, 2, 4, 8]
-        with anyio.fail_after(PATIENCE_S):
-            while [event.kind for event in events] != ["profile_started", "profile_complete"]:
-                await anyio.sleep(0.01)
+        assert table.axes == axes_for(2, 2)
+        assert table.surface
+        assert settings_of(table) == sorted(fleet.settings())
+        await fleet.until(lambda: [event.kind for event in events] == ["profile_started", "profile_complete"])
+        await fleet.until(lambda: fleet.wishes[-1].over)
+        assert fleet.lent is None
+        assert not any(wish.asked for wish in fleet.wishes)
         assert not fleet.progress, "nobody asked"
+        leases = Bucket(fleet.bus, subjects.LEASES, LeaseHolder)
+        with anyio.fail_after(1):  # sooner than a lease runs out
+            while await leases.list():
+                await anyio.sleep(0.02)
 
 
 async def test_a_request_is_answered_reported_on_and_readable_once_it_is_complete(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet, profiling(nats):
-        gate = Gated()
+        gate = fleet.answering = Gated()
         await fleet.deploy()
-        await fleet.start_replica(answering=gate)
-        answer = await fleet.ask()
-        assert (answer.function, answer.state, answer.planned) == ("echo", ProfileState.MEASURING, 4)
-        with anyio.fail_after(1.5):
-            await gate.asked.wait()  # before the function could count as quiet
+        answer = await fleet.ask(grid=True)
+        assert (answer.function, answer.state) == ("echo", ProfileState.MEASURING)
+        await gate.asked.wait()
+        await fleet.until(lambda: fleet.wishes[-1].asked)
         gate.let.set()
         last = await fleet.progress_when(has_ended)
-        assert (last.state, last.done, last.planned) == (ProfileState.COMPLETE, 4, 4)
+        assert (last.state, last.done, last.planned) == (ProfileState.COMPLETE, 20, 20)
         table = await fleet.table()
         assert table is not None
         assert is_complete(table)
         assert [p.done for p in fleet.progress] == sorted(p.done for p in fleet.progress)
         assert (await fleet.ask()).state is ProfileState.COMPLETE
         assert (await fleet.ask(again=True)).state is ProfileState.MEASURING
-        renewed = await fleet.table_when(lambda now: is_complete(now) and now.table_version > table.table_version)
-        assert len(renewed.points) == 4
-        assert fleet.batches() == [1, 2, 4, 8] * 2
+        await fleet.table_when(lambda now: is_complete(now) and now.table_version > table.table_version)
+
+
+async def test_the_slice_stays_lent_while_a_point_takes_its_time(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, profiling(nats):
+        gate = fleet.answering = Gated()
+        await fleet.deploy()
+        await gate.asked.wait()
+        wished = len(fleet.wishes)
+        await fleet.until(lambda: len(fleet.wishes) >= wished + 3)
+        gate.let.set()
+        await fleet.table_when(is_complete)
+        assert len({wish.loan for wish in fleet.wishes}) == 1
 
 
 async def test_requests_that_cannot_be_met_end_with_the_reason(nats: Natsd) -> None:
@@ -127,34 +152,31 @@ async def test_requests_that_cannot_be_met_end_with_the_reason(nats: Natsd) -> N
             assert (answer.state, answer.reason) == (ProfileState.FAILED, f"there is no function '{name}'")
         garbled = await fleet.bus.request(subjects.profile(function_spec().name), b"\xc1", timeout_s=5)
         assert decode(ProfileProgress, garbled.data).state is ProfileState.FAILED
+        fleet.refusal = LoanReply(loan="", state=LoanState.WAITING, reason="'echo' needs 9 GiB")
         await fleet.deploy()
-        await fleet.report(replica_status(state=ReplicaState.FAILED, reason="the model is broken"))
         assert (await fleet.ask()).state is ProfileState.MEASURING
         last = await fleet.progress_when(has_ended)
         assert last.state is ProfileState.FAILED
-        assert last.reason == "no replica of 'echo' was ready within 1 s: the model is broken"
+        assert last.reason == "'echo' waited 1 s for a slice: 'echo' needs 9 GiB"
 
 
-async def test_a_replica_that_vanishes_in_the_middle_is_continued_when_one_is_back(nats: Natsd) -> None:
+async def test_a_slice_taken_back_in_the_middle_is_borrowed_again(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet, profiling(nats):
-        gate = Gated()
-
-        async def two_points(request: MeasureRequest) -> MeasureReply | None:
-            return times(request.batch) if request.batch < 4 else await gate(request)
-
+        gate = fleet.answering = Gated(free=2)
         await fleet.deploy()
-        await fleet.start_replica(answering=two_points)
         await fleet.ask()
         await gate.asked.wait()
-        await fleet.kill_replica()
         half = await fleet.table()
         assert half is not None
-        assert (half.state, [point.batch for point in half.points]) == (ProfileState.MEASURING, [1, 2])
-        await fleet.start_replica(replica_status("echo-g1-000002", incarnation="second"))
-        await fleet.table_when(is_complete)
-        assert fleet.batches() == [1, 2, 4, 4, 8]
-        assert (await fleet.progress_when(has_ended)).state is ProfileState.COMPLETE
+        assert (half.state, len(half.points)) == (ProfileState.MEASURING, 2)
+        await fleet.take_back()
+        fleet.answering = answer_at_once
         gate.let.set()
+        table = await fleet.table_when(is_complete)
+        measured = Counter(fleet.settings())
+        assert sorted(measured) == settings_of(table)
+        assert sum(measured.values()) == len(measured) + 1, "the one it was interrupted at"
+        assert (await fleet.progress_when(has_ended)).state is ProfileState.COMPLETE
 
 
 async def test_a_worker_that_fails_ends_the_table_with_its_reason(nats: Natsd) -> None:
@@ -162,8 +184,8 @@ async def test_a_worker_that_fails_ends_the_table_with_its_reason(nats: Natsd) -
         return MeasureReply(error=ErrorBody(ErrorCode.MODEL_FAILED, "Reshape: dimension mismatch"))
 
     async with open_fleet(nats) as fleet, profiling(nats):
+        fleet.answering = failing
         await fleet.deploy()
-        await fleet.start_replica(answering=failing)
         await fleet.ask()
         last = await fleet.progress_when(has_ended)
         assert last.state is ProfileState.FAILED
@@ -173,63 +195,26 @@ async def test_a_worker_that_fails_ends_the_table_with_its_reason(nats: Natsd) -
         assert (table.state, table.reason) == (ProfileState.FAILED, last.reason)
 
 
-async def test_a_function_with_traffic_is_not_measured_unless_asked_for(nats: Natsd) -> None:
-    async with open_fleet(nats) as fleet, profiling(nats), anyio.create_task_group() as work:
-
-        async def keep_busy() -> None:
-            arrived = 0
-            while True:
-                arrived += 1
-                load = {function_spec().name: FunctionLoad(arrived=arrived)}
-                gateway = GatewayId("gateway-0")
-                message = GatewayLoad(gateway=gateway, incarnation="one", at_us=0, functions=load)
-                await fleet.bus.publish(subjects.load(gateway), encode(message))
-                await anyio.sleep(0.1)
-
-        work.start_soon(keep_busy)
-        await fleet.deploy()
-        await fleet.deploy(function_spec("idle", max_batch=1))
-        await fleet.start_replica()
-        # A second table's automatic measurement shows that the time for the first would have come.
-        idle = replica_status("idle-g1-000001", "idle", device="node-0-sim0", device_kind="sim", max_batch=1)
-        await fleet.start_replica(idle)
-        profiles = Bucket(fleet.bus, subjects.PROFILES, Profile)
-        with anyio.fail_after(PATIENCE_S):
-            while await profiles.get(subjects.profile_key(idle.model_digest, "sim")) is None:
-                await anyio.sleep(0.05)
-        assert await fleet.table() is None
-        await fleet.ask()
-        await fleet.table_when(is_complete)
-        work.cancel_scope.cancel()
-
-
 async def test_of_two_profilers_each_point_is_measured_by_one_and_both_can_be_asked(nats: Natsd) -> None:
     async def take_a_while(request: MeasureRequest) -> MeasureReply | None:
-        await anyio.sleep(0.2)
-        return times(request.batch)
+        await anyio.sleep(0.05)
+        return times(request)
 
     async with open_fleet(nats) as fleet, profiling(nats, "one"), profiling(nats, "two"):
+        fleet.answering = take_a_while
         await fleet.deploy()
-        await fleet.start_replica(answering=take_a_while)
         for _ in range(6):  # the queue group spreads them over both
             assert (await fleet.ask()).state is ProfileState.MEASURING
-        await fleet.table_when(is_complete)
-        with anyio.fail_after(PATIENCE_S):
-            while sum(has_ended(progress) for progress in fleet.progress) < 1:
-                await anyio.sleep(0.01)
-        assert fleet.batches() == [1, 2, 4, 8]
+        table = await fleet.table_when(is_complete)
+        await fleet.until(lambda: any(has_ended(progress) for progress in fleet.progress))
+        assert sorted(fleet.settings()) == settings_of(table)
         assert all(progress.state is not ProfileState.FAILED for progress in fleet.progress)
 
 
 async def test_a_profiler_that_dies_is_succeeded_and_no_point_is_measured_twice(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet:
+        gate = fleet.answering = Gated(free=1)
         await fleet.deploy()
-        gate = Gated()
-
-        async def one_point(request: MeasureRequest) -> MeasureReply | None:
-            return times(request.batch) if request.batch == 1 else await gate(request)
-
-        await fleet.start_replica(answering=one_point)
         process = start_process(nats)
         try:
             await answering(fleet)
@@ -238,29 +223,44 @@ async def test_a_profiler_that_dies_is_succeeded_and_no_point_is_measured_twice(
         finally:
             process.kill()
             process.wait()
-        await fleet.kill_replica()
-        await fleet.start_replica()
         leases = Bucket(fleet.bus, subjects.LEASES, LeaseHolder)
         assert await leases.list(), "the dead one's claim stands until it expires"
-        async with profiling(nats, "successor"):
-            await fleet.table_when(is_complete)
-        assert fleet.batches() == [1, 2, 2, 4, 8]
+        await fleet.take_back()
+        fleet.answering = answer_at_once
         gate.let.set()
+        async with profiling(nats, "successor"):
+            table = await fleet.table_when(is_complete)
+        measured = Counter(fleet.settings())
+        assert sorted(measured) == settings_of(table)
+        assert sum(measured.values()) == len(measured) + 1, "the one that was never answered"
 
 
 async def test_measuring_goes_on_after_the_server_was_killed(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet, profiling(nats):
-        gate = Gated()
+        gate = fleet.answering = Gated()
         await fleet.deploy()
-        await fleet.start_replica(answering=gate)
         await fleet.ask()
         await gate.asked.wait()
         nats.kill()
         gate.let.set()
         nats.restart()
-        table = await fleet.table_when(is_complete)
-        assert [point.batch for point in table.points] == [1, 2, 4, 8]
+        await fleet.table_when(is_complete)
         assert (await fleet.progress_when(has_ended)).state is ProfileState.COMPLETE
+
+
+async def test_requests_without_a_reply_are_let_be(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, profiling(nats):
+        subject = subjects.profile(FunctionName("echo"))
+        for payload in (
+            b"",
+            b"\xc1garbage",
+            encode(ProfileRequest(function="no name")),
+            encode(MeasureRequest(batch=1)),
+        ):
+            await fleet.bus.publish(subject, payload)
+        await fleet.deploy()
+        await fleet.table_when(is_complete)
+        assert not fleet.progress, "nobody asked"
 
 
 async def test_the_process_answers_pings_stays_small_and_stops_when_told(nats: Natsd) -> None:
@@ -293,22 +293,6 @@ async def answering(fleet: FakeFleet) -> ServiceReady:
                 await anyio.sleep(0.05)
 
 
-async def test_requests_without_a_reply_are_let_be(nats: Natsd) -> None:
-    async with open_fleet(nats) as fleet, profiling(nats):
-        subject = subjects.profile(FunctionName("echo"))
-        for payload in (
-            b"",
-            b"\xc1garbage",
-            encode(ProfileRequest(function="no name")),
-            encode(MeasureRequest(batch=1)),
-        ):
-            await fleet.bus.publish(subject, payload)
-        await fleet.deploy()
-        await fleet.start_replica()
-        await fleet.table_when(is_complete)
-        assert not fleet.progress, "nobody asked"
-
-
 async def test_an_answer_that_cannot_be_sent_stops_no_other(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet, anyio.create_task_group() as work:
         outbox = Outbox(fleet.bus)
@@ -324,11 +308,33 @@ async def test_an_answer_that_cannot_be_sent_stops_no_other(nats: Natsd) -> None
 async def test_commands_to_a_claim_that_has_ended_are_dropped(nats: Natsd) -> None:
     async with open_fleet(nats) as fleet:
         key = TableKey("0123.cpu")
-        claim = Claim(key, DeviceId("node-cpu0"))
         assert await Lease(fleet.bus, subjects.profile_lease(key), "rival").acquire()
-        session = ClaimSession(fleet.bus, claim, "late", lambda fact: None)
+        session = ClaimSession(fleet.bus, Claim(key), "late", lambda fact: None)
         await session.run()
         session.submit(Release(key))
+        session.submit(Wish(key, LoanWish(loan="late", function="echo", device_kind="cpu")))
+        assert not fleet.wishes
+
+
+async def test_what_was_borrowed_is_given_back_however_a_claim_ends(nats: Natsd) -> None:
+    async with open_fleet(nats) as fleet, anyio.create_task_group() as work:
+        await fleet.deploy()
+        key = TableKey("0123.cpu")
+        learnt: list[Fact] = []
+        session = ClaimSession(fleet.bus, Claim(key), "holder", learnt.append)
+        work.start_soon(session.run)
+        await fleet.until(lambda: bool(learnt))
+        (claimed,) = learnt
+        assert isinstance(claimed, Claimed)
+        assert claimed.loan == f"holder.{key}"
+        session.submit(Wish(key, LoanWish(loan=claimed.loan, function="echo", device_kind="cpu")))
+        await fleet.until(lambda: len(learnt) > 1)
+        assert isinstance(learnt[1], LoanAnswered)
+        assert fleet.lent is not None
+        leases = Bucket(fleet.bus, subjects.LEASES, LeaseHolder)
+        await leases.put(subjects.profile_lease(key), LeaseHolder(holder="thief"))
+        await fleet.until(lambda: fleet.wishes[-1].over)
+        await fleet.until(lambda: fleet.lent is None)
 
 
 async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> None:

@@ -1,12 +1,16 @@
-"""Workers that refuse, fail or drift: what is tried again, how often, and what is believed."""
+"""Models that fail, leak or crawl, and workers that die of them: what is tried again, and what is believed."""
 
 import pytest
+from msgspec.structs import replace
 
+from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
+from fastgshare.profiler.core.measuring import Limits
+from fastgshare.profiler.core.points import is_too_slow
 from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.messages import MeasureReply, ProfileState
-from tests.profiler.samples import replica_status, times
-from tests.profiler.world import World
+from fastgshare.shared.messages import LoanReply, LoanState, MeasureReply, ProfileState, ReplicaState
+from tests.profiler.samples import WHOLE, function_spec, setting_asked, times
+from tests.profiler.world import World, lends
 
 BUSY = MeasureReply(error=ErrorBody(ErrorCode.UNAVAILABLE, "the replica is draining"))
 BROKEN = MeasureReply(error=ErrorBody(ErrorCode.MODEL_FAILED, "Reshape: dimension mismatch"))
@@ -16,31 +20,102 @@ def test_a_worker_that_cannot_now_is_asked_again_later(paused: World) -> None:
     paused.answer(BUSY)
     assert not paused.shared.claims, "meanwhile others may use the device"
     paused.run(3)
-    paused.answer(times(1))
-    assert [point.batch for point in paused.table().points] == [1]
+    paused.answer_well()
+    assert list(paused.points()) == [WHOLE]
 
 
-def test_a_model_that_fails_thrice_is_believed_and_not_tried_again(paused: World) -> None:
-    paused.answer(times(1))
+def test_a_model_that_fails_on_its_samples_is_tried_thrice_and_then_left_alone(paused: World) -> None:
     for _ in range(3):
         paused.answer(BROKEN)
-        paused.run(3)
     paused.run(60)
     table = paused.table()
     assert table.state is ProfileState.FAILED
-    assert table.reason == ("batch 2 could not be measured in 3 attempts: model_failed: Reshape: dimension mismatch")
-    assert [point.batch for point in table.points] == [1], "what was measured stays"
-    assert not paused.pending
+    assert table.reason == "the model fails on its samples: model_failed: Reshape: dimension mismatch"
+    assert len(paused.measured) == 3
     assert [tell.kind for tell in paused.told] == ["profile_started", "profile_failed"]
+
+
+def test_a_model_that_fails_at_larger_batches_has_a_table_of_the_smaller_ones(world: World) -> None:
+    world.worker = lambda measure: BROKEN if measure.request.batch >= 4 else times(measure)
+    world.deploy(function_spec(max_batch=8))
+    world.run(3)
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    assert table.axes is not None
+    assert table.axes.batches[-1] < 8
+    assert max(point.batch for point in table.points) < 4
+    assert "failed: model_failed: Reshape: dimension mismatch" in table.reason
+    asked = len(world.wishes)
+    World(world.shared).run(10)
+    world.run(10)
+    assert len(world.wishes) == asked, "and the larger ones are not tried for ever"
+
+
+def test_a_slice_on_which_it_fails_bounds_what_is_measured(world: World) -> None:
+    world.worker = lambda measure: BROKEN if measure.request.chunks == 1 else times(measure)
+    world.deploy()
+    world.run(3)
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    assert {point.sm_partition for point in table.points} == {100}
+    assert "on 50 % of the SMs" in table.reason
+
+
+def test_a_model_that_kills_its_worker_is_not_killing_it_for_ever(paused: World) -> None:
+    for life in range(10):
+        if paused.pending:
+            paused.change_lent(incarnation=f"life {life}", state=ReplicaState.LOADING)
+        paused.run(30)
+    assert len(paused.measured) == 3
+    table = paused.table()
+    assert table.state is ProfileState.FAILED
+    assert table.reason.startswith("it kills its worker: batch 1 on 100 % of the SMs for 100% of the time could not")
+    assert "echo-loan-1-3 was lost" in table.reason
+
+
+def test_a_model_that_does_not_load_is_tried_thrice(world: World) -> None:
+    world.lent_state = ReplicaState.FAILED
+    world.deploy()
+    world.run(60)
+    assert world.shared.lent == 3
+    table = world.table()
+    assert (table.state, table.reason) == (ProfileState.FAILED, "it does not load: ")
+    assert not world.measured
+
+
+def test_a_failure_that_passes_is_waited_out(world: World) -> None:
+    world.lent_state = ReplicaState.LOADING
+    world.deploy()
+    world.run(1)
+    for _ in range(5):
+        world.change_lent(state=ReplicaState.FAILED, transient=True, reason="no bus")
+        world.run(10)
+    assert not world.shared.tables
+    world.change_lent(state=ReplicaState.READY)
+    world.run(3)
+    assert world.table().state is ProfileState.COMPLETE
+
+
+def test_a_scheduler_that_refuses_is_believed_after_a_while(world: World) -> None:
+    refusal = "device_kind is 'cpu', and the devices are none"
+    world.scheduler = lambda wish: LoanReply(loan=wish.loan, state=LoanState.REFUSED, reason=refusal)
+    world.deploy()
+    world.run(5)
+    assert not world.shared.tables, "it may not have heard of it yet"
+    world.run(60)
+    assert world.table().state is ProfileState.FAILED
+    assert world.table().reason == f"there is no slice for it: {refusal}"
+    world.scheduler = lends
+    world.run(60)
+    assert world.table().state is ProfileState.FAILED
 
 
 @pytest.mark.parametrize(
     "reply", [BUSY, BROKEN, MeasureReply(), MeasureReply(error=ErrorBody(ErrorCode.INTERNAL, "?"))]
 )
-def test_a_worker_that_never_measures_fails_the_table_in_bounded_time(reply: MeasureReply) -> None:
-    world = World(worker=lambda measure: reply)
+def test_a_worker_that_never_measures_fails_the_table_in_bounded_time(world: World, reply: MeasureReply) -> None:
+    world.worker = lambda measure: reply
     world.deploy()
-    world.report()
     world.run(60)
     assert world.table().state is ProfileState.FAILED
     assert world.table().reason
@@ -59,37 +134,104 @@ def test_a_worker_that_never_answers_fails_the_table_in_bounded_time(paused: Wor
 
 
 def test_a_point_that_succeeds_wipes_out_earlier_trouble(paused: World) -> None:
-    for batch in (1, 2, 4, 8):
+    while paused.pending:
         paused.answer(BROKEN)
-        paused.run(3)
-        paused.answer(times(batch))
+        paused.answer(BROKEN)
+        paused.answer_well()
     assert paused.table().state is ProfileState.COMPLETE
 
 
-def drifting(first_us: int, then_us: int) -> MeasureReply:
-    return MeasureReply(execute_us=(first_us,) * 10 + (then_us,) * 10, chunks=1, total_chunks=2)
+# Slow
+
+
+def slow(limit_ms: int, world: World, fixed_us: int) -> None:
+    world.core = World(limits=Limits(slowest_ms=limit_ms)).core
+    world.worker = lambda measure: times(measure, fixed_us=fixed_us, per_input_us=1, runs=2)
+    world.deploy()
+    world.run(3)
+
+
+def test_a_model_slower_than_any_budget_is_told_so(world: World) -> None:
+    slow(100, world, 200_000)
+    table = world.table()
+    assert table.state is ProfileState.FAILED
+    assert table.reason == ("slower than any budget: too slow: a batch takes 200 ms, at most 100 ms are waited for")
+    assert len(world.measured) == 1
+
+
+def test_slices_smaller_than_one_that_is_too_slow_are_not_tried(world: World) -> None:
+    slow(100, world, 80_000)
+    table = world.table()
+    assert table.state is ProfileState.COMPLETE
+    too_slow = [point for point in table.points if is_too_slow(point)]
+    assert too_slow
+    assert not any(point.settled for point in too_slow)
+    tried = [at for at in world.settings() if at.sm_partition == 50]
+    for index, at in enumerate(tried):
+        assert not any(at.quota <= before.quota and at.batch >= before.batch for before in tried[:index]), (
+            "of a larger slice at this batch it is known already"
+        )
+
+
+# Memory
+
+
+def test_a_model_that_leaks_is_told_so_with_numbers(world: World) -> None:
+    held_mib = [100.0]
+
+    def leaking(measure: do.Measure) -> MeasureReply:
+        held_mib[0] += 40
+        return times(measure, memory_mib=held_mib[0], grown_mib=40)
+
+    world.worker = leaking
+    world.deploy()
+    world.run(3)
+    table = world.table()
+    assert table.state is ProfileState.FAILED
+    assert table.reason.startswith("it leaks memory: 160 MiB more in 4 of 4 points, from 100 to ")
+    assert table.points
+    assert table.surface
+
+
+# What did not settle
 
 
 def test_a_point_that_did_not_settle_is_measured_once_more_and_the_settled_one_kept(paused: World) -> None:
-    paused.answer(drifting(500, 1_000))
-    assert paused.batches() == [1, 1]
-    assert paused.table().points == ()
-    paused.answer(times(1))
-    assert paused.batches() == [1, 1, 2]
-    assert [(point.p50_us, point.settled) for point in paused.table().points] == [(1_000, True)]
+    paused.answer(times(settled=False))
+    assert paused.settings() == [WHOLE, WHOLE]
+    assert not paused.points()[WHOLE].settled, "it is there meanwhile"
+    paused.answer(times())
+    assert paused.points()[WHOLE].settled
+    assert paused.settings()[-1] != WHOLE
 
 
-def test_of_two_points_that_did_not_settle_the_less_disturbed_is_kept(paused: World) -> None:
-    paused.answer(drifting(1_000, 1_200))
-    paused.answer(drifting(1_000, 9_000))
-    assert paused.batches() == [1, 1, 2]
-    assert [(point.p99_us, point.settled) for point in paused.table().points] == [(1_200, False)]
+def test_of_two_points_that_did_not_settle_the_better_is_kept_and_marked(paused: World) -> None:
+    paused.answer(times(settled=False))
+    paused.answer(replace(times(settled=False), throughput_rps=1.0))
+    point = paused.points()[WHOLE]
+    assert point.throughput_rps == times().throughput_rps
+    assert (point.settled, point.note) == (False, "measured twice: its times wander")
+    paused.worker = times
+    paused.answer_well()
+    paused.run(1)
+    assert paused.settings().count(WHOLE) == 2
+    assert paused.table().state is ProfileState.COMPLETE
 
 
-def test_a_point_interrupted_in_its_second_try_has_two_tries_again(paused: World) -> None:
-    paused.answer(drifting(1_000, 1_200))
-    paused.lose("echo-g1-000001")
-    paused.report(replica_status("echo-g1-000002"))
-    paused.run(3)
-    paused.answer(drifting(1_000, 1_300))
-    assert paused.batches() == [1, 1, 1, 1]
+def test_a_disturbed_point_is_measured_once_more_when_the_others_are_done(paused: World) -> None:
+    paused.answer(times(settled=False, disturbed=0.4))
+    while paused.pending and setting_asked(paused.pending[0].request) != WHOLE:
+        paused.answer_well()
+    assert paused.settings()[-1] == WHOLE
+    paused.answer(times(settled=False, disturbed=0.5))
+    assert paused.table().state is ProfileState.COMPLETE
+    assert paused.points()[WHOLE].note.startswith("measured twice: disturbed: others ran for")
+
+
+def test_who_goes_on_with_a_table_gives_what_did_not_settle_its_second_try(paused: World) -> None:
+    paused.answer(times(settled=False))
+    paused.kill()
+    successor = World(paused.shared)
+    successor.run(3)
+    assert successor.settings()[0] == WHOLE
+    assert successor.points()[WHOLE].settled

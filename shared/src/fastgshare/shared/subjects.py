@@ -136,11 +136,6 @@ def profile_lease(profile_key: str) -> str:
     return f"profile.{profile_key}"
 
 
-def device_lease(device: DeviceId) -> str:
-    """Lease on measuring on a device."""
-    return f"device.{device}"
-
-
 def device_id(node: NodeId, index: int, kind: str) -> DeviceId:
     """A device's name: unique across nodes."""
     return DeviceId(f"{node}-{kind}{index}")

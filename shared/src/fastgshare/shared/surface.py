@@ -32,14 +32,17 @@ MOST_LOG_ERROR = 3.0
 LEAST_VARIANCE = 1e-12
 
 
+Cell = tuple[int, float, int]
+
+
 class _Kind(NamedTuple):
     """What is known of a quantity before anything is measured: slopes of its plane along (SMs, quota, batch), how far
-    they may be off, the deviation of a measured value, and whether it grows (1) or falls (-1) with SMs and quota."""
+    they may be off, the scatter of its values, and whether it rises (1) or falls (-1) with SMs and quota or neither."""
 
     slopes: tuple[float, float, float]
     slope_deviations: tuple[float, float, float]
     scatter: float
-    rises: int
+    rises: int = 0
 
 
 class _Shape(NamedTuple):
@@ -59,18 +62,24 @@ class _Prediction(NamedTuple):
 
 THROUGHPUT = _Kind((0.4, 1.0, 0.25), (0.4, 0.1, 0.3), 0.02, 1)
 DEVICE_TIME = _Kind((-0.4, 0.0, 0.75), (0.4, 0.0, 0.3), 0.02, -1)
-LATENCY = _Kind((-0.5, -0.7, 0.2), (0.5, 0.5, 0.4), 0.1, -1)
-"""Tails of some hundred requests scatter."""
+LATENCY = _Kind((0.0, -0.7, 0.0), (0.1, 0.5, 0.4), 0.1)
+"""As a multiple of the batch's device time; tails of some hundred requests scatter."""
+REACHES = [(sm, 3.0, batch) for sm in (0.7, 1.5, 3.0) for batch in (1.5, 4.0)]
 SHAPES = [
-    _Shape((sm, quota, batch), size, scatter)
-    for sm in (0.7, 1.5, 3.0)
-    for quota in (3.0,)
-    for batch in (1.5, 4.0)
-    for size in (0.1, 0.3, 0.8)
-    for scatter in (0.007, 0.02, 0.05)
+    _Shape(reach, size, scatter) for reach in REACHES for size in (0.1, 0.3, 0.8) for scatter in (0.007, 0.02, 0.05)
 ]
 USUAL_SIZE, SIZE_DOUBT = 0.3, 0.7
 SCATTER_DOUBT = 0.8
+
+
+def device_times_us(points: Sequence[ProfilePoint], axes: ProfileAxes) -> dict[tuple[int, int], int]:
+    """The device time of a batch by (percent of the SMs, batch), measured or interpolated; empty without points."""
+    usable = [point for point in points if point.device_us > 0]
+    cells = [(sm, 1.0, batch) for sm in axes.sm_partitions for batch in axes.batches]
+    if not usable:
+        return {}
+    device, _ = _device_times(usable, [_deviation(point) for point in usable], cells)
+    return {(sm, batch): _us(device, at) for at, (sm, _, batch) in enumerate(cells)}
 
 
 def fit(points: Sequence[ProfilePoint], axes: ProfileAxes) -> tuple[SurfacePoint, ...]:
@@ -86,7 +95,7 @@ def fit(points: Sequence[ProfilePoint], axes: ProfileAxes) -> tuple[SurfacePoint
     at = [(point.sm_partition, point.quota, point.batch) for point in usable]
     rps = _predict(THROUGHPUT, at, [point.throughput_rps for point in usable], deviations, cells)
     device, tail = _device_times(usable, deviations, cells)
-    latencies = _latencies(usable, cells)
+    latencies = _latencies(usable, cells, device)
     measured = {cell for cell, point in zip(at, usable, strict=True) if point.settled}
     return tuple(
         SurfacePoint(
@@ -113,7 +122,7 @@ def _deviation(point: ProfilePoint) -> float:
 
 
 def _device_times(
-    points: Sequence[ProfilePoint], deviations: Sequence[float], cells: Sequence[tuple[int, float, int]]
+    points: Sequence[ProfilePoint], deviations: Sequence[float], cells: Sequence[Cell]
 ) -> tuple[_Prediction, float]:
     """Device times do not depend on quotas: points that differ in nothing else are one, the best known of them.
 
@@ -137,22 +146,34 @@ def _device_times(
 
 
 def _latencies(
-    points: Sequence[ProfilePoint], cells: Sequence[tuple[int, float, int]]
+    points: Sequence[ProfilePoint], cells: Sequence[Cell], device: _Prediction
 ) -> tuple[_Prediction | None, _Prediction | None, _Prediction | None]:
-    """The 50th, 95th and 99th percentile, bent alike; None where no point has them."""
+    """The 50th, 95th and 99th percentile, bent alike; None where no point has them.
+
+    At one load a latency is so many times the batch's device time, and how many hardly depends on the SMs: what is
+    interpolated is that ratio.
+    """
     known = [point for point in points if point.latency_p50_us > 0]
     if not known:
         return None, None, None
     at = [(point.sm_partition, point.quota, point.batch) for point in known]
     deviations = [LATENCY.scatter if point.settled else 2 * UNSETTLED_DEVIATION for point in known]
-    values = [(point.latency_p50_us, point.latency_p95_us, point.latency_p99_us) for point in known]
-    p50_us, p95_us, p99_us = ([float(row[rank]) for row in values] for rank in range(3))
-    shape = _likeliest(LATENCY, at, p95_us, deviations)
-    return (
-        _predict(LATENCY, at, p50_us, deviations, cells, shape),
-        _predict(LATENCY, at, p95_us, deviations, cells, shape),
-        _predict(LATENCY, at, p99_us, deviations, cells, shape),
-    )
+    rows = [
+        (
+            point.latency_p50_us / point.device_us,
+            point.latency_p95_us / point.device_us,
+            point.latency_p99_us / point.device_us,
+        )
+        for point in known
+    ]
+    p50, p95, p99 = ([row[rank] for row in rows] for rank in range(3))
+    shape = _likeliest(LATENCY, at, p95, deviations)
+    wanted = np.array(cells, dtype=float)
+    ratios = (_predict(LATENCY, at, values, deviations, cells, shape) for values in (p50, p95, p99))
+    whole = [
+        _Prediction(_monotone(-1, ratio.value + device.value, wanted), ratio.half + device.half) for ratio in ratios
+    ]
+    return whole[0], whole[1], whole[2]
 
 
 def _us(prediction: _Prediction | None, at: int) -> int:
@@ -184,11 +205,14 @@ def _predict(
     factor = np.linalg.cholesky(_kernel(kind, shape, x, x) + np.diag(scatter**2))
     solved = np.linalg.solve(factor, _kernel(kind, shape, x, x_wanted))
     value = middle + x_wanted @ np.array(kind.slopes) + solved.T @ np.linalg.solve(factor, flat - middle)
-    own = np.diag(_kernel(kind, shape, x_wanted, x_wanted))
+    own = OFFSET_DEVIATION**2 + (x_wanted**2) @ np.array(kind.slope_deviations) ** 2 + shape.size**2
     half = CONFIDENCE_95 * np.sqrt(np.maximum(own - (solved**2).sum(axis=0) + shape.scatter**2, LEAST_VARIANCE))
     logs = np.log(np.array(values, dtype=float))
-    bounded = _bounded(kind, _Prediction(value, half), known, wanted, (logs, SLACK * scatter))
-    return _Prediction(_monotone(kind, _as_measured(bounded.value, known, wanted, logs, noise), wanted), bounded.half)
+    if not kind.rises:
+        return _Prediction(_as_measured(value, known, wanted, logs, noise), half)
+    bounded = _bounded(kind.rises, _Prediction(value, half), known, wanted, (logs, SLACK * scatter))
+    answered = _as_measured(bounded.value, known, wanted, logs, noise)
+    return _Prediction(_monotone(kind.rises, answered, wanted), bounded.half)
 
 
 def _flattened(
@@ -206,7 +230,11 @@ def _likeliest(
     """The shape under which the points are likeliest, with some preference for usual ones."""
     step = -(-len(at) // SEARCHED_POINTS)
     x, flat, noise = _flattened(kind, at[::step], values[::step], deviations[::step])
-    kernels = np.stack([_kernel(kind, shape, x, x) + np.diag(noise**2 + shape.scatter**2) for shape in SHAPES])
+    bends = {reach: _bend(reach, x, x) for reach in REACHES}
+    plane, own = _plane(kind, x, x), np.diag(noise**2)
+    kernels = np.stack(
+        [plane + own + shape.size**2 * bends[shape.reach] + shape.scatter**2 * np.eye(len(x)) for shape in SHAPES]
+    )
     factors = np.linalg.cholesky(kernels)
     column = np.broadcast_to((flat - flat.mean())[:, None], (len(SHAPES), len(flat), 1))
     whitened = np.linalg.solve(factors, column)[..., 0]
@@ -218,24 +246,34 @@ def _likeliest(
 
 def _kernel(kind: _Kind, shape: _Shape, one: Floats, other: Floats) -> Floats:
     """The covariance of the plane and the bend, of shape (points of one, points of other)."""
-    plane = OFFSET_DEVIATION**2 + (one * np.array(kind.slope_deviations) ** 2) @ other.T
-    apart = (one[:, None, :] - other[None, :, :]) / np.array(shape.reach)
-    far = np.sqrt(5.0) * np.sqrt((apart**2).sum(axis=2))
-    bend: Floats = shape.size**2 * (1 + far + far**2 / 3) * np.exp(-far)
-    total: Floats = plane + bend
+    total: Floats = _plane(kind, one, other) + shape.size**2 * _bend(shape.reach, one, other)
     return total
+
+
+def _plane(kind: _Kind, one: Floats, other: Floats) -> Floats:
+    """The covariance that doubts about its offset and slopes make."""
+    total: Floats = OFFSET_DEVIATION**2 + (one * np.array(kind.slope_deviations) ** 2) @ other.T
+    return total
+
+
+def _bend(reach: tuple[float, float, float], one: Floats, other: Floats) -> Floats:
+    """The correlation of two places: 1 where they are the same, less the farther they are apart (Matern 5/2)."""
+    apart = (one[:, None, :] - other[None, :, :]) / np.array(reach)
+    far = np.sqrt(5.0 * (apart**2).sum(axis=2))
+    near: Floats = (1 + far + far**2 / 3) * np.exp(-far)
+    return near
 
 
 # What more SMs and more quota never do
 
 
 def _bounded(
-    kind: _Kind, free: _Prediction, known: Floats, wanted: Floats, measured: tuple[Floats, Floats]
+    rises: int, free: _Prediction, known: Floats, wanted: Floats, measured: tuple[Floats, Floats]
 ) -> _Prediction:
     """The interval cut to what points measured at the same batch allow."""
     logs, slack = measured
     below, above = _ordered(known, wanted)
-    if kind.rises < 0:
+    if rises < 0:
         below, above = above, below
     least = np.where(below, (logs - slack)[None, :], -np.inf).max(axis=1)
     most = np.where(above, (logs + slack)[None, :], np.inf).min(axis=1)
@@ -264,11 +302,11 @@ def _as_measured(value: Floats, known: Floats, wanted: Floats, logs: Floats, noi
     return answered
 
 
-def _monotone(kind: _Kind, value: Floats, wanted: Floats) -> Floats:
+def _monotone(rises: int, value: Floats, wanted: Floats) -> Floats:
     """At every batch the mean of the largest value with no more, and the smallest with no less, of SMs and quota."""
     no_more, no_less = _ordered(wanted, wanted)
-    rising = kind.rises * value
+    rising = rises * value
     largest = np.where(no_more, rising[None, :], -np.inf).max(axis=1)
     smallest = np.where(no_less, rising[None, :], np.inf).min(axis=1)
-    middle: Floats = kind.rises * (largest + smallest) / 2
+    middle: Floats = rises * (largest + smallest) / 2
     return middle

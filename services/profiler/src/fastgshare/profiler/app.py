@@ -9,17 +9,18 @@ from anyio.abc import TaskGroup
 from fastgshare.profiler.adapters.claim_session import ClaimSession
 from fastgshare.profiler.adapters.outbox import Outbox
 from fastgshare.profiler.config import ProfilerConfig
-from fastgshare.profiler.core.commands import Claim, Command, Measure, Release, StoreTable
+from fastgshare.profiler.core.commands import Claim, Command, Measure, Release, StoreTable, Wish
 from fastgshare.profiler.core.facts import ClaimEnded, Fact, Ticked
 from fastgshare.profiler.core.keys import TableKey
-from fastgshare.profiler.core.profiler import Limits, Profiler
+from fastgshare.profiler.core.measuring import Limits
+from fastgshare.profiler.core.profiler import Profiler
 from fastgshare.profiler.handlers import Handlers
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
-from fastgshare.shared.messages import FunctionSpec, GatewayLoad, NodeStatus, Profile, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, NodeStatus, Profile, ReplicaStatus
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.units import s_to_us
@@ -51,7 +52,6 @@ async def run_profiler(
         work.start_soon(handlers.serve_requests)
         await _mirror(bus, handlers, work)
         await bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, handlers.node_heard)
-        await bus.listen(subjects.LOAD_ALL, GatewayLoad, handlers.load_heard)
         await bus.subscribe(subjects.PROFILE_ALL, handlers.on_request, queue=subjects.PROFILE_QUEUE)
         await bus.flush()  # who is told that this profiler is ready may ask it at once
         work.start_soon(_tick, engine, config.tick_ms)
@@ -68,8 +68,15 @@ class Engine:
         self._instance = config.instance
         self._work = work
         self._sessions: dict[TableKey, ClaimSession] = {}
-        limits = Limits(budget_ms=config.budget_ms, ready_wait_us=s_to_us(config.ready_wait_s))
-        self._profiler = Profiler(limits, unix_us())
+        limits = Limits(
+            budget_ms=config.budget_ms,
+            open_ms=config.open_ms,
+            slowest_ms=config.slowest_ms,
+            precision=config.precision,
+            ready_wait_us=s_to_us(config.ready_wait_s),
+            patience_us=s_to_us(config.patience_s),
+        )
+        self._profiler = Profiler(limits)
 
     def learn(self, fact: Fact) -> None:
         """Take one fact in."""
@@ -81,7 +88,7 @@ class Engine:
             holder = f"{self._instance}-{new_incarnation()}"
             self._sessions[command.key] = ClaimSession(self._bus, command, holder, self.learn)
             self._work.start_soon(self._run_session, command.key)
-        elif isinstance(command, StoreTable | Measure | Release):
+        elif isinstance(command, Wish | StoreTable | Measure | Release):
             session = self._sessions.get(command.key)
             if session is not None:  # else the claim's end is being told this moment
                 session.submit(command)

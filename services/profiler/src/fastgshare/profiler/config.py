@@ -6,12 +6,19 @@ import msgspec
 class ProfilerConfig(msgspec.Struct, frozen=True):
     """Settings of one profiler.
 
-    `budget_ms` is how long one point is measured, `ready_wait_s` how long a request waits for a ready replica.
+    A point is measured for `budget_ms` in a closed loop, to a `precision` of its throughput (half a 95 % confidence
+    interval, relative), and for `open_ms` with requests that arrive by chance; batches that take longer than
+    `slowest_ms` are not measured. A request fails when it had no slice for `ready_wait_s`; what nobody asked for wishes
+    for one for `patience_s` at a time.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
     instance: str = "profiler"
     budget_ms: int = 1_000
+    open_ms: int = 1_000
+    slowest_ms: int = 10_000
+    precision: float = 0.02
     ready_wait_s: float = 60.0
+    patience_s: float = 5.0
     tick_ms: int = 200
     log_level: str = "INFO"

@@ -10,7 +10,6 @@ from fastgshare.profiler.core.commands import Answer
 from fastgshare.profiler.core.facts import (
     Fact,
     FunctionChanged,
-    LoadHeard,
     NodeHeard,
     ProfileAsked,
     ReplicaChanged,
@@ -25,7 +24,6 @@ from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.ids import FunctionName, ReplicaId, is_name
 from fastgshare.shared.messages import (
     FunctionSpec,
-    GatewayLoad,
     NodeStatus,
     Profile,
     ProfileProgress,
@@ -33,6 +31,7 @@ from fastgshare.shared.messages import (
     ProfileState,
     ReplicaStatus,
 )
+from fastgshare.shared.units import s_to_us
 
 REQUESTS_WAITING = 64
 
@@ -63,10 +62,6 @@ class Handlers:
     def node_heard(self, status: NodeStatus) -> None:
         """A node's heartbeat."""
         self._learn(NodeHeard(status))
-
-    def load_heard(self, load: GatewayLoad) -> None:
-        """A gateway's heartbeat."""
-        self._learn(LoadHeard(load))
 
     async def on_request(self, msg: Msg) -> None:
         """Somebody wants a table. Without a reply subject nobody waits for it, and nothing is measured for nobody."""
@@ -100,7 +95,8 @@ class Handlers:
             self._learn(FunctionChanged(function, found[0] if found else None))
         except (StorageUnavailable, PayloadInvalid) as error:
             logger.warning("function %s taken as last seen: %s", function, error)
-        self._learn(ProfileAsked(function, request.again, msg.reply))
+        budget_us = s_to_us(request.budget_s)
+        self._learn(ProfileAsked(function, msg.reply, request.again, request.grid, budget_us))
 
     def _refuse(self, msg: Msg, reason: str) -> None:
         function = msg.subject.rpartition(".")[2]

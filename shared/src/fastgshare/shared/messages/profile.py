@@ -89,7 +89,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """The table of one (model digest, device kind), as it stands in the `profiles` bucket.
 
     `points` were measured; `surface` has every point of `axes` once the first was. `is_grid`: all of them were to be
-    measured. `source` says where an imported table came from.
+    measured. `source` says where an imported table came from. It was completed for functions with batches of
+    at most `max_batch` and objectives of at most `objective_us` (0: not told): what `axes` lack of that is of no use to
+    them, or more than the model takes.
     """
 
     model_digest: Digest
@@ -105,6 +107,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     surface: tuple[SurfacePoint, ...] = ()
     is_grid: bool = False
     source: str = ""
+    max_batch: int = 0
+    objective_us: int = 0
 
 
 class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):

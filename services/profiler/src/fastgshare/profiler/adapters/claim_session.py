@@ -1,26 +1,37 @@
-"""One claim from the attempt to its end: leases held, commands of its key carried out one after the other.
+"""One claim from the attempt to its end: the lease held, commands of its key carried out one after the other.
 
-The claim ends when it is released, when a lease is lost, or when its table was changed by somebody else or cannot be
-stored; whatever was being done then is dropped. Tables are written at the revision read when the claim began, so a
-writer that only believes it holds the claim overwrites nothing.
+The claim ends when it is released, when the lease is lost, or when its table was changed by somebody else or cannot be
+stored; whatever was being done then is dropped, and what was borrowed is given back. Tables are written at the revision
+read when the claim began, so a writer that only believes it holds the claim overwrites nothing. Wishes are sent beside
+everything else, one at a time: they keep a slice lent while it is measured on.
 """
 
 import logging
 from collections.abc import Callable
 
 import anyio
+from msgspec.structs import replace
 
-from fastgshare.profiler.core.commands import Claim, Measure, Release, StoreTable
-from fastgshare.profiler.core.facts import Claimed, Fact, Measured, MeasureUnanswered, TableStored
+from fastgshare.profiler.core.commands import Claim, Measure, Release, StoreTable, Wish
+from fastgshare.profiler.core.facts import (
+    Claimed,
+    Fact,
+    LoanAnswered,
+    LoanUnanswered,
+    Measured,
+    MeasureUnanswered,
+    TableStored,
+)
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus, NoAnswer
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.leases import Lease
-from fastgshare.shared.messages import MeasureReply, Profile
+from fastgshare.shared.messages import LoanReply, LoanWish, MeasureReply, Profile
 
 COMMANDS_WAITING = 16  # the core has at most a table, a measurement and a release outstanding
+WISH_TIMEOUT_S = 1.0
 RELEASE_TIMEOUT_S = 1.0
 MS_PER_S = 1_000
 
@@ -36,63 +47,69 @@ class ClaimSession:
         self._bus = bus
         self._key = claim.key
         self._learn = learn
-        self._leases = [
-            Lease(bus, subjects.profile_lease(claim.key), holder),
-            Lease(bus, subjects.device_lease(claim.device), holder),
-        ]
+        self._lease = Lease(bus, subjects.profile_lease(claim.key), holder)
+        self._loan = f"{holder}.{claim.key}"
         self._tables = Bucket(bus, subjects.PROFILES, Profile)
         self._revision: int | None = 0
         self._inbox, self._commands = anyio.create_memory_object_stream[ClaimCommand](COMMANDS_WAITING)
+        self._wished, self._wishes = anyio.create_memory_object_stream[LoanWish](1)
+        self._last_wish: LoanWish | None = None
         self._measuring = anyio.CancelScope()
         self._released = False
         self._ended = False
 
-    def submit(self, command: ClaimCommand) -> None:
+    def submit(self, command: Wish | ClaimCommand) -> None:
         """Carry out `command` after those before it; a release ends a measurement under way.
 
         Once the claim has ended nothing is carried out any more: its end is about to be told.
         """
         if self._ended:
             return
+        if isinstance(command, Wish):
+            self._submit_wish(command.wish)
+            return
         self._inbox.send_nowait(command)
         if isinstance(command, Release):
             self._released = True
             self._measuring.cancel()
 
+    def _submit_wish(self, wish: LoanWish) -> None:
+        self._last_wish = wish
+        try:
+            self._wished.send_nowait(wish)
+        except anyio.WouldBlock:
+            logger.debug("the wish for %s before this is still on its way", self._key)
+
     async def run(self) -> None:
         """Claim, and serve commands until the claim ends; returns at once when somebody else has it."""
         try:
-            if await self._acquire():
+            if await self._lease.acquire():
                 await self._serve()
         except (StorageUnavailable, RevisionConflict) as error:
             logger.info("claim on %s ended: %s", self._key, error)
         finally:
             self._ended = True
-            self._inbox.close()
-            self._commands.close()
+            for stream in (self._inbox, self._commands, self._wished, self._wishes):
+                stream.close()
             await self._give_back()
 
-    async def _acquire(self) -> bool:
-        for lease in self._leases:
-            if not await lease.acquire():
-                return False
-        return True
-
     async def _give_back(self) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(RELEASE_TIMEOUT_S):
-            for lease in self._leases:
+        with anyio.CancelScope(shield=True):
+            if self._last_wish is not None:
+                await self._request_loan(replace(self._last_wish, over=True))
+            with anyio.move_on_after(RELEASE_TIMEOUT_S):
                 try:
-                    await lease.release()
+                    await self._lease.release()
                 except StorageUnavailable as error:
-                    logger.info("lease %s is left to expire: %s", lease.key, error)
+                    logger.info("lease %s is left to expire: %s", self._lease.key, error)
 
     async def _serve(self) -> None:
         table = await self._read()
         failures: list[StorageUnavailable | RevisionConflict] = []
         async with anyio.create_task_group() as work:
-            for lease in self._leases:
-                work.start_soon(self._hold, lease, work.cancel_scope)
-            self._learn(Claimed(self._key, table))
+            work.start_soon(self._hold, work.cancel_scope)
+            work.start_soon(self._send_wishes)
+            self._learn(Claimed(self._key, table, self._loan))
             try:
                 await self._carry_out()
             except (StorageUnavailable, RevisionConflict) as error:
@@ -111,10 +128,23 @@ class ClaimSession:
         table, self._revision = found or (None, 0)
         return table
 
-    async def _hold(self, lease: Lease, claim: anyio.CancelScope) -> None:
-        await lease.hold()
-        logger.warning("lease %s was lost", lease.key)
+    async def _hold(self, claim: anyio.CancelScope) -> None:
+        await self._lease.hold()
+        logger.warning("lease %s was lost", self._lease.key)
         claim.cancel()
+
+    async def _send_wishes(self) -> None:
+        async for wish in self._wishes:
+            self._learn(await self._request_loan(wish))
+
+    async def _request_loan(self, wish: LoanWish) -> Fact:
+        try:
+            answer = await self._bus.request(subjects.LOAN, encode(wish), WISH_TIMEOUT_S)
+            return LoanAnswered(self._key, decode(LoanReply, answer.data))
+        except NoAnswer as error:
+            return LoanUnanswered(self._key, wish.loan, str(error.fields["reason"]))
+        except PayloadInvalid as error:
+            return LoanUnanswered(self._key, wish.loan, str(error))
 
     async def _carry_out(self) -> None:
         async for command in self._commands:

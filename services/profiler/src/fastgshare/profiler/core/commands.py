@@ -3,16 +3,26 @@
 from dataclasses import dataclass, field
 
 from fastgshare.profiler.core.keys import TableKey
-from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
-from fastgshare.shared.messages import MeasureRequest, Profile, ProfileProgress
+from fastgshare.shared.ids import FunctionName, ReplicaId
+from fastgshare.shared.messages import LoanWish, MeasureRequest, Profile, ProfileProgress
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Make a key and a device this profiler's alone. Leads to `Claimed` or `ClaimEnded`."""
+    """Make a key this profiler's alone. Leads to `Claimed` or `ClaimEnded`."""
 
     key: TableKey
-    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Ask the leading scheduler to lend, or to go on lending, beside whatever else is done for the key.
+
+    Leads to `LoanAnswered` or `LoanUnanswered`, or to nothing while an earlier wish is still on its way.
+    """
+
+    key: TableKey
+    wish: LoanWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Drop what is being measured, store what is to be stored, give the claim back. Leads to `ClaimEnded`."""
+    """Drop what is being measured, store what is to be stored, give loan and claim back. Leads to `ClaimEnded`."""
 
     key: TableKey
 
@@ -66,4 +76,4 @@ class Tell:
     fields: dict[str, str | int | float] = field(default_factory=dict)
 
 
-Command = Claim | StoreTable | Measure | Release | Answer | Report | Tell
+Command = Claim | Wish | StoreTable | Measure | Release | Answer | Report | Tell

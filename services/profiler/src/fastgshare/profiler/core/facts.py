@@ -4,14 +4,7 @@ from dataclasses import dataclass
 
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.shared.ids import FunctionName, ReplicaId
-from fastgshare.shared.messages import (
-    FunctionSpec,
-    GatewayLoad,
-    MeasureReply,
-    NodeStatus,
-    Profile,
-    ReplicaStatus,
-)
+from fastgshare.shared.messages import FunctionSpec, LoanReply, MeasureReply, NodeStatus, Profile, ReplicaStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +31,6 @@ class NodeHeard:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadHeard:
-    """A gateway's heartbeat arrived."""
-
-    load: GatewayLoad
-
-
-@dataclass(frozen=True, slots=True)
 class TableSeen:
     """The stored table of a key, whoever wrote it; None: there is none."""
 
@@ -62,19 +48,22 @@ class TableStored:
 
 @dataclass(frozen=True, slots=True)
 class ProfileAsked:
-    """Somebody asked for a function's table and waits for an answer at `reply_to`."""
+    """Somebody asked for a function's table and waits for an answer at `reply_to`; `budget_us` 0: no bound."""
 
     function: FunctionName
-    again: bool
     reply_to: str
+    again: bool = False
+    grid: bool = False
+    budget_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The key and its device are this profiler's alone; `table` is what is stored there now."""
+    """The key is this profiler's alone; `table` is what is stored there now, `loan` a name no other claim has."""
 
     key: TableKey
     table: Profile | None
+    loan: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +71,23 @@ class ClaimEnded:
     """The claim was refused, lost or given back: somebody else may measure."""
 
     key: TableKey
+
+
+@dataclass(frozen=True, slots=True)
+class LoanAnswered:
+    """The leading scheduler answered a wish."""
+
+    key: TableKey
+    reply: LoanReply
+
+
+@dataclass(frozen=True, slots=True)
+class LoanUnanswered:
+    """No scheduler answered a wish."""
+
+    key: TableKey
+    loan: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +118,13 @@ Fact = (
     FunctionChanged
     | ReplicaChanged
     | NodeHeard
-    | LoadHeard
     | TableSeen
     | TableStored
     | ProfileAsked
     | Claimed
     | ClaimEnded
+    | LoanAnswered
+    | LoanUnanswered
     | Measured
     | MeasureUnanswered
     | Ticked

@@ -1,35 +1,64 @@
-"""The functions, replicas and traffic a profiler knows of, and which replicas it may measure on.
+"""The functions, devices and replicas a profiler knows of, and which tables they want.
 
-What has not been heard is not there: a replica counts while its node's heartbeats arrive. What is not known
-to be quiet is not quiet: a function counts as busy until two seconds passed in which no gateway told of
-requests.
+A table is wanted for each model of a deployed function on each kind of device that has a healthy one. What has not
+been heard is not there: a device counts while its node's heartbeats arrive.
 """
 
 from dataclasses import dataclass
 
-from fastgshare.profiler.core.keys import TableKey, key_of
-from fastgshare.profiler.core.plan import Plan
-from fastgshare.shared.ids import FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionLoad, FunctionSpec, GatewayLoad, NodeStatus, ReplicaState, ReplicaStatus
+from fastgshare.profiler.core.keys import TableKey, key_for
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId, ReplicaId
+from fastgshare.shared.messages import DeviceStatus, FunctionSpec, NodeStatus, ReplicaStatus
 from fastgshare.shared.units import US_PER_MS, US_PER_S, ms_to_us
 
 LEAST_SILENCE_US = 2 * US_PER_S
 MISSED_HEARTBEATS = 4
-QUIET_US = 2 * US_PER_S
-GATEWAY_FORGOTTEN_US = 60 * US_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One table that is wanted.
+
+    `function` is one of those that share the model and take the largest batches, `objective_us` the loosest of their
+    objectives; `chunks` are those of the largest healthy device of the kind, of which there are `devices`.
+    """
+
+    key: TableKey
+    digest: Digest
+    device_kind: str
+    function: FunctionName
+    max_batch: int
+    objective_us: int
+    chunks: int
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    chunks: int
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    until_us: int
+    devices: tuple[DeviceStatus, ...]
 
 
 class Fleet:
-    """Functions by name, replicas by the table they share, nodes by when they were last heard."""
+    """Functions by name, replicas by id, devices by the node that told of them."""
 
     def __init__(self) -> None:
         self.functions: dict[FunctionName, FunctionSpec] = {}
-        self._replicas: dict[ReplicaId, ReplicaStatus] = {}
-        self._sharing: dict[TableKey, dict[ReplicaId, ReplicaStatus]] = {}
-        self._there_until_us: dict[NodeId, int] = {}
+        self.replicas: dict[ReplicaId, ReplicaStatus] = {}
+        self._nodes: dict[NodeId, _Node] = {}
+        self._kinds: dict[str, _Kind] = {}
+        self._wants: dict[TableKey, Want] | None = None
+        self._at_us = 0
 
     def define(self, function: FunctionName, spec: FunctionSpec | None) -> None:
         """A function as it is deployed now; None forgets it."""
+        self._wants = None
         if spec is None:
             self.functions.pop(function, None)
         else:
@@ -37,105 +66,59 @@ class Fleet:
 
     def update(self, replica: ReplicaId, status: ReplicaStatus | None) -> None:
         """A replica as its node reports it now; None forgets it."""
-        old = self._replicas.pop(replica, None)
-        if old is not None:
-            self._sharing[key_of(old)].pop(replica, None)
-        if status is not None:
-            self._replicas[replica] = status
-            self._sharing.setdefault(key_of(status), {})[replica] = status
+        if status is None:
+            self.replicas.pop(replica, None)
+        else:
+            self.replicas[replica] = status
 
     def node_heard(self, status: NodeStatus, now_us: int) -> None:
         """A heartbeat arrived: the node is there until it misses a few."""
         silence_us = max(LEAST_SILENCE_US, MISSED_HEARTBEATS * status.interval_ms * US_PER_MS)
-        self._there_until_us[status.node] = now_us + silence_us
+        self._nodes[status.node] = _Node(now_us + silence_us, status.devices)
+        self._at_us = 0
 
-    def keys(self) -> list[TableKey]:
-        """The tables that replicas share now."""
-        return sorted(key for key, sharing in self._sharing.items() if sharing)
+    def wants(self, now_us: int) -> dict[TableKey, Want]:
+        """Every table wanted now."""
+        if self._wants is None or now_us != self._at_us:
+            self._at_us = now_us
+            kinds = self._kinds_there(now_us)
+            if self._wants is None or kinds != self._kinds:
+                self._kinds = kinds
+                self._wants = self._wants_on(kinds)
+        return self._wants
 
-    def ready(self, key: TableKey, now_us: int) -> list[ReplicaStatus]:
-        """The replicas of deployed functions that could measure for `key`, in a stable order."""
-        sharing = self._sharing.get(key, {})
-        return [sharing[replica] for replica in sorted(sharing) if self._is_ready(sharing[replica], now_us)]
+    def keys_of(self, spec: FunctionSpec, now_us: int) -> list[TableKey]:
+        """The tables of a function's present model, on each kind of device that is there."""
+        wants = self.wants(now_us)
+        return [key for kind in sorted(self._kinds) if (key := key_for(spec.model.digest, kind)) in wants]
 
-    def ready_keys(self, spec: FunctionSpec, now_us: int) -> list[TableKey]:
-        """The tables of a function's present model on the devices where it is ready."""
-        return [
-            key
-            for key in self.keys()
-            if any(
-                status.function == spec.name and status.model_digest == spec.model.digest
-                for status in self.ready(key, now_us)
-            )
-        ]
+    def chunks_of(self, device: DeviceId) -> int:
+        """How many chunks a device has; 0 if nobody told."""
+        devices = (there for node in self._nodes.values() for there in node.devices)
+        return next((there.chunks for there in devices if there.device == device), 0)
 
-    def is_same_life(self, status: ReplicaStatus) -> bool:
-        """Whether a replica still is as ready as it was when it had `status`."""
-        now = self._replicas.get(status.replica)
-        return now is not None and (now.incarnation, now.state) == (status.incarnation, ReplicaState.READY)
+    def _kinds_there(self, now_us: int) -> dict[str, _Kind]:
+        self._nodes = {name: node for name, node in self._nodes.items() if now_us < node.until_us}
+        kinds: dict[str, _Kind] = {}
+        for node in self._nodes.values():
+            for device in node.devices:
+                if device.healthy:
+                    known = kinds.get(device.kind, _Kind(0, 0))
+                    kinds[device.kind] = _Kind(max(known.chunks, device.chunks, 1), known.devices + 1)
+        return kinds
 
-    def state_of(self, replica: ReplicaId) -> ReplicaState | None:
-        """A replica's state, or None when it is gone."""
-        status = self._replicas.get(replica)
-        return None if status is None else status.state
-
-    def failure_of(self, function: FunctionName) -> str:
-        """Why a replica of a function failed, for people; empty where none did."""
-        failed = [
-            status.reason
-            for status in self._replicas.values()
-            if status.function == function and status.state is ReplicaState.FAILED
-        ]
-        return failed[-1] if failed else ""
-
-    def plan(self, ready: list[ReplicaStatus]) -> Plan:
-        """The sizes of interest to at least one of `ready`."""
-        return Plan(
-            max_batch=max(status.max_batch for status in ready),
-            objective_us=max(ms_to_us(self.functions[status.function].slo_ms) for status in ready),
-        )
-
-    def _is_ready(self, status: ReplicaStatus, now_us: int) -> bool:
-        return (
-            status.state is ReplicaState.READY
-            and status.function in self.functions
-            and now_us < self._there_until_us.get(status.node, 0)
-        )
-
-
-@dataclass(slots=True)
-class _Gateway:
-    incarnation: str
-    heard_us: int
-    functions: dict[FunctionName, FunctionLoad]
-
-
-class Traffic:
-    """When each function last had requests, from the gateways' counts."""
-
-    def __init__(self, started_us: int) -> None:
-        self._started_us = started_us
-        self._busy_us: dict[FunctionName, int] = {}
-        self._gateways: dict[GatewayId, _Gateway] = {}
-
-    def heard(self, load: GatewayLoad, now_us: int) -> None:
-        """A gateway's counts arrived; of one never heard before they only say what is going on now."""
-        known = self._gateways.get(load.gateway)
-        before = known.functions if known is not None else load.functions
-        if known is not None and known.incarnation != load.incarnation:
-            before = {}
-        for function, counts in load.functions.items():
-            arrived = counts.arrived - before.get(function, FunctionLoad()).arrived
-            if arrived > 0 or counts.outstanding or counts.held:
-                self._busy_us[function] = now_us
-        self._gateways[load.gateway] = _Gateway(load.incarnation, now_us, load.functions)
-        self._forget_silent(now_us)
-
-    def is_quiet(self, function: FunctionName, now_us: int) -> bool:
-        """Whether the function had no request for two seconds, as far as anyone listened."""
-        return now_us - self._busy_us.get(function, self._started_us) >= QUIET_US
-
-    def _forget_silent(self, now_us: int) -> None:
-        oldest_us = now_us - GATEWAY_FORGOTTEN_US
-        self._gateways = {name: gateway for name, gateway in self._gateways.items() if gateway.heard_us >= oldest_us}
-        self._busy_us = {function: at_us for function, at_us in self._busy_us.items() if at_us >= oldest_us}
+    def _wants_on(self, kinds: dict[str, _Kind]) -> dict[TableKey, Want]:
+        sharing: dict[Digest, list[FunctionSpec]] = {}
+        for name in sorted(self.functions):
+            spec = self.functions[name]
+            sharing.setdefault(spec.model.digest, []).append(spec)
+        wants: dict[TableKey, Want] = {}
+        for digest, specs in sharing.items():
+            largest = max(specs, key=lambda spec: spec.max_batch)
+            objective_us = max(ms_to_us(spec.slo_ms) for spec in specs)
+            for device_kind, kind in kinds.items():
+                key = key_for(digest, device_kind)
+                wants[key] = Want(
+                    key, digest, device_kind, largest.name, largest.max_batch, objective_us, kind.chunks, kind.devices
+                )
+        return wants

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from fastgshare.shared.messages import ProfileAxes, ProfilePoint, SurfacePoint
-from fastgshare.shared.surface import fit
+from fastgshare.shared.surface import device_times_us, fit
 from fastgshare.shared.units import US_PER_S
 
 SM_PERCENTS = (6, 12, 24, 50, 60, 80, 100)
@@ -112,8 +112,8 @@ class Plan:
         here = [point for point in points if point.sm_partition == self.axes.sm_partitions[-1]]
         if not {1, largest} <= {point.batch for point in here}:
             return self.axes
-        slice_ = replace(self.axes, sm_partitions=self.axes.sm_partitions[-1:], quotas=self.axes.quotas[-1:])
-        useful = [answer.batch for answer in fit(here, slice_) if answer.device_us <= self.objective_us]
+        times_us = device_times_us(here, replace(self.axes, sm_partitions=self.axes.sm_partitions[-1:]))
+        useful = [batch for (_, batch), time_us in times_us.items() if time_us <= self.objective_us]
         return replace(self.axes, batches=tuple(size for size in self.axes.batches if size == 1 or size in useful))
 
 

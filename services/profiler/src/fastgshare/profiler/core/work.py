@@ -1,21 +1,36 @@
 """One table's way to completion, as one profiler sees it.
 
-A table grows version by version and its points are never taken away while it does: a renewed point replaces
-the old one of its size, and what was not renewed goes when the table is complete. All its points are of one
-slice size.
+A table grows version by version and its points are never taken away while it does: a renewed point replaces the old
+one at its setting, and what was not renewed goes when the table is complete. What is stored is all that anybody needs
+to go on: which points count, which need a second try, which are to be renewed. While a table is renewed it keeps the
+surface it had, for that tells more than a few new points.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fastgshare.profiler.core.keys import TableKey
-from fastgshare.shared.ids import DeviceId, FunctionName
-from fastgshare.shared.messages import Profile, ProfilePoint, ProfileState, ReplicaStatus
-from fastgshare.shared.units import us_to_ms
+from msgspec.structs import replace
 
-TERMINAL = (ProfileState.COMPLETE, ProfileState.FAILED)
+from fastgshare.profiler.core.aim import Aim, is_renewing, with_batches
+from fastgshare.profiler.core.keys import TableKey
+from fastgshare.profiler.core.memory import Memory
+from fastgshare.profiler.core.plan import Plan, Setting, Survey
+from fastgshare.profiler.core.points import (
+    better,
+    earlier,
+    is_disturbed,
+    is_earlier,
+    is_final,
+    is_too_slow,
+    setting_of,
+)
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import Profile, ProfilePoint, ProfileState, ReplicaStatus
+
+NOTES = "; "
 
 
 class Phase(Enum):
@@ -23,15 +38,17 @@ class Phase(Enum):
 
     IDLE = "idle"
     CLAIMING = "claiming"
-    HELD = "held"
+    BORROWING = "borrowing"
+    MEASURING = "measuring"
     RELEASING = "releasing"
 
 
 class Setback(Enum):
-    """Why a point could not be measured, with the number in a row that ends the table as failed."""
+    """Why a point could not be measured, with the number in a row that is believed."""
 
-    REFUSED = ("refused", 3)  # by model, handler or device: asked twice more, then believed
-    LOST = ("lost", 3)  # the replica died of it, or of something else
+    REFUSED = ("refused", 3)  # by model, handler or device
+    DENIED = ("denied", 8)  # by the scheduler, which may not have heard of the function or the device yet
+    LOST = ("lost", 3)  # the worker died of it, or of something else
     UNAVAILABLE = ("unavailable", 10)  # not now: draining, busy, the bus was away
 
     @property
@@ -45,136 +62,223 @@ class Run:
     """One measurement under way."""
 
     ticket: int
-    batch: int
-    replica: ReplicaStatus
+    setting: Setting
     began_us: int
+
+
+@dataclass(slots=True)
+class Loan:
+    """What is wished for since `since_us`, or, once it `is_lent`, borrowed since then; `replica` once that is seen."""
+
+    name: str
+    function: FunctionName
+    since_us: int
+    wished_us: int
+    is_lent: bool = False
+    replica: ReplicaStatus | None = None
 
 
 @dataclass(slots=True)
 class Work:
     """What is known of one table and what this profiler does about it.
 
-    `stored` is the table as it stands in the bucket; `table`, while this profiler holds the claim, what it
-    will be once its writes are through. `renewed` are the points measured since somebody asked for all of
-    them again.
+    `stored` is the table as it stands in the bucket; `table`, while this profiler holds the claim, what it will be once
+    its writes are through. `waits` tells people why it does not go on. `spent_us` is the time this profiler has spent
+    measuring for it.
     """
 
     key: TableKey
     stored: Profile | None = None
     table: Profile | None = None
     phase: Phase = Phase.IDLE
-    device: DeviceId | None = None
-    function: FunctionName | None = None
+    aim: Aim | None = None
+    loan: Loan | None = None
     run: Run | None = None
-    doubtful: ProfilePoint | None = None
-    renewed: dict[int, ProfilePoint] | None = None
-    chunks: int = 0
+    memory: Memory = field(default_factory=Memory)
+    hopeless: list[Setting] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    waits: str = ""
     announced: bool = False
     not_before_us: int = 0
+    resting_until_us: int = 0
+    postponed: int = 0
+    spent_us: int = 0
     setbacks: Counter[Setback] = field(default_factory=Counter)
+    _surveyed: tuple[Plan, tuple[ProfilePoint, ...], Survey] | None = None
 
     @property
     def newest(self) -> Profile | None:
         """The table with everything this profiler knows of."""
-        return self.table if self.phase is Phase.HELD else self.stored
+        return self.table if self.is_held else self.stored
 
-    def counted(self) -> tuple[ProfilePoint, ...]:
-        """The points that need no measuring."""
-        if self.renewed is not None:
-            return tuple(self.renewed.values())
-        return self.newest.points if self.newest is not None else ()
+    @property
+    def is_held(self) -> bool:
+        """Whether the claim is this profiler's."""
+        return self.phase in (Phase.BORROWING, Phase.MEASURING)
 
     def is_newer(self, table: Profile) -> bool:
         """Whether `table` is no late, older version of what is known; a deleted table starts over at 1."""
         known = self.stored
         return known is None or table.table_version > known.table_version or table.measured_at_us > known.measured_at_us
 
-    def best_of_two(self, point: ProfilePoint) -> ProfilePoint | None:
-        """The point to keep; None asks for another try, once, because this one did not settle."""
-        doubtful, self.doubtful = self.doubtful, None
-        if doubtful is not None:
-            return max(doubtful, point, key=lambda tried: (tried.settled, tried.throughput_rps))
-        if not point.settled:
-            self.doubtful = point
+    def counted(self) -> tuple[ProfilePoint, ...]:
+        """The points that count: measured, and not to be renewed."""
+        if self.newest is None or (self.aim is not None and self.aim.renews):
+            return ()
+        return tuple(point for point in self.newest.points if not is_earlier(point))
+
+    def survey(self, plan: Plan, renews: bool = False) -> Survey:
+        """What the points that count leave to do, and tell; worked out once for each set of points.
+
+        None counts where all are to be measured again (`renews`).
+        """
+        axes = plan.axes
+        points = tuple(
+            point
+            for point in (() if renews else self.counted())
+            if point.sm_partition in axes.sm_partitions and point.quota in axes.quotas and point.batch in axes.batches
+        )
+        if self._surveyed is None or self._surveyed[:2] != (plan, points):
+            self._surveyed = (plan, points, plan.survey(points))
+        return self._surveyed[2]
+
+    def next_setting(self) -> Setting | None:
+        """What to measure next; None: nothing is left.
+
+        The whole device at batch 1 comes first: it tells whether the model works at all, and how slow it is at best.
+        """
+        assert self.aim is not None
+        points = {setting_of(point): point for point in self.counted()}
+        whole = whole_device(self.aim.plan)
+        if whole not in points:
+            return whole
+        doubtful = [at for at, point in points.items() if not is_final(point) and self._may_try(at)]
+        for at in doubtful:
+            if not is_disturbed(points[at]):
+                return at
+        due = (at for at in self.survey(self.aim.plan).due if at not in points and self._may_try(at))
+        return next(due, doubtful[0] if doubtful else None)
+
+    def _may_try(self, at: Setting) -> bool:
+        """Whether no larger slice was too slow, or failed, at this batch or a smaller one."""
+        slow = (setting_of(point) for point in self.counted() if is_too_slow(point))
+        assert self.aim is not None
+        return at.batch <= self.aim.plan.axes.batches[-1] and not any(
+            at.sm_partition <= than.sm_partition and at.quota <= than.quota and at.batch >= than.batch
+            for than in (*slow, *self.hopeless)
+        )
+
+    def take_up(self, aim: Aim, table: Profile | None) -> None:
+        """The claim is this profiler's: what the table is now, and what it shall become."""
+        self.stored = self.table = table
+        self.aim = aim
+        self.hopeless.clear()
+        is_continued = table is not None and table.state is ProfileState.MEASURING and not aim.renews
+        self.notes = table.reason.split(NOTES) if is_continued and table is not None and table.reason else []
+
+    def begin(self, now_us: int) -> Profile | None:
+        """Measuring starts: the table to store; None if it is in that state already."""
+        assert self.aim is not None
+        if self.aim.renews:
+            points = tuple(map(earlier, self.table.points)) if self.table is not None else ()
+            self.aim = self.aim.begun()
+            self.table = replace(self.table, wall_ms=0.0) if self.table is not None else None
+            return self._write(ProfileState.MEASURING, points, now_us)
+        if self.table is not None and self.table.state is ProfileState.MEASURING:
             return None
-        return point
+        return self._write(ProfileState.MEASURING, self._points(), now_us)
 
-    def begin(self, replica: ReplicaStatus, now_us: int) -> Profile:
-        """Measuring starts: the table in that state, with the points it has."""
-        old = self.table
-        if old is not None and old.state is ProfileState.MEASURING:
-            return old
-        wall_ms = old.wall_ms if old is not None and self.renewed is None else 0.0
-        return self._write(replica, ProfileState.MEASURING, self._points(), now_us, wall_ms)
+    def limit_batches(self, largest: int, note: str = "") -> None:
+        """No batches beyond `largest`; `note` says why the model takes none, where that is the reason."""
+        assert self.aim is not None
+        plan, want = self.aim.plan, self.aim.want
+        plan = Plan(with_batches(plan.axes, largest), plan.objective_us, plan.is_grid)
+        if note:
+            self.note(note)
+        else:
+            want = dataclasses.replace(want, max_batch=largest)  # what there is beyond is still to be found out
+        self.aim = Aim(want, plan, self.aim.renews)
 
-    def record(self, run: Run, point: ProfilePoint, now_us: int) -> Profile:
-        """The table with a measured point; one of another slice size begins it anew."""
-        same_slice = [old for old in self.counted() if old.sm_partition == point.sm_partition]
-        if len(same_slice) < len(self.counted()):
-            self.renewed = {}
-        if self.renewed is not None:
-            self.renewed[point.batch] = point
-        points = {old.batch: old for old in self._points()} | {point.batch: point}
-        kept = [old for old in points.values() if old.sm_partition == point.sm_partition]
-        self.chunks = len(run.replica.chunks)
+    def note(self, text: str) -> None:
+        """Something that people should know about the table."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def again(self, now_us: int) -> Profile:
+        """The table with what was noted of it since."""
+        return self._write(ProfileState.MEASURING, self._points(), now_us)
+
+    def record(self, point: ProfilePoint, now_us: int) -> Profile:
+        """The table with a measured point; of two tries at one setting it has the better."""
+        at, wall_ms = setting_of(point), self._table().wall_ms + point.wall_ms
+        points = {setting_of(old): old for old in self._points()}
+        first = points.get(at)
+        if first is not None and not is_earlier(first):
+            point = better(first, point)
+        points[at] = point
         self.setbacks.clear()
-        wall_ms = self._wall_ms() + us_to_ms(max(now_us - run.began_us, 0))
-        return self._write(run.replica, ProfileState.MEASURING, kept, now_us, wall_ms)
+        self.postponed = 0
+        self.table = replace(self._table(), wall_ms=wall_ms)
+        return self._write(ProfileState.MEASURING, points.values(), now_us)
 
-    def finish(self, replica: ReplicaStatus, now_us: int) -> Profile:
+    def finish(self, now_us: int, reason: str = "") -> Profile:
         """The complete table: only what counted."""
-        table = self._write(replica, ProfileState.COMPLETE, self.counted(), now_us, self._wall_ms())
-        self._ended()
-        return table
+        if reason:
+            self.note(reason)
+        return self._end(ProfileState.COMPLETE, self.counted(), now_us, NOTES.join(self.notes))
 
-    def fail(self, replica: ReplicaStatus, reason: str, now_us: int) -> Profile:
+    def fail(self, reason: str, now_us: int) -> Profile:
         """The table given up, with the points it has."""
-        points = self._points()
-        table = self._write(replica, ProfileState.FAILED, points, now_us, self._wall_ms(), reason)
-        self._ended()
-        return table
+        return self._end(ProfileState.FAILED, self._points(), now_us, reason)
 
-    def settle_idle(self, not_before_us: int) -> None:
+    def settle_idle(self) -> None:
         """The claim is gone."""
         self.phase = Phase.IDLE
-        self.run = self.doubtful = None
-        self.table = None
-        self.device = None
-        self.not_before_us = max(self.not_before_us, not_before_us)
+        self.run = self.loan = self.table = self.aim = None
+
+    def _end(self, state: ProfileState, points: Iterable[ProfilePoint], now_us: int, reason: str) -> Profile:
+        table = self._write(state, points, now_us, reason)
+        self.announced = False
+        self.waits = ""
+        self.notes.clear()
+        self.hopeless.clear()
+        self.setbacks.clear()
+        return table
 
     def _points(self) -> tuple[ProfilePoint, ...]:
         return self.table.points if self.table is not None else ()
 
-    def _wall_ms(self) -> float:
-        return self.table.wall_ms if self.table is not None else 0.0
-
-    def _ended(self) -> None:
-        self.renewed = None
-        self.announced = False
-        self.setbacks.clear()
+    def _table(self) -> Profile:
+        assert self.aim is not None
+        want = self.aim.want
+        empty = Profile(
+            model_digest=want.digest, device_kind=want.device_kind, state=ProfileState.MEASURING, table_version=0
+        )
+        return self.table or empty
 
     def _write(
-        self,
-        replica: ReplicaStatus,
-        state: ProfileState,
-        points: Iterable[ProfilePoint],
-        now_us: int,
-        wall_ms: float,
-        reason: str = "",
+        self, state: ProfileState, points: Iterable[ProfilePoint], now_us: int, reason: str | None = None
     ) -> Profile:
-        self.table = Profile(
-            model_digest=replica.model_digest,
-            device_kind=replica.device_kind,
+        assert self.aim is not None
+        old = self._table()
+        self.table = replace(
+            old,
             state=state,
-            points=tuple(sorted(points, key=lambda point: point.batch)),
-            table_version=self.table.table_version + 1 if self.table is not None else 1,
-            reason=reason,
+            points=tuple(sorted(points, key=setting_of)),
+            table_version=old.table_version + 1,
+            reason=NOTES.join(self.notes) if reason is None else reason,
             measured_at_us=now_us,
-            wall_ms=wall_ms,
+            is_grid=self.aim.plan.is_grid,
         )
+        if not (is_renewing(self.table) or self.aim.renews):
+            survey = self.survey(self.aim.plan)
+            self.table = replace(self.table, axes=survey.axes, surface=survey.surface)
+        if state is not ProfileState.MEASURING:
+            want = self.aim.want
+            self.table = replace(self.table, max_batch=want.max_batch, objective_us=want.objective_us)
         return self.table
 
 
-def is_terminal(table: Profile | None) -> bool:
-    """Whether nothing more comes of a table by itself."""
-    return table is not None and table.state in TERMINAL
+def whole_device(plan: Plan) -> Setting:
+    """The largest slice at batch 1."""
+    return Setting(plan.axes.sm_partitions[-1], plan.axes.quotas[-1], 1)

@@ -1,0 +1,65 @@
+"""How a point is asked for: what the worker is told, and how long its answer is waited for."""
+
+import zlib
+from dataclasses import dataclass
+
+from fastgshare.profiler.core.keys import TableKey
+from fastgshare.profiler.core.plan import Setting, chunks_of
+from fastgshare.shared.messages import MeasureRequest, ReplicaStatus, SurfacePoint
+from fastgshare.shared.units import US_PER_MS, US_PER_S
+
+MOST_RUNS = 1_000  # enough for a 99th percentile; a model of 0.1 ms is done within a tenth of a second
+MARGIN_MS = 10_000  # others on the chunks come first, and the open loop's last requests are waited for
+RUN_ALLOWANCE = 4
+LEAST_RUN_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a point may cost, and how long requests and wishes wait.
+
+    `budget_ms` of a closed loop and `open_ms` of arrivals a point, to a `precision` of its throughput (half a 95 %
+    confidence interval, relative); batches that take longer than `slowest_ms` are not measured. A request fails after
+    `ready_wait_us` without a slice; what is measured unasked wishes for one for `patience_us` at a time.
+    """
+
+    budget_ms: int = 1_000
+    open_ms: int = 1_000
+    slowest_ms: int = 10_000
+    precision: float = 0.02
+    ready_wait_us: int = 60 * US_PER_S
+    patience_us: int = 5 * US_PER_S
+
+    @property
+    def point_ms(self) -> int:
+        """What a point takes where nothing is known."""
+        return self.budget_ms + self.open_ms
+
+
+def request_for(
+    key: TableKey, at: Setting, replica: ReplicaStatus, device_chunks: int, limits: Limits
+) -> MeasureRequest:
+    """What to ask the worker of a lent replica for one point; `device_chunks` 0: as many as the replica holds."""
+    held = max(len(replica.chunks), 1)
+    return MeasureRequest(
+        batch=at.batch,
+        max_runs=MOST_RUNS,
+        budget_ms=limits.budget_ms,
+        chunks=min(chunks_of(at.sm_partition, device_chunks or held), held),
+        quota=at.quota,
+        precision=limits.precision,
+        open_ms=limits.open_ms,
+        seed=zlib.crc32(f"{key} {at}".encode()),
+        slowest_ms=limits.slowest_ms,
+    )
+
+
+def timeout_ms(request: MeasureRequest, surface: tuple[SurfacePoint, ...], at: Setting) -> int:
+    """When to stop waiting for `request`: its budgets, then the runs it is owed however slow they are."""
+    expected = next((point for point in surface if (point.sm_partition, point.quota, point.batch) == at), None)
+    run_ms = request.slowest_ms
+    if expected is not None:
+        run_ms = min(max(RUN_ALLOWANCE * expected.device_us // US_PER_MS, LEAST_RUN_MS), request.slowest_ms)
+    # One that turns out to be too slow is the last; the others are stretched by the quota.
+    owed_ms = round((request.warmup_runs + request.min_runs) * run_ms / max(request.quota, 0.1))
+    return request.budget_ms + request.open_ms + owed_ms + MARGIN_MS
