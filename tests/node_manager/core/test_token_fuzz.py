@@ -11,7 +11,8 @@ from fastgshare.shared.ids import ReplicaId
 
 REPLICAS = [ReplicaId(name) for name in "abcdefgh"]
 OPERATIONS = 120
-PATIENCE = 3_000
+PATIENCE = 200_000
+LENT = 0.25
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Fuzz:
         self.rng = random.Random(self.seed)
         self.window_us = self.rng.choice([1_000, 10_000, 100_000])
         self.chunks = self.rng.choice([1, 4, 8])
+        self.loans = random.Random(self.seed)
         self.book = TokenBook(self.chunks, self.window_us)
 
     def share(self) -> Share:
@@ -37,7 +39,8 @@ class Fuzz:
         if self.rng.random() < 0.2:
             mask = self.rng.randrange(1, 1 << self.chunks)  # scattered
         request = self.rng.choice([1, 50, 300, 500, 999, 1000])
-        return Share(mask, request, self.rng.choice([request, 1000, max(request, 600)]))
+        limit = self.rng.choice([request, 1000, max(request, 600)])
+        return Share(mask, 0 if self.loans.random() < LENT else request, limit)
 
     def some_us(self) -> int:
         window_us = self.window_us
@@ -48,12 +51,21 @@ class Fuzz:
             assert replica in self.waiting, "granted without asking"
             self.waiting.remove(replica)
             self.running[replica] = self.book.running()[replica]
+        for replica in granted:
+            self.check_nobody_was_before(replica)
         assert self.book.running() == self.running
         taken = 0
         for mask in self.running.values():
             assert not taken & mask, "overlap"
             taken |= mask
         assert set(self.book.waiting()) == self.waiting
+
+    def check_nobody_was_before(self, replica: ReplicaId) -> None:
+        """In the background it starts only where nobody else is at work."""
+        shares = self.book.shares()
+        if shares[replica].is_background:
+            for other in self.waiting | self.running.keys():
+                assert shares[other].is_background or not shares[other].mask & self.running[replica]
 
     def step(self) -> list[ReplicaId]:
         replica, kind = self.rng.choice(REPLICAS), self.rng.random()
@@ -74,6 +86,7 @@ class Fuzz:
                 assert replica not in self.waiting
                 assert replica not in self.running
                 self.running[replica] = self.book.running()[replica]
+                self.check_nobody_was_before(replica)
             return []
         if kind < 0.85:
             return self.end(replica, self.some_us(), self.some_us() if self.rng.random() < 0.6 else None)

@@ -92,6 +92,59 @@ def test_sharing_is_known_by_chunks() -> None:
     assert not made.is_shared(A)
 
 
+def test_a_background_replica_makes_nobody_share_and_shares_with_who_comes_before_it() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(3, 0, 1000))
+    assert not made.is_shared(A)
+    assert made.is_shared(B)
+    made.set_share(A, Share(1, 0, 1000))
+    assert not made.is_shared(B)
+
+
+def test_a_background_thread_waits_until_nobody_else_has_work_and_the_regular_one_for_its_batch() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(3, 0, 1000))
+    made.acquire(A, 1_000)
+    lent = waiting(lambda: made.acquire(B, 1_000))
+    asleep(made, B)
+    assert made.release(A, 1_000) == (False, True)
+    assert ends(lent)
+    regular = waiting(lambda: made.acquire(A, 1_000))
+    asleep(made, A)
+    assert made.release(B, 1_000, again_us=1_000) == (False, True)
+    assert ends(regular)
+    again = waiting(lambda: made.wait(B))
+    made.release(A, 1_000)
+    assert ends(again)
+
+
+def test_time_alone_brings_a_background_replica_its_next_token_and_a_higher_limit_sooner() -> None:
+    made = gate(a=Share(1, 0, 500))
+    made.acquire(A, 1_000)
+    made.release(A, 20_000, again_us=1_000)
+    assert ends(waiting(lambda: made.wait(A)))
+
+
+def test_a_background_thread_that_sleeps_until_its_limit_lets_it_run_hears_of_a_higher_one() -> None:
+    made = gate(a=Share(1, 0, 1))
+    made.acquire(A, 1_000)
+    made.release(A, 100_000, again_us=1_000)  # which takes 100 s to pay for
+    sleeper = waiting(lambda: made.wait(A))
+    made.set_share(A, Share(1, 0, 1000))
+    assert ends(sleeper)
+
+
+def test_how_long_others_ran_is_told_of_a_background_replica_and_never_grows_less() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(3, 0, 1000))
+    assert made.others_us(B) == 0
+    made.acquire(A, 1_000)
+    while not (ran_us := made.others_us(B)):
+        threading.Event().wait(0.001)
+    made.release(A, 1_000)
+    assert (told_us := made.others_us(B)) >= ran_us
+    assert made.others_us(B) == told_us
+    made.remove(B)
+    assert made.others_us(B) == 0
+
+
 def test_whoever_does_not_come_back_from_a_batch_is_found_unless_it_said_it_would_take_long() -> None:
     made = gate(a=Share(1, 500, 1000), b=Share(2, 500, 1000))
     assert made.hung(0) is None
