@@ -1,5 +1,6 @@
 """`fastgshare profile` as people meet it: what it prints where, its files, and its exit status."""
 
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -173,6 +174,18 @@ async def test_ctrl_c_leaves_the_profiler_working_and_says_so(nats: Natsd) -> No
                 heard += chunk
             assert await process.wait() == 130
         assert heard.decode().splitlines()[-1] == "the profiler goes on; `fastgshare profile echo` follows it again"
+
+
+async def test_whoever_has_read_enough_sees_no_traceback(nats: Natsd) -> None:
+    async with platform(nats, table()) as here:
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            command = here.command(NAME, "--now", "--all")
+            done = await anyio.run_process(command, stdout=writer, check=False)
+        finally:
+            os.close(writer)
+        assert (done.returncode, done.stderr) == (1, b"")
 
 
 async def test_maps_and_pictures_are_drawn(nats: Natsd, tmp_path: Path) -> None:

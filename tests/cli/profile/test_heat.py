@@ -31,7 +31,7 @@ def test_throughput_and_latency_stand_over_sms_and_quota() -> None:
         "  0.8  ▂~  110  ▄~  219  ▇~  457  ▇~  457",
         "  0.6  ▂  82.5  ▃~  165  ▅   344  ▅   344",
         "  0.4  ▁~ 54.9  ▂~  110  ▄~  229  ▄~  229",
-        "  0.2  ▁  27.5  ▁~ 54.9  ▂   115  ▂   115",
+        "  0.2  ▁~ 27.4  ▁~ 54.9  ▂   115  ▂   115",
         "",
         "p99 latency, ms by quota and share of SMs",
         "quota    12 %     24 %     50 %     100 %",
@@ -39,7 +39,7 @@ def test_throughput_and_latency_stand_over_sms_and_quota() -> None:
         "  0.8  ▆~  367! ▄~  184! ▂~ 88.2  ▂~ 88.2",
         "  0.6  ▇   472! ▅~  236! ▂   113! ▂   113!",
         "  0.4  █~  577! ▆~  289! ▃~  139! ▃~  139!",
-        "  0.2  █   682! ▆~  341! ▄   164! ▄   164!",
+        "  0.2  █~  682! ▆~  341! ▄   164! ▄   164!",
         "",
         "▁ to █ least to most; ~ interpolated; ! misses p99 within 100 ms",
     ]

@@ -102,6 +102,13 @@ def test_points_that_did_not_settle_are_told_with_their_notes() -> None:
     assert lines[-1] == '12 % of the SMs, quota 0.2, batch 8 did not settle: times drift: "hot", after 3 s'
 
 
+def test_a_point_that_did_not_settle_shows_what_the_others_make_of_it() -> None:
+    (shaky,) = (row for row in shown_rows(table()) if not row.is_settled)
+    (expected,) = (p for p in table().surface if (p.sm_partition, p.quota, p.batch) == (12, 0.2, 8))
+    assert (shaky.is_measured, shaky.is_certain) == (True, False)
+    assert (shaky.throughput_rps, shaky.p99_us) == (expected.throughput_rps, expected.latency_p99_us)
+
+
 def test_many_unsettled_points_do_not_bury_the_table() -> None:
     points = tuple(replace(point, settled=False, note="") for point in table().points)
     lines = shown(replace(table(), points=points), width=120)

@@ -59,6 +59,8 @@ def with_client(url: str | None, act: Callable[[Client], Awaitable[None]]) -> No
         async with connect(url, name="cli", connect_timeout_s=CONNECT_TIMEOUT_S) as client:
             try:
                 await act(client)
+            except SystemExit as ended:  # rich's answer to a pipe that nobody reads; a task group would wrap it
+                raise BrokenPipeError from ended
             except FunctionUnknown as error:
                 name = str(error.fields["function"])
                 known = [str(spec.name) for spec in await client.functions()]

@@ -93,7 +93,7 @@ def lines(one: Map, width: int, levels: str = LEVELS) -> Iterator[Text]:
 def legend(rows: Mapping[Place, Shown], objective: Objective, levels: str = LEVELS) -> list[str]:
     """What the marks mean."""
     marks = [f"{levels[0]} to {levels[-1]} least to most"]
-    if not all(row.is_measured for row in rows.values()):
+    if not all(row.is_certain for row in rows.values()):
         marks.append("~ interpolated")
     if not all(objective.is_met(row) for row in rows.values()):
         marks.append(f"! misses {objective}")
@@ -106,7 +106,7 @@ def _cell(one: Map, row: Shown | None, levels: str) -> Text:
         return Text(f"{'-':^{CELL}}", "dim")
     height = min(max(one.height(value), 0.0), 1.0)
     level = levels[min(int(height * len(levels)), len(levels) - 1)]
-    about = " " if row.is_measured else "~"
+    about = " " if row.is_certain else "~"
     mark = "!" if one.is_marked(row) else " "
     return Text(f"{level}{about}{brief(value):>5}{mark}", _style(height)).append(" ", Style.null())
 

@@ -4,7 +4,7 @@ Pure.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint, SurfacePoint
@@ -29,6 +29,11 @@ class Shown:
     is_measured: bool
     is_settled: bool = True
     note: str = ""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it was measured to satisfaction."""
+        return self.is_measured and self.is_settled
 
 
 class Timing(StrEnum):
@@ -78,12 +83,15 @@ def objective_of(spec: FunctionSpec, rows: Sequence[Shown]) -> Objective:
 
 
 def shown_rows(profile: Profile) -> list[Shown]:
-    """Every point there is, by SMs, quota and batch."""
+    """Every point there is, by SMs, quota and batch; for one that did not settle, what the others make of it."""
     rows = {(p.sm_partition, p.quota, p.batch): _interpolated(p) for p in profile.surface}
     for point in profile.points:
         cell = (point.sm_partition, point.quota, point.batch)
         known = rows.get(cell)
-        rows[cell] = _measured(point, known.latency_error if known is not None else 0.0)
+        if known is not None and not point.settled:
+            rows[cell] = replace(known, is_measured=True, is_settled=False, note=point.note)
+        else:
+            rows[cell] = _measured(point, known.latency_error if known is not None else 0.0)
     return [rows[cell] for cell in sorted(rows)]
 
 

@@ -27,7 +27,7 @@ def show(console: Console, profile: Profile, rows: Sequence[Shown], objective: O
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading in ("", "measured") else "right", overflow="fold")
     for row in chosen:
-        table.add_row(*cells(row, objective), style=None if row.is_measured else "dim")
+        table.add_row(*cells(row, objective), style=None if row.is_certain else "dim")
     console.print(table)
     for line in explanation(rows, chosen, objective, show_all):
         console.print(line, highlight=False, markup=False)
@@ -52,7 +52,7 @@ def headline(profile: Profile, rows: Sequence[Shown]) -> str:
 
 def cells(row: Shown, objective: Objective) -> tuple[str | Text, ...]:
     """One line of the table. What was not measured has a tilde, what misses the objective an exclamation mark."""
-    about = "" if row.is_measured else "~"
+    about = "" if row.is_certain else "~"
     times = {timing: f"{about}{ms(timing.of(row))}" if timing.of(row) else "-" for timing in Timing}
     device = f"{about}{ms(row.device_us)}"
     if not objective.is_met(row):
@@ -76,7 +76,7 @@ def explanation(rows: Sequence[Shown], chosen: Sequence[Shown], objective: Objec
     if not show_all and len(chosen) < len(rows):
         lines.append(f"the best batch of each slice for {objective}; --all shows every point")
     marks = []
-    if not all(row.is_measured for row in chosen):
+    if not all(row.is_certain for row in chosen):
         marks.append("~ interpolated, true within ± 19 times of 20")
     if not all(objective.is_met(row) for row in chosen):
         marks.append(f"! misses {objective}")
