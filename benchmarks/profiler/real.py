@@ -10,18 +10,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from benchmarks.profiler.figures import Comparison, compare
 from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import open_platform
-from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
+from fastgshare.client import Client, FunctionDefinition, connect
 from fastgshare.client.location import DATA_DIR_VARIABLE
+from fastgshare.client.specfile import read_definition
 from fastgshare.client.wheels import CACHE_VARIABLE
 from fastgshare.shared.messages import Profile, ProfileState
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTION = "filetype"
-MODEL = ModelSource(wheel="magika==1.0.3", path="magika/models/standard_v3_3/model.onnx")
+FUNCTION = "textdir"
+SPEC = ROOT / "examples" / "functions" / FUNCTION / "function.yaml"
 OBJECTIVE_MS = 60_000.0
 """No batch is left out for its length: the grid is to be predicted whole."""
 
@@ -46,12 +48,21 @@ class Real(msgspec.Struct, frozen=True):
 async def measure(budgets: Budgets, home: Path) -> Real:
     """Start the platform in `home`, measure, stop it. Raises RuntimeError where a table could not be had."""
     async with _platform(budgets, home) as client:
-        function = FunctionDefinition(name=FUNCTION, model=MODEL, slo_ms=OBJECTIVE_MS, max_batch=budgets.max_batch)
-        await client.deploy(function)
+        await client.deploy(_definition(budgets.max_batch))
         small, adaptive_s = await _profile(client, is_grid=False)
         grid, grid_s = await _profile(client, is_grid=True)
     comparison = compare(FUNCTION, small.points, small.surface, grid.points)
     return Real(comparison, grid.device_kind, round(adaptive_s, 2), round(grid_s, 2))
+
+
+def _definition(max_batch: int) -> FunctionDefinition:
+    """The example, but for its objective and its largest batch."""
+    example = read_definition(SPEC)
+    assert example.handler is not None
+    assert isinstance(example.sample, str)
+    handler = replace(example.handler, file=str(SPEC.parent / example.handler.file))
+    sample = str(SPEC.parent / example.sample)
+    return replace(example, handler=handler, sample=sample, slo_ms=OBJECTIVE_MS, max_batch=max_batch)
 
 
 async def _profile(client: Client, is_grid: bool) -> tuple[Profile, float]:

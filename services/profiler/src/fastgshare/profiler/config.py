@@ -6,18 +6,18 @@ import msgspec
 class ProfilerConfig(msgspec.Struct, frozen=True):
     """Settings of one profiler.
 
-    A point is measured for `budget_ms` in a closed loop, to a `precision` of its throughput (half a 95 % confidence
-    interval, relative), and for `open_ms` with requests that arrive by chance; batches that take longer than
-    `slowest_ms` are not measured. A request fails when it had no slice for `ready_wait_s`; what nobody asked for wishes
-    for one for `patience_s` at a time.
+    A point is measured for `budget_ms` of the device's time in a closed loop (longer by the clock where a quota holds
+    it back), to a `precision` of its throughput (half a 95 % confidence interval, relative), and for `open_ms` with
+    requests that arrive by chance; batches that take longer than `slowest_ms` are not measured. A request fails when it
+    had no slice for `ready_wait_s`; what nobody asked for wishes for one for `patience_s` at a time.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
     instance: str = "profiler"
-    budget_ms: int = 1_000
-    open_ms: int = 1_000
+    budget_ms: int = 600
+    open_ms: int = 800
     slowest_ms: int = 10_000
-    precision: float = 0.02
+    precision: float = 0.03
     ready_wait_s: float = 60.0
     patience_s: float = 5.0
     tick_ms: int = 200

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.profiler.core.plan import Setting, chunks_of
 from fastgshare.shared.messages import MeasureRequest, ReplicaStatus, SurfacePoint
+from fastgshare.shared.messages.profile import MAX_BUDGET_MS
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 MOST_RUNS = 1_000  # enough for a 99th percentile; a model of 0.1 ms is done within a tenth of a second
@@ -18,22 +19,23 @@ LEAST_RUN_MS = 500
 class Limits:
     """What a point may cost, and how long requests and wishes wait.
 
-    `budget_ms` of a closed loop and `open_ms` of arrivals a point, to a `precision` of its throughput (half a 95 %
-    confidence interval, relative); batches that take longer than `slowest_ms` are not measured. A request fails after
-    `ready_wait_us` without a slice; what is measured unasked wishes for one for `patience_us` at a time.
+    `budget_ms` of the device's time in a closed loop (longer by the clock where a quota holds it back) and `open_ms` of
+    arrivals a point, to a `precision` of its throughput (half a 95 % confidence interval, relative); batches that take
+    longer than `slowest_ms` are not measured. A request fails after `ready_wait_us` without a slice; what is measured
+    unasked wishes for one for `patience_us` at a time.
     """
 
-    budget_ms: int = 1_000
-    open_ms: int = 1_000
+    budget_ms: int = 600
+    open_ms: int = 800
     slowest_ms: int = 10_000
-    precision: float = 0.02
+    precision: float = 0.03
     ready_wait_us: int = 60 * US_PER_S
     patience_us: int = 5 * US_PER_S
 
     @property
     def point_ms(self) -> int:
-        """What a point takes where nothing is known."""
-        return self.budget_ms + self.open_ms
+        """What a point takes where nothing is known, at the usual quota of about a half."""
+        return 2 * self.budget_ms + self.open_ms
 
 
 def request_for(
@@ -44,7 +46,7 @@ def request_for(
     return MeasureRequest(
         batch=at.batch,
         max_runs=MOST_RUNS,
-        budget_ms=limits.budget_ms,
+        budget_ms=min(round(limits.budget_ms / at.quota), MAX_BUDGET_MS),
         chunks=min(chunks_of(at.sm_partition, device_chunks or held), held),
         quota=at.quota,
         precision=limits.precision,
