@@ -16,21 +16,19 @@ import msgspec
 
 from benchmarks.profiler import real, virtual
 from benchmarks.profiler.figures import Comparison, compare
+from benchmarks.profiler.replay import follow
 from fastgshare.node_manager.devices.cpu import cpu_kind
 from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.node_manager.devices.sim.gpus import GPUS
-from fastgshare.profiler.core.plan import Plan, axes_for
-from fastgshare.shared.units import US_PER_S
+from fastgshare.profiler.core.plan import axes_for
 
 GPU = "v100"
 MAX_BATCH = 8
-OBJECTIVE_US = 60 * US_PER_S
-"""None of a model's batches is left out for its length: the grid is to be predicted whole."""
 QUICK_MODELS = ("bert",)
 SEEDS = (1, 2)
 """The few points and the grid scatter differently: what is compared was never the same measurement."""
-QUICK_BUDGETS = real.Budgets(closed_ms=250, open_ms=250, max_batch=2)
-FULL_BUDGETS = real.Budgets(closed_ms=1_000, open_ms=1_000, max_batch=8)
+QUICK_BUDGETS = real.Budgets(closed_ms=100, open_ms=100, precision=0.06, max_batch=2, passes=2)
+FULL_BUDGETS = real.Budgets(closed_ms=600, open_ms=800, precision=0.03, max_batch=8, passes=3)
 EXIT_MISSED = 2
 TARGETS: dict[str, tuple[str, float]] = {
     "points_used_share": ("at most", 0.35),
@@ -62,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         say("a real model on cores, through the platform")
-        cores = anyio.run(real.measure, QUICK_BUDGETS if options.quick else FULL_BUDGETS, Path(home))
+        budgets = QUICK_BUDGETS if options.quick else FULL_BUDGETS
+        cores = anyio.run(real.measure, budgets, Path(home) / "platform", real.network(Path(home), budgets.max_batch))
     emulated = measure_emulated(options.quick)
     return publish(cores, emulated, time.monotonic() - began_s, options.check)
 
@@ -79,7 +78,7 @@ def measure_emulated(quick: bool) -> Sim:
         say(f"{name} in virtual time")
         few, all_ = (virtual.Emulated(fitted.curve, GPUS[GPU].chunks, seed) for seed in SEEDS)
         axes = axes_for(GPUS[GPU].chunks, MAX_BATCH)
-        points, survey = virtual.profile(Plan(axes, OBJECTIVE_US), few.measure)
+        points, survey = follow(axes, few.measure)
         whole = virtual.grid(axes, all_.measure)
         comparisons.append(compare(name, points, survey.surface, whole))
         adaptive_s += virtual.seconds(few)

@@ -5,10 +5,12 @@ The grid's own points are the truth; what the small table measured itself does n
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from fastgshare.shared.messages import ProfilePoint, SurfacePoint
 
@@ -74,6 +76,36 @@ def compare(
         best_slice_worth=round(min(best_slice_worth(before, after, us) for us in objectives_us), 4),
         unsettled=sum(not point.settled for point in grid),
     )
+
+
+def mean_of(grids: Sequence[Sequence[ProfilePoint]]) -> list[ProfilePoint]:
+    """Several measurements of one grid as one: the geometric means of throughputs and of latencies."""
+    by_cell = [{(point.sm_partition, point.quota, point.batch): point for point in grid} for grid in grids]
+    shared = [cell for cell in by_cell[0] if all(cell in other for other in by_cell)]
+    return [_mean([grid[cell] for grid in by_cell]) for cell in shared]
+
+
+def _mean(points: Sequence[ProfilePoint]) -> ProfilePoint:
+    def mean(values: Iterable[float]) -> float:
+        return math.exp(fmean(math.log(max(value, 1e-9)) for value in values))
+
+    return replace(
+        points[0],
+        throughput_rps=mean(point.throughput_rps for point in points),
+        throughput_error=mean(point.throughput_error for point in points),
+        latency_p50_us=round(mean(point.latency_p50_us for point in points)),
+        latency_p95_us=round(mean(point.latency_p95_us for point in points)),
+        latency_p99_us=round(mean(point.latency_p99_us for point in points)),
+        settled=all(point.settled for point in points),
+    )
+
+
+def apart(first: Sequence[ProfilePoint], second: Sequence[ProfilePoint]) -> tuple[float, float]:
+    """By how much throughputs of two grids differ: the median and the 95th percentile, relative."""
+    other = {(point.sm_partition, point.quota, point.batch): point.throughput_rps for point in second}
+    pairs = [(p.throughput_rps, other.get((p.sm_partition, p.quota, p.batch))) for p in first]
+    errors = sorted(abs(one / two - 1) for one, two in pairs if two is not None)
+    return round(_quantile(errors, 0.5), 4), round(_quantile(errors, 0.95), 4)
 
 
 def worth(table: Mapping[Cell, Entry], objective_us: float) -> dict[Slice, float]:

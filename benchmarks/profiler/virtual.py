@@ -15,7 +15,7 @@ from fastgshare.node_manager.core.speed import SpeedCurve
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.core.tokens import TokenBook, permille_of
 from fastgshare.profiler.core.arrivals import Luck
-from fastgshare.profiler.core.plan import Plan, Setting, Survey, chunks_of
+from fastgshare.profiler.core.plan import Setting, chunks_of
 from fastgshare.profiler.core.points import point_from
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import MeasureReply, MeasureRequest, ProfileAxes, ProfilePoint
@@ -25,7 +25,7 @@ WINDOW_US = 100_000
 SCATTER = 0.02
 COLD_RUNS = 3
 COLD = 1.5
-LUCK = Luck(lambda seed: random.Random(seed).expovariate)
+LUCK = Luck(lambda seed: random.Random(seed).expovariate, long_run=8_000)
 REPLICA = ReplicaId("on-loan")
 BUDGET_MS = 60_000
 REQUESTS = 800
@@ -102,14 +102,6 @@ class Emulated:
             assert again_us is not None, "nobody else is there to wait for"
             self.now_us = max(again_us, self.now_us + 1)
             granted = book.poll(self.now_us)
-
-
-def profile(plan: Plan, measure: Callable[[Setting], ProfilePoint]) -> tuple[list[ProfilePoint], Survey]:
-    """Measure what the plan finds due until nothing is; the points and what they amount to."""
-    points: list[ProfilePoint] = []
-    while (survey := plan.survey(points)).due:
-        points.append(measure(survey.due[0]))
-    return points, survey
 
 
 def grid(axes: ProfileAxes, measure: Callable[[Setting], ProfilePoint]) -> list[ProfilePoint]:

@@ -5,8 +5,9 @@ import pytest
 from benchmarks.profiler import virtual
 from benchmarks.profiler.bench import TARGETS, misses
 from benchmarks.profiler.figures import Entry, best_slice_worth, compare, rank_agreement, worth
+from benchmarks.profiler.replay import few_of, follow
 from fastgshare.node_manager.core.speed import SpeedCurve
-from fastgshare.profiler.core.plan import Plan, Setting, axes_for
+from fastgshare.profiler.core.plan import Setting, axes_for
 from fastgshare.shared.messages import ProfilePoint, SurfacePoint
 from fastgshare.shared.surface import fit
 from fastgshare.shared.units import US_PER_S
@@ -105,10 +106,19 @@ def test_an_emulated_point_is_what_the_curve_and_the_quota_make_of_it() -> None:
 
 def test_a_few_points_of_an_emulated_model_tell_the_rest() -> None:
     axes = axes_for(4, 2)
-    points, survey = virtual.profile(Plan(axes, 60 * US_PER_S), virtual.Emulated(CURVE, chunks=4, seed=1).measure)
+    points, survey = follow(axes, virtual.Emulated(CURVE, chunks=4, seed=1).measure)
     whole = virtual.grid(axes, virtual.Emulated(CURVE, chunks=4, seed=2).measure)
     found = compare("m", points, survey.surface, whole)
 
     assert found.points_used_share <= 0.35
     assert found.median_error <= 0.05
     assert fit(points, axes) == survey.surface
+
+
+def test_a_grid_is_replayed_with_its_own_points() -> None:
+    axes = axes_for(4, 2)
+    whole = virtual.grid(axes, virtual.Emulated(CURVE, chunks=4, seed=2).measure)
+    points, survey = few_of(whole, axes)
+
+    assert set(points) <= set(whole)
+    assert not survey.due

@@ -4,7 +4,9 @@ ONNX Runtime packs weights anew for every session, three times faster to compute
 way to share them is to share the session. A session of one thread computes on whoever calls it: all replicas of one
 core share it, wherever their cores are. A session of several threads has a pool that is bound to its cores: replicas on
 the same cores, which a token keeps from running at once, share that one. Threads never spin: a spinning thread would
-burn the core that another replica's token covers.
+burn the core that another replica's token covers. Each thread has a core of its own, the caller the first: the kernel
+would wake all of them on the caller's core after a pause, and two cores were then no faster than one
+(docs/decisions/0008).
 """
 
 import os
@@ -80,14 +82,16 @@ class OnnxModel:
         return self._file_mib * len(self._sessions)
 
     def session(self, cores: int) -> "OnnxSession":
-        """The session of the calling thread's cores. Raises ModelFault."""
+        """The session of the calling thread's cores, of which the caller keeps the first. Raises ModelFault."""
         threads = ON_CALLER if cores == 1 else tuple(sorted(os.sched_getaffinity(0)))
         with self._lock:
             shared = self._sessions.get(threads)
             if shared is None:
-                shared = self._sessions[threads] = _Shared(_open(self._model, cores))
+                shared = self._sessions[threads] = _Shared(_open(self._model, cores, threads))
             shared.holders += 1
             self._drop_unheld()  # the one that was read first, where nobody computes on one core
+        if threads:
+            os.sched_setaffinity(0, threads[:1])
         return OnnxSession(self, threads, shared.session)
 
     def release(self, threads: Threads) -> None:
@@ -144,13 +148,16 @@ class OnnxSession:
             self._model.release(self._threads)
 
 
-def _open(model: StoredModel, cores: int) -> ort.InferenceSession:
-    """A session whose threads inherit the calling thread's affinity."""
+def _open(model: StoredModel, cores: int, threads: Threads = ON_CALLER) -> ort.InferenceSession:
+    """A session of so many threads: the caller and, where more, one on each core of `threads` but the first."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = cores
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if len(threads) == cores > 1:
+        own = ";".join(str(core + 1) for core in threads[1:])  # ONNX Runtime counts processors from 1
+        options.add_session_config_entry("session.intra_op_thread_affinities", own)
     try:
         return ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as in `run`

@@ -41,14 +41,15 @@ class Server:
 
 class Luck:
     """Tells what luck was worth. `exponential(seed)` gives what draws gaps at a rate, as the worker does:
-    `random.Random(seed).expovariate`."""
+    `random.Random(seed).expovariate`; `long_run` is how many requests tell what is usual."""
 
-    def __init__(self, exponential: Callable[[int], Callable[[float], float]]) -> None:
+    def __init__(self, exponential: Callable[[int], Callable[[float], float]], long_run: int = LONG_RUN) -> None:
         self._exponential = exponential
+        self._long_run = long_run
 
     def even_out(self, point: ProfilePoint, seed: int) -> ProfilePoint:
-        """A point with its latencies as they usually would have been; one that did not settle stays as it is."""
-        if not point.settled or not point.requests:
+        """A point with its latencies as they usually would have been."""
+        if not point.requests:
             return point
         server = Server(point.batch, point.device_us, point.quota)
         factors = self.corrections(server, point.load_rps, seed, point.requests)
@@ -72,7 +73,7 @@ class Luck:
         return [draw(load_rps / US_PER_S) for _ in range(requests)]
 
     def _in_the_long_run(self, server: Server, load_rps: float) -> tuple[float, float, float]:
-        return percentiles_us(latencies_us(server, self.gaps_us(load_rps, LONG_RUN_SEED, LONG_RUN)))
+        return percentiles_us(latencies_us(server, self.gaps_us(load_rps, LONG_RUN_SEED, self._long_run)))
 
 
 def latencies_us(server: Server, gaps: Sequence[float]) -> list[float]:

@@ -13,6 +13,7 @@ MOST_RUNS = 1_000  # enough for a 99th percentile; a model of 0.1 ms is done wit
 MARGIN_MS = 10_000  # others on the chunks come first, and the open loop's last requests are waited for
 RUN_ALLOWANCE = 4
 LEAST_RUN_MS = 500
+LEAST_PACED_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def request_for(
     return MeasureRequest(
         batch=at.batch,
         max_runs=MOST_RUNS,
-        budget_ms=min(round(limits.budget_ms / at.quota), MAX_BUDGET_MS),
+        budget_ms=_closed_ms(at.quota, limits),
         chunks=min(chunks_of(at.sm_partition, device_chunks or held), held),
         quota=at.quota,
         precision=limits.precision,
@@ -54,6 +55,13 @@ def request_for(
         seed=zlib.crc32(f"{key} {at}".encode()),
         slowest_ms=limits.slowest_ms,
     )
+
+
+def _closed_ms(quota: float, limits: Limits) -> int:
+    """By the clock: below the whole time tokens come by the window, and it takes some of them to see a rate."""
+    if quota >= 1:
+        return limits.budget_ms
+    return min(max(round(limits.budget_ms / quota), LEAST_PACED_MS), MAX_BUDGET_MS)
 
 
 def timeout_ms(request: MeasureRequest, surface: tuple[SurfacePoint, ...], at: Setting) -> int:
