@@ -34,8 +34,8 @@ OBJECTIVE_MS = 60_000.0
 
 
 class Budgets(msgspec.Struct, frozen=True):
-    """How long each point is measured, in milliseconds of a closed and of an open loop, and how well; the largest batch;
-    how many grids are measured."""
+    """How long each point is measured, in milliseconds of a closed and of an open loop, and how well; the largest
+    batch; how many grids are measured."""
 
     closed_ms: int
     open_ms: int
