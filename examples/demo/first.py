@@ -19,7 +19,8 @@ from examples.demo.plan import Capacity, Cost
 from examples.demo.sender import answer_of
 from fastgshare.client import Result
 from fastgshare.shared.clock import monotonic_us
-from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
+from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus, Slice
+from fastgshare.shared.tables import Table
 from fastgshare.shared.units import US_PER_S, us_to_ms
 
 SENTENCES = {
@@ -119,9 +120,10 @@ def places_of(function: str, replicas: Sequence[ReplicaStatus]) -> tuple[frozens
     )
 
 
-def cost_line(function: str, cost: Cost, profile: Profile | None) -> str:
-    """What one request takes, beside what the profile says of the model."""
-    alone = next((point.device_us for point in profile.points if point.batch == 1), None) if profile else None
+def cost_line(function: str, cost: Cost, profile: Profile | None, held: Slice | None) -> str:
+    """What one request takes, beside what the profile says of the model on such a slice."""
+    table = Table.of(profile) if profile is not None else None
+    alone = table.at(held.sm_partition, 1.0, 1).device_us if table is not None and held is not None else None
     profiled = f" (its profile: {us_to_ms(alone):.1f})" if alone is not None else ""
     return (
         f"one request of {function} takes {us_to_ms(cost.device_us):.1f} ms in the model{profiled} "

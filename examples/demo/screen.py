@@ -150,11 +150,11 @@ def told(progress: ProfileProgress) -> str:
     if progress.state is ProfileState.FAILED:
         return f"failed: {progress.reason}"
     if progress.state is ProfileState.COMPLETE:
-        return f"{progress.done} batch sizes measured"
+        return f"{progress.done} points measured"
     if progress.reason:
         return progress.reason
     left = f", about {progress.left_ms / 1000:.0f} s left" if progress.left_ms else ""
-    return f"{progress.done} of {progress.planned} batch sizes{left}"
+    return f"{progress.done} of {progress.planned} points{left}"
 
 
 def line_of(view: LiveView) -> str:

@@ -316,16 +316,18 @@ def _profiles(summary: Summary) -> Section:
     rows = [
         (
             function,
+            f"{point.sm_partition}",
+            f"{point.quota:g}",
             f"{point.batch}",
-            f"{point.throughput_rps:.1f}",
-            *(f"{time_us / 1000:.2f}" for time_us in (point.p50_us, point.p95_us, point.p99_us)),
+            f"{point.throughput_rps:.1f} \u00b1 {100 * point.throughput_error:.0f} %",
+            *(f"{time_us / 1000:.2f}" for time_us in (point.device_us, point.latency_p50_us, point.latency_p99_us)),
             f"{point.runs}",
             "yes" if point.settled else "no",
         )
         for function, profile in summary.profiles.items()
         for point in profile.points
     ]
-    headings = ("function", "batch", "inputs/s", "p50", "p95", "p99", "batches run", "settled")
+    headings = ("function", "SMs %", "quota", "batch", "inputs/s", "a batch", "p50", "p99", "batches run", "settled")
     largest = {str(status.function): status.max_batch for status in summary.replicas}
     objectives_ms = {figures.target.function: figures.target.objective_ms for figures in summary.functions}
     ends = {
@@ -335,8 +337,9 @@ def _profiles(summary: Summary) -> Section:
     }
     return Section(
         title="Profiles",
-        text="Measured by the profiler on each replica's slice, before the load: the model alone, ms per batch.",
-        grid=Grid(headings, "lrrrrrrl", rows),
+        text="Measured by the profiler on slices lent to it, before the load: the model alone, in ms. Latencies are "
+        "those of requests that arrive by chance at 80 % of the point's capacity.",
+        grid=Grid(headings, "lrrrrrrrrl", rows),
         after="\n\n".join([SETTLED, *(f"{function}: {why}." for function, why in ends.items() if why)]),
     )
 

@@ -20,6 +20,7 @@ from examples.demo.wording import ms, share
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     Profile,
+    ProfileAxes,
     ProfilePoint,
     ProfileProgress,
     ProfileState,
@@ -222,11 +223,14 @@ def profile(*points: tuple[int, float, int], state: ProfileState = ProfileState.
 
 
 def test_a_profile_that_ends_early_says_why() -> None:
-    assert why_it_ends(profile((1, 50.0, 20), (2, 90.0, 22)), 2, 100) == ""
+    whole = profile((1, 50.0, 20), (2, 90.0, 22))
+    axes = ProfileAxes(sm_partitions=(50, 100), quotas=(0.2, 1.0), batches=(1, 2))
+
+    assert why_it_ends(whole, 2, 100) == ""
     assert why_it_ends(profile(), 8, 100) == ""
-    assert "longer than the objective, 120 ms" in why_it_ends(profile((1, 10.0, 60), (2, 16.0, 120)), 8, 100)
-    assert "no gain" in why_it_ends(profile((1, 50.0, 20), (2, 50.0, 40), (4, 49.0, 80)), 8, 100)
+    assert "longer than the objective, 100 ms" in why_it_ends(replace(whole, axes=axes), 8, 100)
     assert "not complete" in why_it_ends(profile((1, 50.0, 20), state=ProfileState.FAILED), 8, 100)
+    assert why_it_ends(replace(whole, reason="its time is spent"), 2, 100) == "its time is spent"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -242,5 +246,5 @@ def test_both_screens_show_all_there_is_to_see(terminal: bool) -> None:
     with screen.load() as on_load:
         on_load(view())
     shown = file.getvalue()
-    for told in ("platform ready", "3 batch sizes measured", "burst"):
+    for told in ("platform ready", "3 points measured", "burst"):
         assert told in shown
