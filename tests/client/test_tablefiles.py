@@ -13,7 +13,7 @@ from fastgshare.client import tablefiles
 from fastgshare.client.errors import TableFileInvalid
 from fastgshare.client.tablecsv import MAX_ROWS, read_csv, write_csv
 from fastgshare.client.tablefiles import CSV, JSON, MAX_FILE_BYTES, read_table, write_table
-from fastgshare.shared.messages import Profile, ProfileState
+from fastgshare.shared.messages import Profile, ProfileAxes, ProfileState
 from fastgshare.shared.tables import Table
 from tests.client.tables import AXES, measured_point, surface_point, table
 
@@ -33,7 +33,8 @@ def problems(text: str | bytes, suffix: str = CSV) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [CSV, JSON])
 def test_what_is_written_is_read_back_exactly(suffix: str) -> None:
-    assert read_table(write_table(table(), suffix), suffix).profile == table()
+    whole = table(max_batch=8, objective_us=50_000)
+    assert read_table(write_table(whole, suffix), suffix).profile == whole
 
 
 @pytest.mark.parametrize("suffix", [CSV, JSON])
@@ -240,6 +241,42 @@ def test_a_surface_with_a_hole_is_left_out_and_said_so() -> None:
     assert read.profile.axes == tablefiles.axes_of(table().points)
     assert len(read.profile.surface) == 18
     assert read.notes[0] == "the points between are worked out anew"
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ProfileAxes(sm_partitions=(), quotas=(), batches=()),
+        ProfileAxes(sm_partitions=AXES.sm_partitions[::-1], quotas=AXES.quotas, batches=AXES.batches),
+    ],
+)
+@pytest.mark.parametrize("suffix", [CSV, JSON])
+def test_axes_that_are_none_or_do_not_ascend_are_worked_out_anew(axes: ProfileAxes, suffix: str) -> None:
+    """The profiler takes the last of an axis for its largest."""
+    surface = () if not axes.batches else table().surface
+    read = read_table(write_table(table(axes=axes, surface=surface), suffix), suffix)
+    assert read.profile.axes == tablefiles.axes_of(table().points)
+
+
+@pytest.mark.parametrize("suffix", [CSV, JSON])
+def test_figures_about_the_whole_table_are_held_to_bounds_too(suffix: str) -> None:
+    strange = table(wall_ms=-1.0, max_batch=-3)
+    assert problems(write_table(strange, suffix), suffix) == [
+        "wall_ms: -1.0 is not a number of at least 0 and at most 1e+12",
+        "max_batch: -3 is not a whole number of at least 0 and at most 1024",
+    ]
+
+
+def test_a_table_whose_points_did_nothing_is_refused() -> None:
+    idle = table(points=tuple(replace(point, throughput_rps=0.0) for point in table().points), surface=())
+    assert problems(write_table(idle, JSON), JSON) == ["no point in it has a throughput and a device time above 0"]
+
+
+def test_a_file_with_one_percentile_of_latency_says_nothing_of_the_others() -> None:
+    read = read_table(b"sm,quota,rps,p95_ms\n50,1,100,20\n100,1,150,15\n", CSV)
+    for shown, known_us in zip(read.profile.surface, (20_000, 15_000), strict=True):
+        assert shown.latency_p95_us == pytest.approx(known_us, rel=0.01)
+        assert (shown.latency_p50_us, shown.latency_p99_us) == (0, 0)
 
 
 def test_axes_are_the_values_there_are() -> None:

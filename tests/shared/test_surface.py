@@ -104,6 +104,55 @@ def test_points_that_did_not_settle_do_not_drag_their_neighbours() -> None:
     assert abs(math.log(disturbed.throughput_rps / quiet)) < abs(math.log(0.4)) / 2
 
 
+def test_a_percentile_that_was_not_measured_is_not_made_up() -> None:
+    """Tables from elsewhere may have one of the three."""
+    some = [replace(point, latency_p95_us=0, latency_p99_us=0) for point in CORNERS]
+
+    for answer in fit(some, AXES):
+        assert answer.latency_p50_us > 1
+        assert (answer.latency_p95_us, answer.latency_p99_us) == (0, 0)
+
+
+def test_no_percentile_is_below_the_one_before_it() -> None:
+    odd = [
+        replace(point, latency_p95_us=point.latency_p50_us, latency_p99_us=point.latency_p50_us) for point in CORNERS
+    ]
+    odd[0] = replace(odd[0], latency_p95_us=9 * odd[0].latency_p50_us, latency_p99_us=9 * odd[0].latency_p50_us)
+
+    for answer in fit(odd, AXES):
+        assert answer.latency_p50_us <= answer.latency_p95_us <= answer.latency_p99_us
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"throughput_rps": math.nan},
+        {"throughput_rps": math.inf},
+        {"throughput_rps": -1.0},
+        {"device_us": 0},
+        {"sm_partition": 0},
+        {"quota": 0.0},
+        {"quota": math.nan},
+        {"batch": -1},
+    ],
+)
+def test_what_cannot_be_a_point_counts_for_nothing(changes: dict[str, float]) -> None:
+    """Tables are stored by others; no single point of one may keep the rest from being read."""
+    broken = replace(measured(50, 0.6, 4), **changes)
+
+    assert fit([*CORNERS, broken], AXES) == fit(CORNERS, AXES)
+    assert fit([broken], AXES) == ()
+
+
+@pytest.mark.parametrize("error", [math.nan, math.inf, 1e200])
+def test_a_point_whose_error_is_no_number_is_hardly_believed(error: float) -> None:
+    quiet = at(fit(CORNERS, AXES), 25, 0.6, 4).throughput_rps
+    beside = at(fit([*CORNERS, measured(50, 0.6, 4, noise=0.2, error=error)], AXES), 25, 0.6, 4)
+
+    assert beside.throughput_rps == pytest.approx(quiet, rel=0.2)
+    assert beside.throughput_error < 1
+
+
 noises = st.floats(0.5, 2.0)
 
 

@@ -124,6 +124,36 @@ def test_a_surface_with_holes_is_read_from_the_points() -> None:
     assert table.batches == (1,)
 
 
+def test_below_the_smallest_batch_a_batch_takes_as_long_for_fewer_inputs() -> None:
+    table = read(profile(points=(point(50, 1.0, 8, rps=400.0, device_us=20_000),)))
+
+    assert table.at(50, 1.0, 2).throughput_rps == pytest.approx(100)
+    assert table.at(50, 1.0, 2).device_us == 20_000
+
+
+def test_beyond_all_points_nothing_was_measured_and_little_is_known() -> None:
+    table = read(profile(points=(point(50, 0.8, 1), point(50, 0.8, 4, rps=300.0))))
+
+    for beyond in ((100, 0.8, 1), (50, 1.0, 1), (50, 0.8, 8), (25, 0.8, 1), (50, 0.4, 1)):
+        answer = table.at(*beyond)
+        assert not answer.measured
+        assert answer.throughput_error == UNKNOWN_ERROR
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sm_partition": 0}, {"quota": 0.0}, {"batch": 0}, {"throughput_rps": math.nan}, {"throughput_rps": math.inf}],
+)
+def test_what_cannot_be_a_point_is_read_as_if_it_were_not_there(changes: dict[str, float]) -> None:
+    """A table that somebody else stored breaks nobody who reads it."""
+    broken = replace(point(25, 1.0, 1), **changes)
+    holed = (*SURFACE[:-1], replace(SURFACE[-1], **changes))
+
+    assert Table.of(profile(points=(broken,))) is None
+    assert read(profile(points=(broken, point(50, 1.0, 1)))).at(50, 1.0, 1).measured
+    assert read(profile(holed, points=(point(50, 1.0, 1),))).batches == (1,)
+
+
 def test_times_and_rates_of_nothing_are_no_answers() -> None:
     table = read(profile(SURFACE))
 

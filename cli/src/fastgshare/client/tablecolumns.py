@@ -82,8 +82,8 @@ def _scaled(scale: float, is_whole: bool) -> Callable[[str], Value]:
     return read
 
 
-def _us(name: str, field: str = "", is_required: bool = False) -> Column:
-    return Column(name, field or name, _whole, high=1e15, is_required=is_required)
+def _us(name: str, field: str = "", is_required: bool = False, high: float = 1e15) -> Column:
+    return Column(name, field or name, _whole, high=high, is_required=is_required)
 
 
 SM = Column("sm_percent", "sm_partition", _whole, low=1, high=100, is_required=True)
@@ -129,6 +129,14 @@ POINT = (
 )
 
 OWN = (*KEY, *SURFACE, *POINT)
+
+HEAD = (
+    _us("measured_at_us", high=1e17),
+    Column("wall_ms", "wall_ms", float, high=1e12),
+    Column("max_batch", "max_batch", _whole, high=MAX_BATCH),
+    _us("objective_us"),
+)
+"""The figures about a whole table, rather than one of its rows."""
 
 
 def _other_names() -> dict[str, Column]:

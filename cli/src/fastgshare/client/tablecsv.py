@@ -50,6 +50,8 @@ _HEAD: Mapping[str, Any] = {
     "axes": ProfileAxes | None,
     "is_grid": bool,
     "source": str,
+    "max_batch": int,
+    "objective_us": int,
 }
 
 Cell = tuple[Value, Value, Value]

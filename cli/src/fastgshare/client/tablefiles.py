@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fastgshare.client.errors import TableFileInvalid
-from fastgshare.client.tablecolumns import KEY, POINT, SURFACE
+from fastgshare.client.tablecolumns import HEAD, KEY, POINT, SURFACE, Column, Value
 from fastgshare.client.tablecsv import read_csv, write_csv
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, SurfacePoint
 from fastgshare.shared.surface import fit
@@ -61,19 +61,33 @@ def read_table(content: bytes, suffix: str, *, model: str = "") -> TableRead:
         raise TableFileInvalid([f"'{suffix}' is no kind of table, expected {' or '.join(FORMATS)}"])
     if not profile.points:
         raise TableFileInvalid(["no point in it was measured"])
+    problems = [f"{column.name}: {column.problem(value)}" for column, value in _head(profile) if not column.fits(value)]
+    if problems:
+        raise TableFileInvalid(problems)
     if not is_complete(profile):
         notes = [*notes, "the points between are worked out anew"] if profile.surface else notes
         profile = _with_surface(profile)
+    if not profile.surface:
+        raise TableFileInvalid(["no point in it has a throughput and a device time above 0"])
     return TableRead(profile, (*notes, *odd_places(profile.points)))
 
 
 def is_complete(profile: Profile) -> bool:
-    """Whether the surface has every point of the axes, once each."""
+    """Whether the surface has every point of the axes, once each, and the axes are as they should be."""
     axes = profile.axes
-    if axes is None:
+    if axes is None or not all(_ascends(axis) for axis in (axes.sm_partitions, axes.quotas, axes.batches)):
         return False
     cells = [(point.sm_partition, point.quota, point.batch) for point in profile.surface]
     return sorted(cells) == sorted(product(axes.sm_partitions, axes.quotas, axes.batches))
+
+
+def _head(profile: Profile) -> list[tuple[Column, Value]]:
+    """The figures about the whole table, with what may stand there."""
+    return [(column, getattr(profile, column.field)) for column in HEAD]
+
+
+def _ascends(axis: Sequence[float]) -> bool:
+    return bool(axis) and all(low < high for low, high in pairwise(axis))
 
 
 def axes_of(points: Iterable[ProfilePoint | SurfacePoint]) -> ProfileAxes:

@@ -10,6 +10,7 @@ values are made monotone (the mean of the largest below and the smallest above).
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,11 +26,13 @@ SLACK = 3.0
 """A measured neighbour bounds an answer by its value and this many of its deviations."""
 LEAST_DEVIATION = 0.005
 UNSETTLED_DEVIATION = 0.25
+MOST_DEVIATION = 1.0
 OFFSET_DEVIATION = 5.0
 SEARCHED_POINTS = 48
 """Reach and size of the bend are chosen on at most so many points: more hardly change them, and cost their cube."""
 MOST_LOG_ERROR = 3.0
 LEAST_VARIANCE = 1e-12
+LATENCIES = ("latency_p50_us", "latency_p95_us", "latency_p99_us")
 
 
 Cell = tuple[int, float, int]
@@ -74,7 +77,7 @@ SCATTER_DOUBT = 0.8
 
 def device_times_us(points: Sequence[ProfilePoint], axes: ProfileAxes) -> dict[tuple[int, int], int]:
     """The device time of a batch by (percent of the SMs, batch), measured or interpolated; empty without points."""
-    usable = [point for point in points if point.device_us > 0]
+    usable = [point for point in points if _is_usable(point)]
     cells = [(sm, 1.0, batch) for sm in axes.sm_partitions for batch in axes.batches]
     if not usable:
         return {}
@@ -85,9 +88,10 @@ def device_times_us(points: Sequence[ProfilePoint], axes: ProfileAxes) -> dict[t
 def fit(points: Sequence[ProfilePoint], axes: ProfileAxes) -> tuple[SurfacePoint, ...]:
     """Every point of `axes`, in the order of SMs, quota and batch; empty where nothing was measured.
 
-    Points that did not settle count little; those off the axes (a larger batch than is wanted now) count as well.
+    Points that did not settle count little; those off the axes (a larger batch than is wanted now) count as well. What
+    cannot be a point counts for nothing.
     """
-    usable = [point for point in points if point.throughput_rps > 0 and point.device_us > 0]
+    usable = [point for point in points if _is_usable(point)]
     cells = list(itertools.product(axes.sm_partitions, axes.quotas, axes.batches))
     if not usable or not cells:
         return ()
@@ -116,8 +120,14 @@ def fit(points: Sequence[ProfilePoint], axes: ProfileAxes) -> tuple[SurfacePoint
     )
 
 
+def _is_usable(point: ProfilePoint) -> bool:
+    values = (point.sm_partition, point.quota, point.batch, point.throughput_rps, point.device_us)
+    return all(0 < value < math.inf for value in values)
+
+
 def _deviation(point: ProfilePoint) -> float:
-    known = max(point.throughput_error / CONFIDENCE_95, LEAST_DEVIATION)
+    told = point.throughput_error / CONFIDENCE_95
+    known = max(told, LEAST_DEVIATION) if told < MOST_DEVIATION else MOST_DEVIATION  # no number is no knowledge
     return known if point.settled else max(known, UNSETTLED_DEVIATION)
 
 
@@ -148,32 +158,33 @@ def _device_times(
 def _latencies(
     points: Sequence[ProfilePoint], cells: Sequence[Cell], device: _Prediction
 ) -> tuple[_Prediction | None, _Prediction | None, _Prediction | None]:
-    """The 50th, 95th and 99th percentile, bent alike; None where no point has them.
+    """The 50th, 95th and 99th percentile, bent alike; None for one that no point has, as in tables from elsewhere.
 
     At one load a latency is so many times the batch's device time, and how many hardly depends on the SMs: what is
-    interpolated is that ratio.
+    interpolated is that ratio. No percentile is below the one before it.
     """
-    known = [point for point in points if point.latency_p50_us > 0]
-    if not known:
-        return None, None, None
-    at = [(point.sm_partition, point.quota, point.batch) for point in known]
-    deviations = [LATENCY.scatter if point.settled else 2 * UNSETTLED_DEVIATION for point in known]
-    rows = [
-        (
-            point.latency_p50_us / point.device_us,
-            point.latency_p95_us / point.device_us,
-            point.latency_p99_us / point.device_us,
-        )
-        for point in known
-    ]
-    p50, p95, p99 = ([row[rank] for row in rows] for rank in range(3))
-    shape = _likeliest(LATENCY, at, p95, deviations)
     wanted = np.array(cells, dtype=float)
-    ratios = (_predict(LATENCY, at, values, deviations, cells, shape) for values in (p50, p95, p99))
-    whole = [
-        _Prediction(_monotone(-1, ratio.value + device.value, wanted), ratio.half + device.half) for ratio in ratios
-    ]
-    return whole[0], whole[1], whole[2]
+    known = {name: [point for point in points if getattr(point, name) > 0] for name in LATENCIES}
+    found: dict[str, _Prediction] = {}
+    floor: Floats = np.full(len(cells), -np.inf)
+    telling = "latency_p95_us" if known["latency_p95_us"] else next((name for name in LATENCIES if known[name]), "")
+    shape = _likeliest(LATENCY, *_ratios(known[telling], telling)) if telling else None
+    for name in LATENCIES:
+        if known[name]:
+            ratio = _predict(LATENCY, *_ratios(known[name], name), cells, shape)
+            floor = np.maximum(_monotone(-1, ratio.value + device.value, wanted), floor)
+            found[name] = _Prediction(floor, ratio.half + device.half)
+    p50, p95, p99 = (found.get(name) for name in LATENCIES)
+    return p50, p95, p99
+
+
+def _ratios(points: Sequence[ProfilePoint], name: str) -> tuple[list[Cell], list[float], list[float]]:
+    """Where these points are, this latency of theirs as a multiple of the batch's device time, and its deviations."""
+    return (
+        [(point.sm_partition, point.quota, point.batch) for point in points],
+        [getattr(point, name) / point.device_us for point in points],
+        [LATENCY.scatter if point.settled else 2 * UNSETTLED_DEVIATION for point in points],
+    )
 
 
 def _us(prediction: _Prediction | None, at: int) -> int:

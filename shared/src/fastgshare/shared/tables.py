@@ -3,8 +3,9 @@
 Pure and cheap: a table is published with every point of its axes (`Profile.surface`), so reading is interpolation
 within one cell of a grid, linear in the logarithms of SMs, quota and batch. So it keeps what the surface has: never a
 lower throughput or a longer time with more SMs or more quota. Below the smallest share or quota throughput shrinks in
-proportion; above the largest it does not grow. A batch's device time is linear in the batch, and a matter of the SMs
-alone: quotas decide when a batch runs, not how long.
+proportion, and below the smallest batch; above the largest it does not grow. A batch's device time is linear in the
+batch, and a matter of the SMs alone: quotas decide when a batch runs, not how long. What cannot be a point (no share, no
+time, no finite throughput) is read as if it were not there: tables are stored by others.
 """
 
 import math
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from fastgshare.shared.messages import Profile, ProfilePoint, SurfacePoint
 
 UNKNOWN_ERROR = 0.5
-"""Of what is only scaled from a point elsewhere."""
+"""Of what is only scaled from a point elsewhere, and of what lies beyond all points."""
 
 Cell = tuple[int, int, int]
 
@@ -53,7 +54,7 @@ class Table:
     @classmethod
     def of(cls, profile: Profile) -> "Table | None":
         """The table of a profile; None while it has no point. One without a surface is read from its points alone."""
-        surface = profile.surface or _from_points(profile.points)
+        surface = [point for point in profile.surface if _is_sound(point)] or _from_points(profile.points)
         sms = sorted({point.sm_partition for point in surface})
         quotas = sorted({point.quota for point in surface})
         batches = sorted({point.batch for point in surface})
@@ -81,7 +82,11 @@ class Table:
         sm, time, size = _place(self._sms, sm_percent), _place(self._quotas, quota), _place(self._batches, batch)
         cells = self._cells(sm, time, size)
         slow = sm.scale * time.scale
-        is_node = len(cells) == 1 and slow == size.scale == 1 and batch in self._batches
+        is_within = all(
+            axis[0] <= value <= axis[-1]
+            for axis, value in ((self._sms, sm_percent), (self._quotas, quota), (self._batches, batch))
+        )
+        least_error = 0.0 if is_within else UNKNOWN_ERROR
 
         def mean(value: Callable[[SurfacePoint], float]) -> float:
             return math.exp(sum(weight * math.log(max(value(point), 1e-9)) for point, weight in cells))
@@ -91,15 +96,15 @@ class Table:
             return round(mean(value) / slow) if is_known else 0
 
         return Answer(
-            throughput_rps=mean(lambda point: point.throughput_rps) * slow,
-            throughput_error=max(point.throughput_error for point, _ in cells),
+            throughput_rps=mean(lambda point: point.throughput_rps) * slow * size.scale,
+            throughput_error=max(least_error, *(point.throughput_error for point, _ in cells)),
             device_us=self._device_us(sm, batch, lambda point: point.device_us),
             device_p95_us=self._device_us(sm, batch, lambda point: point.device_p95_us),
             latency_p50_us=latency_us(lambda point: point.latency_p50_us),
             latency_p95_us=latency_us(lambda point: point.latency_p95_us),
             latency_p99_us=latency_us(lambda point: point.latency_p99_us),
-            latency_error=max(point.latency_error for point, _ in cells),
-            measured=is_node and cells[0][0].measured,
+            latency_error=max(least_error, *(point.latency_error for point, _ in cells)),
+            measured=is_within and len(cells) == 1 and cells[0][0].measured,
         )
 
     def _cells(self, sm: _Place, time: _Place, size: _Place) -> list[tuple[SurfacePoint, float]]:
@@ -149,6 +154,11 @@ def _linear(sizes: Sequence[int], times_us: Sequence[float], size: int) -> float
     return times_us[at - 1] + share * (times_us[at] - times_us[at - 1])
 
 
+def _is_sound(point: ProfilePoint | SurfacePoint) -> bool:
+    place = (point.sm_partition, point.quota, point.batch)
+    return all(0 < value < math.inf for value in place) and 0 <= point.throughput_rps < math.inf
+
+
 def _without_surface(profile: Profile) -> Profile:
     """A surface with holes says nothing that its points do not."""
     return Profile(
@@ -164,7 +174,8 @@ def _from_points(points: Iterable[ProfilePoint]) -> list[SurfacePoint]:
 
     Never up from a smaller slice or quota, as no speed-up is promised: a promise kept is worth more than a better one.
     """
-    measured = {(point.sm_partition, point.quota, point.batch): point for point in points if point.throughput_rps > 0}
+    usable = [point for point in points if _is_sound(point) and point.throughput_rps > 0]
+    measured = {(point.sm_partition, point.quota, point.batch): point for point in usable}
     cells = [
         (sm, quota, batch)
         for sm in sorted({point.sm_partition for point in measured.values()})
