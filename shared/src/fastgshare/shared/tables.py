@@ -4,8 +4,8 @@ Pure and cheap: a table is published with every point of its axes (`Profile.surf
 within one cell of a grid, linear in the logarithms of SMs, quota and batch. So it keeps what the surface has: never a
 lower throughput or a longer time with more SMs or more quota. Below the smallest share or quota throughput shrinks in
 proportion, and below the smallest batch; above the largest it does not grow. A batch's device time is linear in the
-batch, and a matter of the SMs alone: quotas decide when a batch runs, not how long. What cannot be a point (no share, no
-time, no finite throughput) is read as if it were not there: tables are stored by others.
+batch, and a matter of the SMs alone: quotas decide when a batch runs, not how long. What cannot be a point (no share,
+no time, no finite throughput) is read as if it were not there: tables are stored by others.
 """
 
 import math

@@ -7,8 +7,7 @@ would take cores from what is measured on them.
 
 import os
 
-for threads in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")  # read once, when numpy is imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read once, when numpy is imported
 
 from fastgshare.profiler.app import SERVICE, serve
 from fastgshare.profiler.config import ProfilerConfig
