@@ -14,6 +14,7 @@ from fastgshare.shared.messages import (
     LoanState,
     LoanWish,
     Profile,
+    ProfileAxes,
     ProfileState,
     ReplicaState,
     ReplicaStatus,
@@ -404,6 +405,38 @@ def test_a_table_from_before_there_were_axes_is_measured_anew_unless_it_was_impo
         assert bool(world.measured) is is_measured
         assert world.table().state is ProfileState.COMPLETE
         assert (WHOLE in world.settings()) is is_measured
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ProfileAxes(sm_partitions=(), quotas=(), batches=()),
+        ProfileAxes(sm_partitions=(100, 50), quotas=(1.0,), batches=(1, 2)),
+        ProfileAxes(sm_partitions=(0, 100), quotas=(1.0,), batches=(1, 2)),
+    ],
+)
+def test_a_table_whose_axes_cannot_be_measured_along_is_measured_anew(axes: ProfileAxes) -> None:
+    odd = Profile(
+        model_digest=DIGEST, device_kind="cpu", state=ProfileState.COMPLETE, axes=axes, table_version=7, max_batch=2
+    )
+    world = World(Shared(tables={key_of(odd): odd}))
+    world.deploy()
+    world.run(3)
+    assert world.table().state is ProfileState.COMPLETE
+    assert world.table().axes == axes_for(2, 2)
+
+
+def test_a_renewed_table_is_not_from_elsewhere_any_more() -> None:
+    done = World()
+    done.deploy()
+    done.run(3)
+    world = World(Shared(tables={key_of(table): replace(table, source="h200.csv") for table in [done.table()]}))
+    world.deploy()
+    world.run(1)
+    assert (world.table().source, world.measured) == ("h200.csv", [])
+    world.ask(again=True)
+    world.run(3)
+    assert (world.table().state, world.table().source) == (ProfileState.COMPLETE, "")
 
 
 def test_what_the_other_stored_just_before_the_claim_is_not_measured_again(world: World) -> None:

@@ -143,6 +143,23 @@ def test_a_budget_ends_with_what_there_is(world: World) -> None:
     assert world.ask(again=True, budget_s=1).state is ProfileState.MEASURING
 
 
+@pytest.mark.parametrize("grid", [False, True])
+def test_whoever_asks_next_goes_on_with_a_table_that_was_cut_short(world: World, grid: bool) -> None:
+    world.ask(grid=grid, budget_s=1e-6)
+    world.run(1)
+    assert ([*world.points()], world.table().is_grid) == ([WHOLE], grid)
+    world.run(10)
+    assert len(world.measured) == 1, "by itself it is not"
+    world.ask(grid=grid, budget_s=1e-6)
+    world.run(1)
+    assert len(world.points()) == 2
+    assert world.ask(grid=grid).state is ProfileState.MEASURING
+    world.run(5)
+    assert (world.table().state, world.table().reason) == (ProfileState.COMPLETE, "")
+    assert len(world.measured) == len(world.points()) > 2
+    assert world.ask(grid=grid).state is ProfileState.COMPLETE
+
+
 def test_one_point_is_measured_however_small_the_budget(world: World) -> None:
     world.ask(budget_s=1e-6)
     world.run(1)

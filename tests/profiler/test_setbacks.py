@@ -131,6 +131,7 @@ def test_a_worker_that_never_answers_fails_the_table_in_bounded_time(paused: Wor
         paused.run(1)
     assert paused.table().state is ProfileState.FAILED
     assert "no_responders" in paused.table().reason
+    assert paused.table().reason.startswith("slower than any budget, or it hangs: ") is hung
 
 
 def test_a_point_that_succeeds_wipes_out_earlier_trouble(paused: World) -> None:

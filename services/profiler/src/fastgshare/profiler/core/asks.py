@@ -1,14 +1,14 @@
 """Requests for tables: each stands until the tables of its function are there, or cannot be had.
 
 A request is satisfied by a table, whoever measured it: one that ended after the request came, or one that was
-complete before unless everything was to be measured again. While it stands it is reported on after each
-change and every two seconds, so silence means that the profiler that took it is gone.
+complete before, unless that was cut short or everything was to be measured again. While it stands it is reported on
+after each change and every two seconds, so silence means that the profiler that took it is gone.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastgshare.profiler.core.aim import Aim, aim_for, is_due, is_terminal
+from fastgshare.profiler.core.aim import Aim, aim_for, is_cut_short, is_due, is_terminal
 from fastgshare.profiler.core.commands import Report
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey
@@ -235,7 +235,7 @@ class Asks:
             return False
         if stored.table_version > ask.tables[key].asked_version:
             return True
-        if ask.again or not is_complete:
+        if ask.again or not is_complete or is_cut_short(stored):
             return False
         want = self._fleet.wants(now_us).get(key)
         return want is None or not is_due(want, stored)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
-from fastgshare.profiler.core.aim import Aim
+from fastgshare.profiler.core.aim import SPENT, Aim
 from fastgshare.profiler.core.arrivals import Luck
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey, key_of
@@ -30,6 +30,8 @@ BACKOFF_US = 500 * US_PER_MS
 BACKOFF_DOUBLINGS = 3
 POSTPONED_US = 5 * US_PER_S
 POSTPONED_DOUBLINGS = 4
+KILLED = "it kills its worker: "
+HUNG = "slower than any budget, or it hangs: "
 NO_SCHEDULER = "no scheduler answers"
 PASSING = (
     ErrorCode.UNAVAILABLE,
@@ -223,14 +225,14 @@ class Claims:
 
     def _go_on(self, work: Work, table: Profile | None, now_us: int) -> list[do.Command]:
         """After a point: store it, and measure the next, close the table, or give way."""
-        left_us = self._purpose.budget_left_us(work.key, now_us)
-        if left_us is not None and left_us <= 0 and work.counted():
-            return self._finish(work, now_us, "the time given for measuring was spent")
         if work.aim is not None and self._purpose.wants_grid(work.key, now_us):
             work.aim = work.aim.whole_grid()  # asked for since the claim
         at = work.next_setting()
         if at is None:
             return self._finish(work, now_us)
+        left_us = self._purpose.budget_left_us(work.key, now_us)
+        if left_us is not None and left_us <= 0 and work.counted():
+            return self._finish(work, now_us, SPENT)
         stored: list[do.Command] = [do.StoreTable(work.key, table)] if table is not None else []
         if self._purpose.gives_way(work, now_us):
             return [*stored, *self._postpone(work, now_us)]
@@ -274,7 +276,7 @@ class Claims:
         if work.run is None or work.run.ticket != fact.ticket:
             return []
         work.spent_us += max(now_us - work.run.began_us, 0)
-        return self._set_back(work, Setback.LOST if fact.hung else Setback.UNAVAILABLE, fact.reason, now_us)
+        return self._set_back(work, Setback.HUNG if fact.hung else Setback.UNAVAILABLE, fact.reason, now_us)
 
     # What goes wrong
 
@@ -287,7 +289,7 @@ class Claims:
                 return [self._measure(work, run.setting, now_us)]
             return self._believe(work, run.setting, reason, now_us)
         if count >= setback.limit:
-            killed = "it kills its worker: " if setback is Setback.LOST else ""
+            killed = KILLED if setback is Setback.LOST else HUNG if setback is Setback.HUNG else ""
             what = f"{describe(run.setting)} could not be measured in {count} attempts: " if run is not None else ""
             return self._fail(work, f"{killed}{what}{reason}", now_us)
         work.waits = reason

@@ -49,6 +49,7 @@ class Setback(Enum):
     REFUSED = ("refused", 3)  # by model, handler or device
     DENIED = ("denied", 8)  # by the scheduler, which may not have heard of the function or the device yet
     LOST = ("lost", 3)  # the worker died of it, or of something else
+    HUNG = ("hung", 3)  # the worker took longer than anything that may be measured
     UNAVAILABLE = ("unavailable", 10)  # not now: draining, busy, the bus was away
 
     @property
@@ -105,7 +106,8 @@ class Work:
     postponed: int = 0
     spent_us: int = 0
     setbacks: Counter[Setback] = field(default_factory=Counter)
-    _surveyed: tuple[Plan, tuple[ProfilePoint, ...], Survey] | None = None
+    _surveyed: tuple[ProfilePoint, ...] = ()
+    _surveys: dict[Plan, Survey] = field(default_factory=dict)
 
     @property
     def newest(self) -> Profile | None:
@@ -129,19 +131,25 @@ class Work:
         return tuple(point for point in self.newest.points if not is_earlier(point))
 
     def survey(self, plan: Plan, renews: bool = False) -> Survey:
-        """What the points that count leave to do, and tell; worked out once for each set of points.
+        """What the points that count leave to do, and tell; worked out once for each set of points and plan.
 
         None counts where all are to be measured again (`renews`).
         """
-        axes = plan.axes
-        points = tuple(
-            point
-            for point in (() if renews else self.counted())
-            if point.sm_partition in axes.sm_partitions and point.quota in axes.quotas and point.batch in axes.batches
-        )
-        if self._surveyed is None or self._surveyed[:2] != (plan, points):
-            self._surveyed = (plan, points, plan.survey(points))
-        return self._surveyed[2]
+        if renews:
+            return plan.survey(())
+        if self._surveyed != self.counted():
+            self._surveyed, self._surveys = self.counted(), {}
+        if plan not in self._surveys:
+            axes = plan.axes
+            points = [
+                point
+                for point in self._surveyed
+                if point.sm_partition in axes.sm_partitions
+                and point.quota in axes.quotas
+                and point.batch in axes.batches
+            ]
+            self._surveys[plan] = plan.survey(points)
+        return self._surveys[plan]
 
     def next_setting(self) -> Setting | None:
         """What to measure next; None: nothing is left.
@@ -183,7 +191,8 @@ class Work:
         if self.aim.renews:
             points = tuple(map(earlier, self.table.points)) if self.table is not None else ()
             self.aim = self.aim.begun()
-            self.table = replace(self.table, wall_ms=0.0) if self.table is not None else None
+            # Nothing of it will be from elsewhere.
+            self.table = replace(self.table, wall_ms=0.0, source="") if self.table is not None else None
             return self._write(ProfileState.MEASURING, points, now_us)
         if self.table is not None and self.table.state is ProfileState.MEASURING:
             return None
