@@ -57,7 +57,7 @@ def test_the_whole_device_comes_first(paused: World) -> None:
     (measure,) = paused.pending
     request = measure.request
     assert (request.batch, request.chunks, request.quota) == (1, 2, 1.0)
-    assert (request.budget_ms, request.open_ms, request.slowest_ms, request.precision) == (1_000, 1_000, 10_000, 0.02)
+    assert (request.budget_ms, request.open_ms, request.slowest_ms, request.precision) == (600, 800, 10_000, 0.03)
     assert measure.timeout_ms > request.budget_ms + request.open_ms + request.slowest_ms
     paused.answer_well()
     assert paused.pending[0].timeout_ms < measure.timeout_ms, "as it is known how long a batch takes"
