@@ -60,3 +60,12 @@ def test_what_makes_a_device_slower_than_the_model_stays() -> None:
 def test_nothing_measured_is_corrected_by_nothing() -> None:
     assert LUCK.corrections(SERVER, LOAD_RPS, 1, 0) == (1.0, 1.0, 1.0)
     assert LUCK.corrections(SERVER, 0.0, 1, 100) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("quota", [1.0, 0.2])
+def test_a_slice_that_did_more_than_the_model_can_is_taken_at_its_word(quota: float) -> None:
+    """The model's queue would grow for ever, and no percentile of it means anything."""
+    server = Server(batch=1, device_us=10_000, quota=quota)
+
+    assert LUCK.corrections(server, 0.96 * quota * 100, seed=5, requests=200) == (1.0, 1.0, 1.0)
+    assert LUCK.corrections(server, 0.80 * quota * 100, seed=5, requests=200) != (1.0, 1.0, 1.0)

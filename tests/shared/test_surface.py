@@ -113,6 +113,17 @@ def test_a_percentile_that_was_not_measured_is_not_made_up() -> None:
         assert (answer.latency_p95_us, answer.latency_p99_us) == (0, 0)
 
 
+def test_latencies_of_few_requests_are_known_less_well_and_count_for_less() -> None:
+    """A slow model answers a handful of requests in the time a point is given."""
+    odd = measured(50, 0.6, 4)
+    odd = replace(odd, latency_p99_us=3 * odd.latency_p99_us)
+    believed, doubted = (fit([*CORNERS, replace(odd, requests=count)], AXES) for count in (100, 3))
+
+    assert at(doubted, 50, 0.6, 4).latency_p99_us < 0.8 * at(believed, 50, 0.6, 4).latency_p99_us
+    few = fit([replace(point, requests=3) for point in CORNERS], AXES)
+    assert at(few, 50, 0.6, 4).latency_error > 1.5 * at(fit(CORNERS, AXES), 50, 0.6, 4).latency_error
+
+
 def test_no_percentile_is_below_the_one_before_it() -> None:
     odd = [
         replace(point, latency_p95_us=point.latency_p50_us, latency_p99_us=point.latency_p50_us) for point in CORNERS

@@ -32,6 +32,8 @@ SEARCHED_POINTS = 48
 """Reach and size of the bend are chosen on at most so many points: more hardly change them, and cost their cube."""
 MOST_LOG_ERROR = 3.0
 LEAST_VARIANCE = 1e-12
+ENOUGH_REQUESTS = 100
+"""Latencies of fewer scatter more, by the square root; those that do not tell how many are believed."""
 LATENCIES = ("latency_p50_us", "latency_p95_us", "latency_p99_us")
 
 
@@ -183,8 +185,15 @@ def _ratios(points: Sequence[ProfilePoint], name: str) -> tuple[list[Cell], list
     return (
         [(point.sm_partition, point.quota, point.batch) for point in points],
         [getattr(point, name) / point.device_us for point in points],
-        [LATENCY.scatter if point.settled else 2 * UNSETTLED_DEVIATION for point in points],
+        [_latency_deviation(point) for point in points],
     )
+
+
+def _latency_deviation(point: ProfilePoint) -> float:
+    if not point.settled:
+        return 2 * UNSETTLED_DEVIATION
+    few = max(ENOUGH_REQUESTS / point.requests, 1.0) if point.requests > 0 else 1.0
+    return LATENCY.scatter * math.sqrt(few)
 
 
 def _us(prediction: _Prediction | None, at: int) -> int:

@@ -24,6 +24,8 @@ CREDIT_US = 10 * US_PER_MS
 FIXED = 0.5
 """Of a full batch's time, what a batch of one would take as well, while nobody has measured it."""
 MOST = 4.0
+BUSIEST = 0.95
+"""Share of its capacity beyond which the model's queue has no long run that 20,000 requests would tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Server:
     batch: int
     device_us: int
     quota: float
+
+    def utilisation(self, load_rps: float) -> float:
+        """What share of its capacity in full batches these arrivals take."""
+        return load_rps * self.device_us / (self.batch * self.quota * US_PER_S)
 
     def batch_us(self, rows: int) -> float:
         """How long a batch of `rows` takes."""
@@ -59,8 +65,11 @@ class Luck:
         return replace(point, latency_p50_us=p50_us, latency_p95_us=p95_us, latency_p99_us=max(p95_us, p99_us))
 
     def corrections(self, server: Server, load_rps: float, seed: int, requests: int) -> tuple[float, float, float]:
-        """What to multiply the measured percentiles (50, 95, 99) by; `requests` arrivals were drawn from `seed`."""
-        if requests < 1 or load_rps <= 0 or server.device_us < 1:
+        """What to multiply the measured percentiles (50, 95, 99) by; `requests` arrivals were drawn from `seed`.
+
+        1 where the model cannot tell: a slice that did more than its quota and batch time allow is not like it.
+        """
+        if requests < 1 or load_rps <= 0 or server.device_us < 1 or server.utilisation(load_rps) > BUSIEST:
             return 1.0, 1.0, 1.0
         usual = self._in_the_long_run(server, load_rps)
         drawn = percentiles_us(latencies_us(server, self.gaps_us(load_rps, seed, requests)))
