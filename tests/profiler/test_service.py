@@ -1,5 +1,6 @@
 """The profiler on a real bus, measuring replicas that only pretend: tables, requests, interruptions, rivals."""
 
+import math
 import os
 import signal
 import subprocess
@@ -261,6 +262,18 @@ async def test_requests_without_a_reply_are_let_be(nats: Natsd) -> None:
         await fleet.deploy()
         await fleet.table_when(is_complete)
         assert not fleet.progress, "nobody asked"
+
+
+@pytest.mark.parametrize("budget_s", [math.inf, math.nan, 1e300, -1.0])
+async def test_a_budget_that_is_none_is_refused_and_harms_nobody(nats: Natsd, budget_s: float) -> None:
+    async with open_fleet(nats) as fleet, profiling(nats):
+        await fleet.deploy()
+        payload = encode(ProfileRequest(function="echo", budget_s=budget_s))
+        reply = await fleet.bus.request(subjects.profile(FunctionName("echo")), payload, timeout_s=5)
+        progress = decode(ProfileProgress, reply.data)
+        assert progress.state is ProfileState.FAILED
+        assert "budget_s" in progress.reason
+        await fleet.table_when(is_complete)
 
 
 async def test_the_process_answers_pings_stays_small_and_stops_when_told(nats: Natsd) -> None:

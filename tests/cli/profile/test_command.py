@@ -96,7 +96,8 @@ def rows(done: Result) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--budget", "-1"], "--budget is -1, expected seconds, 0 for no bound"),
+        (["--budget", "-1"], "--budget is -1, expected up to 1e+06 seconds, 0 for no bound"),
+        (["--budget", "inf"], "--budget is inf, expected up to 1e+06 seconds, 0 for no bound"),
         (["--export", "a.csv", "--import", "b.csv"], "give either --export or --import"),
         (["--export", "a.xlsx"], "a.xlsx: expected a name that ends in .csv or .json"),
         (["--import", "a"], "a: expected a name that ends in .csv or .json"),

@@ -10,6 +10,7 @@ from fastgshare.shared.ids import Digest
 
 MAX_RUNS = 10_000
 MAX_BUDGET_MS = 60_000
+MAX_BUDGET_S = 1_000_000.0
 
 Runs = Annotated[int, msgspec.Meta(ge=0, le=MAX_RUNS)]
 BudgetMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_BUDGET_MS)]
@@ -176,7 +177,7 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     version: int = 1
     grid: bool = False
-    budget_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    budget_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_BUDGET_S)] = 0.0
 
 
 class ProfileProgress(msgspec.Struct, frozen=True, kw_only=True):

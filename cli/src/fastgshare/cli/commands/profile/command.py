@@ -1,6 +1,5 @@
 """`fastgshare profile`."""
 
-import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from fastgshare.cli.running import EXIT_INTERRUPTED, Url, Usage, reported, say, 
 from fastgshare.client.connection import Client
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfileProgress, ProfileRequest, ProfileState
+from fastgshare.shared.messages.profile import MAX_BUDGET_S
 from fastgshare.shared.registry import FunctionUnknown
 
 
@@ -109,8 +109,8 @@ class _Asking:
 def _check(budget: float, png: Path | None, export: Path | None, import_file: Path | None) -> None:
     """Refuse what makes no sense before anything is asked of the platform."""
     with reported():
-        if not 0 <= budget < math.inf:
-            raise Usage(problem=f"--budget is {budget:g}, expected seconds, 0 for no bound")
+        if not 0 <= budget <= MAX_BUDGET_S:
+            raise Usage(problem=f"--budget is {budget:g}, expected up to {MAX_BUDGET_S:g} seconds, 0 for no bound")
         if export is not None and import_file is not None:
             raise Usage(problem="give either --export or --import")
         for file in (export, import_file):

@@ -69,7 +69,7 @@ class Luck:
 
         1 where the model cannot tell: a slice that did more than its quota and batch time allow is not like it.
         """
-        if requests < 1 or load_rps <= 0 or server.device_us < 1 or server.utilisation(load_rps) > BUSIEST:
+        if requests < 1 or not 0 < server.utilisation(load_rps) <= BUSIEST:
             return 1.0, 1.0, 1.0
         usual = self._in_the_long_run(server, load_rps)
         drawn = percentiles_us(latencies_us(server, self.gaps_us(load_rps, seed, requests)))
