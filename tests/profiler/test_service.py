@@ -27,7 +27,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, NoAnswer, open_bus
 from fastgshare.shared.codec import decode, encode
-from fastgshare.shared.config import to_env
+from fastgshare.shared.config import load_config, to_env
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidConfig
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.leases import Lease
@@ -353,3 +353,10 @@ async def test_what_was_borrowed_is_given_back_however_a_claim_ends(nats: Natsd)
 async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> None:
     with pytest.raises(InvalidConfig, match="FASTGSHARE_INSTANCE, value=a b"):
         await serve(ProfilerConfig(nats_url=nats.url, instance="a b"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("SLOWEST_MS", "70000"), ("OPEN_MS", "-1"), ("PRECISION", "3")])
+def test_a_setting_that_no_worker_would_take_is_refused_at_once(name: str, value: str) -> None:
+    """Every request would be invalid, and every model fail for it."""
+    with pytest.raises(InvalidConfig):
+        load_config(ProfilerConfig, {f"FASTGSHARE_{name}": value})

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from fastgshare.shared.messages.profile import BudgetMs, Share
+
 
 class ProfilerConfig(msgspec.Struct, frozen=True):
     """Settings of one profiler.
@@ -14,10 +16,10 @@ class ProfilerConfig(msgspec.Struct, frozen=True):
 
     nats_url: str = "nats://127.0.0.1:4222"
     instance: str = "profiler"
-    budget_ms: int = 600
-    open_ms: int = 800
-    slowest_ms: int = 10_000
-    precision: float = 0.03
+    budget_ms: BudgetMs = 600
+    open_ms: BudgetMs = 800
+    slowest_ms: BudgetMs = 10_000
+    precision: Share = 0.03
     ready_wait_s: float = 60.0
     patience_s: float = 5.0
     tick_ms: int = 200
