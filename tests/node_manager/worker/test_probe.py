@@ -1,15 +1,21 @@
 """A measurement on a replica's thread: between real work, under tokens, and without one where nothing has arrived."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import Device, DeviceState
+from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.node_manager.worker.watch import OCCUPANCY, Watch
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import ReplicaId
@@ -17,6 +23,17 @@ from tests.node_manager.worker.runners import WAIT_S, FakeSession, asked, job, n
 
 LOAN = Share(0b1, 0, 1000)
 OTHER = ReplicaId("other")
+
+
+@dataclass
+class Warming(FakeSession):
+    """A move of it takes a turn, as those to SMs that were not captured on yet do."""
+
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def move(self, chunks: tuple[int, ...]) -> None:
+        with self.turn():
+            super().move(chunks)
 
 
 @dataclass
@@ -127,13 +144,53 @@ def test_a_loan_that_is_taken_back_ends_though_others_keep_it_waiting() -> None:
     gate.acquire(OTHER, 100)
     done = here.runner.measure(asked(), rows(1))
     wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
-    stopped = here.runner.stop()
-    while not stopped.done():  # it always has more to do
-        gate.release(OTHER, 100, again_us=100)
-        gate.wait(OTHER)
+    _always_at_work_until(gate, here.runner.stop())
     with pytest.raises(MeasurementRefused, match="stopped"):
         done.result(WAIT_S)
     assert here.session.batches == []
+
+
+def test_a_loan_that_is_to_end_while_it_loads_gets_its_turns() -> None:
+    """Nothing ends a replica before it is loaded, and it would load for as long as others have work."""
+    gate = new_gate()
+    gate.set_share(OTHER, Share(0b1, 500, 1000))
+    gate.acquire(OTHER, 100)
+    session = FakeSession()
+    runner = Runner(ReplicaId("r"), LOAN, gate, WorkQueue(4, 10**9), lambda ends: None, lambda error: None)
+
+    def load() -> FakeSession:
+        with runner.turn():
+            return session
+
+    opened = runner.start(load)
+    wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
+    runner.step_forward()
+    _always_at_work_until(gate, opened)
+    assert opened.result(WAIT_S) is session
+    runner.stop().result(WAIT_S)
+
+
+def test_a_loan_that_is_taken_back_on_its_way_to_other_chunks_ends_too() -> None:
+    gate = new_gate()
+    here = scene(Warming(), gate=gate)
+    assert isinstance(here.session, Warming)
+    here.session.turn = here.runner.turn
+    here.runner.resize(LOAN, (0,)).result(WAIT_S)
+    gate.set_share(OTHER, Share(0b11, 500, 1000))
+    gate.acquire(OTHER, 100)
+    moved = here.runner.resize(Share(0b11, 0, 1000), (0, 1))
+    wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
+    stopped = here.runner.stop()
+    _always_at_work_until(gate, stopped)
+    assert moved.done()
+    assert here.session.closed == 1
+
+
+def _always_at_work_until(gate: TokenGate, done: "Future[Any]") -> None:
+    """The other replica always has more to do."""
+    while not done.done():
+        gate.release(OTHER, 100, again_us=100)
+        gate.wait(OTHER)
 
 
 def test_real_work_beside_a_measurement_disturbs_it() -> None:
