@@ -136,6 +136,39 @@ def test_while_nothing_arrives_others_have_the_device() -> None:
     assert done.done()
 
 
+def test_a_request_beside_a_loan_that_is_measured_waits_for_the_batch_under_way_and_no_other() -> None:
+    gate = new_gate()
+    lent = scene(gate=gate, name="lent", chunks=(0, 1))
+    lent.runner.resize(Share(0b11, 0, 1000), (0, 1)).result(WAIT_S)
+    under_way = threading.Semaphore(0)
+    go_on = threading.Semaphore(0)
+
+    def run() -> None:
+        under_way.release()
+        assert go_on.acquire(timeout=WAIT_S)
+
+    lent.session.inside = run
+    lent.session.begin.set()
+    measured = lent.runner.measure(asked(runs=5, warmup_runs=0), rows(1))
+    here = scene(gate=gate, name="here")
+    begun: list[int] = []
+    here.session.inside = lambda: begun.append(len(lent.session.batches))
+    for number in range(1, 4):
+        assert under_way.acquire(timeout=WAIT_S)
+        begun.clear()
+        here.session.begin.set()
+        here.runner.submit(job())
+        here.runner.submit(job())
+        wait_for(lambda: gate._book.is_waiting(ReplicaId("here")))
+        go_on.release()
+        assert not isinstance(here.next().result, ErrorBody)
+        assert not isinstance(here.next().result, ErrorBody)
+        assert set(begun) == {number}
+    for _ in range(2):
+        go_on.release()
+    assert len(measured.result(WAIT_S).execute_us) == 5
+
+
 def test_a_loan_that_is_taken_back_ends_though_others_keep_it_waiting() -> None:
     gate = new_gate()
     here = scene(gate=gate)
