@@ -167,3 +167,11 @@ def test_a_latency_that_was_never_measured_is_none() -> None:
 
     assert table.at(50, 1.0, 1).latency_p50_us > 0
     assert table.at(50, 1.0, 2).latency_p50_us == 0
+
+
+def test_the_same_question_is_answered_once() -> None:
+    """A gateway asks it for each replica of a function with each version of a table."""
+    table = read(profile(SURFACE))
+
+    assert table.at(33, 0.4, 3) is table.at(33, 0.4, 3)
+    assert table.at(33, 0.4, 3) == read(profile(SURFACE)).at(33, 0.4, 3)

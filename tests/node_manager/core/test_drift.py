@@ -1,5 +1,9 @@
 """Drift: nothing is said too early, one stall says nothing, and what no longer compares is forgotten."""
 
+from collections import deque
+
+import pytest
+
 from fastgshare.node_manager.core.batching import Timetable
 from fastgshare.node_manager.core.drift import LEAST_BATCHES, RECENT_BATCHES, Drift
 from fastgshare.shared.ids import Digest
@@ -28,6 +32,21 @@ def test_stalls_do_not_show() -> None:
 
 def test_only_the_recent_batches_count() -> None:
     assert drift(*[1_000] * 500, *[1_500] * RECENT_BATCHES).ratio == 1.5
+
+
+def test_a_batch_noted_while_another_thread_forgets_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick batches run on the event loop, and a table may reach the replica's thread meanwhile."""
+    made = drift(*[2_000] * (LEAST_BATCHES - 1))
+
+    class Forgotten(deque[float]):
+        def __len__(self) -> int:
+            counted = super().__len__()
+            self.clear()
+            return counted
+
+    monkeypatch.setattr(made, "_ratios", Forgotten(made._ratios, RECENT_BATCHES))
+    made.note(2_000, 1_000)
+    assert made.ratio == 0.0
 
 
 def test_another_table_or_other_chunks_start_anew() -> None:

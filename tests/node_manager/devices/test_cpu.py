@@ -121,20 +121,40 @@ def test_a_model_that_ran_on_one_core_and_then_on_all_stands_once(tmp_path: Path
     on_its_own_thread(live)
 
 
-def test_a_move_that_fails_leaves_the_thread_on_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_each_thread_of_a_session_has_a_core_of_its_own(tmp_path: Path) -> None:
     device = cpu()
+    cores = sorted(os.sched_getaffinity(0))[:2]
+
+    def live() -> None:
+        before = set(os.listdir("/proc/self/task"))
+        session = device.open_session(stored(scaled(tmp_path / "m.onnx", 2.0)), Lane(ReplicaId("a"), (0, 1), 64))
+        pool = set(os.listdir("/proc/self/task")) - before
+        assert os.sched_getaffinity(0) == {cores[0]}
+        assert [os.sched_getaffinity(int(thread)) for thread in pool] == [{cores[1]}]
+        session.close()
+
+    on_its_own_thread(live)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_move_that_fails_leaves_the_thread_on_its_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    device = cpu()
+    chunks = tuple(range(device.chunks)) if is_whole else (device.chunks - 1,)
     model = stored(scaled(tmp_path / "m.onnx", 2.0))
 
     def refuse(self: OnnxModel, cores: int) -> OnnxSession:
         raise ModelFault(reason="no threads are left")
 
     def live() -> None:
-        session = device.open_session(model, Lane(ReplicaId("a"), (device.chunks - 1,), 64))
+        session = device.open_session(model, Lane(ReplicaId("a"), chunks, 64))
         before = os.sched_getaffinity(0)
         with monkeypatch.context() as patched:
             patched.setattr(OnnxModel, "session", refuse)
             with pytest.raises(ModelFault, match="no threads"):
-                session.move(tuple(range(device.chunks)))
+                session.move((0,) if is_whole else tuple(range(device.chunks)))
         assert os.sched_getaffinity(0) == before
         assert session.run({"x": np.ones((1, WIDTH), np.float32)}).outputs["y"].tolist() == [[2.0] * WIDTH]
         session.close()

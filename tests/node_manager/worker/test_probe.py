@@ -1,15 +1,21 @@
 """A measurement on a replica's thread: between real work, under tokens, and without one where nothing has arrived."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import Device, DeviceState
+from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import MeasurementRefused
+from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.node_manager.worker.watch import OCCUPANCY, Watch
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import ReplicaId
@@ -17,6 +23,17 @@ from tests.node_manager.worker.runners import WAIT_S, FakeSession, asked, job, n
 
 LOAN = Share(0b1, 0, 1000)
 OTHER = ReplicaId("other")
+
+
+@dataclass
+class Warming(FakeSession):
+    """A move of it takes a turn, as those to SMs that were not captured on yet do."""
+
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def move(self, chunks: tuple[int, ...]) -> None:
+        with self.turn():
+            super().move(chunks)
 
 
 @dataclass
@@ -119,6 +136,39 @@ def test_while_nothing_arrives_others_have_the_device() -> None:
     assert done.done()
 
 
+def test_a_request_beside_a_loan_that_is_measured_waits_for_the_batch_under_way_and_no_other() -> None:
+    gate = new_gate()
+    lent = scene(gate=gate, name="lent", chunks=(0, 1))
+    lent.runner.resize(Share(0b11, 0, 1000), (0, 1)).result(WAIT_S)
+    under_way = threading.Semaphore(0)
+    go_on = threading.Semaphore(0)
+
+    def run() -> None:
+        under_way.release()
+        assert go_on.acquire(timeout=WAIT_S)
+
+    lent.session.inside = run
+    lent.session.begin.set()
+    measured = lent.runner.measure(asked(runs=5, warmup_runs=0), rows(1))
+    here = scene(gate=gate, name="here")
+    begun: list[int] = []
+    here.session.inside = lambda: begun.append(len(lent.session.batches))
+    for number in range(1, 4):
+        assert under_way.acquire(timeout=WAIT_S)
+        begun.clear()
+        here.session.begin.set()
+        here.runner.submit(job())
+        here.runner.submit(job())
+        wait_for(lambda: gate._book.is_waiting(ReplicaId("here")))
+        go_on.release()
+        assert not isinstance(here.next().result, ErrorBody)
+        assert not isinstance(here.next().result, ErrorBody)
+        assert set(begun) == {number}
+    for _ in range(2):
+        go_on.release()
+    assert len(measured.result(WAIT_S).execute_us) == 5
+
+
 def test_a_loan_that_is_taken_back_ends_though_others_keep_it_waiting() -> None:
     gate = new_gate()
     here = scene(gate=gate)
@@ -127,13 +177,53 @@ def test_a_loan_that_is_taken_back_ends_though_others_keep_it_waiting() -> None:
     gate.acquire(OTHER, 100)
     done = here.runner.measure(asked(), rows(1))
     wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
-    stopped = here.runner.stop()
-    while not stopped.done():  # it always has more to do
-        gate.release(OTHER, 100, again_us=100)
-        gate.wait(OTHER)
+    _always_at_work_until(gate, here.runner.stop())
     with pytest.raises(MeasurementRefused, match="stopped"):
         done.result(WAIT_S)
     assert here.session.batches == []
+
+
+def test_a_loan_that_is_to_end_while_it_loads_gets_its_turns() -> None:
+    """Nothing ends a replica before it is loaded, and it would load for as long as others have work."""
+    gate = new_gate()
+    gate.set_share(OTHER, Share(0b1, 500, 1000))
+    gate.acquire(OTHER, 100)
+    session = FakeSession()
+    runner = Runner(ReplicaId("r"), LOAN, gate, WorkQueue(4, 10**9), lambda ends: None, lambda error: None)
+
+    def load() -> FakeSession:
+        with runner.turn():
+            return session
+
+    opened = runner.start(load)
+    wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
+    runner.step_forward()
+    _always_at_work_until(gate, opened)
+    assert opened.result(WAIT_S) is session
+    runner.stop().result(WAIT_S)
+
+
+def test_a_loan_that_is_taken_back_on_its_way_to_other_chunks_ends_too() -> None:
+    gate = new_gate()
+    here = scene(Warming(), gate=gate)
+    assert isinstance(here.session, Warming)
+    here.session.turn = here.runner.turn
+    here.runner.resize(LOAN, (0,)).result(WAIT_S)
+    gate.set_share(OTHER, Share(0b11, 500, 1000))
+    gate.acquire(OTHER, 100)
+    moved = here.runner.resize(Share(0b11, 0, 1000), (0, 1))
+    wait_for(lambda: gate._book.is_waiting(ReplicaId("r")))
+    stopped = here.runner.stop()
+    _always_at_work_until(gate, stopped)
+    assert moved.done()
+    assert here.session.closed == 1
+
+
+def _always_at_work_until(gate: TokenGate, done: "Future[Any]") -> None:
+    """The other replica always has more to do."""
+    while not done.done():
+        gate.release(OTHER, 100, again_us=100)
+        gate.wait(OTHER)
 
 
 def test_real_work_beside_a_measurement_disturbs_it() -> None:

@@ -10,11 +10,12 @@ from fastgshare.scheduler.core.events import (
     PlacementKnown,
     PlacementRefused,
     ReplicaGone,
+    ReplicaReported,
     SliceWished,
 )
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import Autoscale, LoanReply, LoanState, LoanWish, ModelRef, Placement
+from fastgshare.shared.messages import Autoscale, LoanReply, LoanState, LoanWish, ModelRef, Placement, ReplicaState
 from tests.scheduler.core.world import S, World, spec
 
 CALM_S = 3
@@ -245,6 +246,13 @@ def test_a_loan_that_is_over_leaves_at_once() -> None:
     assert waits(world.wish("l1", over=True)) == "it is over"
 
 
+def test_a_wish_for_what_is_on_its_way_back_waits() -> None:
+    world = calm()
+    lend(world)
+    world.scheduler.step(world.now_us, SliceWished(LoanWish(loan="l1", function="f", device_kind="cpu", over=True), ""))
+    assert "on its way back" in waits(world.wish("l1"))
+
+
 def test_a_loan_that_nobody_asks_for_leaves_after_three_seconds() -> None:
     world = calm()
     lend(world)
@@ -338,6 +346,24 @@ def test_a_replica_is_placed_only_when_the_node_has_let_go_of_the_loan() -> None
     assert len(world.of("g")) == 1
 
 
+def test_a_function_that_failed_while_it_waited_for_memory_keeps_nobody_from_lending() -> None:
+    world = calm()
+    lent = lend(world)
+    world.tick()
+    node = world.nodes[NodeId("a")]
+    node.up = False  # it lets go of nothing for a while
+    world.define(spec("g", replicas=2, sm=25, quota=0.2, memory_mib=450))
+    assert ends(world) == ["'g' needs its memory"]
+    node.up = True
+    failed = replace(node.held[lent.replica], replica=world.of("g")[0].replica, function=FunctionName("g"), loan="")
+    world.tell(ReplicaReported(replace(failed, state=ReplicaState.FAILED, reason="it is broken")))
+    assert world.reports("generation_failed")
+    del node.held[lent.replica]
+    world.tell(ReplicaGone(lent.node, lent.replica))
+    world.run_for(2)
+    assert lend(world, "l2").loan == "l2"
+
+
 def test_a_replica_rather_goes_where_no_loan_has_to_leave() -> None:
     world = calm("a", "b", memory=300)
     lend(world)
@@ -395,6 +421,17 @@ def test_what_an_earlier_leader_brings_in_late_is_taken_back() -> None:
     world.tell(PlacementKnown(late))
     world.tick()
     assert ends(world) == ["an earlier leader wrote it after its term"]
+
+
+def test_what_an_earlier_leader_brings_in_late_for_the_same_wish_leaves_the_loan_that_stands_alone() -> None:
+    world = calm()
+    first = lend(world)
+    late = replace(first, replica=ReplicaId("f-loan-9-1"), epoch=9)
+    world.placements[subjects.fleet_key(late.node, late.replica)] = late
+    world.tell(PlacementKnown(late))
+    world.tick()
+    assert ends(world) == ["an earlier leader wrote it after its term"]
+    assert {reply.replica for reply in keep_asking(world, 5)} == {first.replica}
 
 
 def test_a_loan_that_the_bucket_refuses_is_lent_anew() -> None:

@@ -13,7 +13,8 @@ LOOK_EVERY = 8
 
 
 class Drift:
-    """Ratios of the last batches. `ratio` is read from any thread, the rest is called by the one that runs batches."""
+    """Ratios of the last batches. `ratio` is read from any thread; `note` is called by whoever runs batches, one at a
+    time, and `forget` by the replica's thread, even while another thread notes a batch."""
 
     def __init__(self) -> None:
         self.ratio = 0.0
@@ -29,7 +30,8 @@ class Drift:
         count = len(self._ratios)
         if count == LEAST_BATCHES or (count > LEAST_BATCHES and self._unseen >= LOOK_EVERY):
             self._unseen = 0
-            self.ratio = sorted(self._ratios)[count // 2]
+            ordered = sorted(self._ratios)
+            self.ratio = ordered[len(ordered) // 2] if ordered else 0.0  # they may have been forgotten just now
 
     def forget(self) -> None:
         """What batches took no longer compares: another table, or other chunks."""

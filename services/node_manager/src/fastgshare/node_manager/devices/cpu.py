@@ -128,7 +128,6 @@ class CpuSession:
         self._device = device
         self._model = model
         self._lane = lane
-        self._chunks = lane.chunks
         self._host_model = host_model
         self._session: HostSession | None = session
 
@@ -146,13 +145,13 @@ class CpuSession:
         before = self._session
         if before is None:
             raise ModelFault(reason="its session was closed")
+        cores = os.sched_getaffinity(0)  # not all of its chunks, where a session keeps its caller on one of them
         self._device.enter(chunks)
         try:
             self._session = self._host_model.session(len(chunks))
         except BaseException:
-            self._device.enter(self._chunks)
+            os.sched_setaffinity(0, cores)
             raise
-        self._chunks = chunks
         self.is_portable = self._session.is_portable
         before.close()
 

@@ -4,7 +4,7 @@ Whoever waits sleeps until it is granted one, or until time alone may have broug
 """
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from fastgshare.node_manager.core.accounts import Use
@@ -55,6 +55,17 @@ class TokenGate:
             self._seats.setdefault(replica, _Seat())
             self._carry_out(self._book.set_share(replica, share, monotonic_us()))
             self._note_sharing()
+
+    def step_forward(self, replica: ReplicaId) -> None:
+        """Have a background replica take its turns among the others, with next to nothing promised: it is to end."""
+        with self._lock:
+            if replica not in self._seats:
+                return
+            share = self._book.share_of(replica)
+            if share.is_background:
+                own = replace(share, request_permille=1)
+                self._carry_out(self._book.set_share(replica, own, monotonic_us()))
+                self._note_sharing()
 
     def remove(self, replica: ReplicaId) -> None:
         """Forget a replica; its thread asks no more."""

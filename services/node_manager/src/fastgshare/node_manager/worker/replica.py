@@ -106,6 +106,8 @@ class Replica:
     def drain(self) -> None:
         """Finish what waits, then end."""
         self._ending.set()
+        if not self._is_open:  # it may be waiting for turns to warm up, and nothing ends it before it is up
+            self._runner.step_forward()
 
     def resize(self, placement: Placement) -> None:
         """Hold another slice from now on, without a restart."""

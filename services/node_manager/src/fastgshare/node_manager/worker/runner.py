@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -74,6 +73,7 @@ class Runner:
         self._usual_us = float("inf")
         self._session: Session | None = None
         self._is_told_to_stop = False
+        self._is_stepping_forward = False
         self._stopping = False
         self._has_ended = False
         self._ended = promise()
@@ -87,7 +87,7 @@ class Runner:
     def start(self, open_session: Callable[[], Session]) -> "Future[Session]":
         """Start the thread; the future tells what was opened, or raises ModelFault."""
         opened: Future[Session] = Future()
-        self._gate.set_share(self._replica, self._share)  # here, as `resize` does, so that neither undoes the other
+        self._take_share(self._share)  # here, as `resize` does, so that neither undoes the other
         self._thread = threading.Thread(
             target=self._main, args=(open_session, opened), name=f"replica-{self._replica}", daemon=True
         )
@@ -170,25 +170,31 @@ class Runner:
             self._end()
         else:
             self._inbox.put(Stop())
-            self._step_forward()
+            self.step_forward()
         return self._ended
+
+    def step_forward(self) -> None:
+        """It is to end: in the background its thread, which may be loading or on its way to other chunks, would wait
+        for tokens for as long as others have work, and hold its memory."""
+        self._is_stepping_forward = True
+        self._gate.step_forward(self._replica)
 
     @property
     def _is_moving(self) -> bool:
         return self._last_move is not None and not self._last_move.done()
 
-    def _step_forward(self) -> None:
-        """In the background a thread may wait for its token for as long as others have work, and hold its memory."""
-        if not self._share.request_permille and not self._is_moving:
-            self._hold(replace(self._share, request_permille=1))
-
     def _hold(self, share: Share) -> None:
         self._share = share
         if self._thread is None:
             return
-        self._gate.set_share(self._replica, share)
+        self._take_share(share)
         if self._has_ended:  # the thread may have left the gate before this
             self._gate.remove(self._replica)
+
+    def _take_share(self, share: Share) -> None:
+        self._gate.set_share(self._replica, share)
+        if self._is_stepping_forward:  # whoever comes second, this or `step_forward`, sees the other
+            self._gate.step_forward(self._replica)
 
     def _put(self, item: Job | Probe | Move) -> None:
         self._inbox.put(item)
@@ -372,11 +378,11 @@ class Runner:
     def _move(self, session: Session, move: Move) -> None:
         """The new chunks first, because warming up there takes turns on them."""
         self._withdraw()
-        self._gate.set_share(self._replica, move.share)
+        self._take_share(move.share)
         try:
             session.move(move.chunks)
         except ModelFault as fault:
-            self._gate.set_share(self._replica, self._share)
+            self._take_share(self._share)
             move.done.set_exception(fault)
             return
         self._share = move.share

@@ -123,6 +123,8 @@ def _answer(plan: Plan, wish: LoanWish) -> LoanReply:
         if loan is None:
             del state.taken_back[wish.loan]
         return _reply(wish, LoanState.WAITING, told.reason)
+    if loan is not None and loan.placed.leaving:
+        return _reply(wish, LoanState.WAITING, "it was over, and what was lent is on its way back")
     if loan is not None:
         return _reply(wish, LoanState.LENT, replica=loan.placed.placement.replica)
     function = state.functions.get(FunctionName(wish.function))

@@ -72,10 +72,12 @@ class Plan:
         )
 
     def take_back(self, loan: Loan, reason: str) -> None:
-        """End a loan; whoever asks for it again is told why."""
+        """End a loan; whoever asks for it again is told why, unless another stands for the same wish."""
         placement = loan.placed.placement
+        is_the_one = self.state.loan_for(placement.loan) is loan
         self.remove(loan.placed, reason)
-        self.state.taken_back[placement.loan] = TakenBack(reason, self.now_us)
+        if is_the_one:
+            self.state.taken_back[placement.loan] = TakenBack(reason, self.now_us)
         for room in self.rooms():
             if room.device == placement.device:
                 room.take_back(loan.placed.key)

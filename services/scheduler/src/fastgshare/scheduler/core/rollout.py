@@ -101,6 +101,7 @@ def _decide(rollout: Rollout) -> None:
     _clear_records(rollout)
     base = _base(rollout)
     if base is None:
+        function.blocked = ""  # nothing is wanted, so nothing waits for room
         _settle(rollout)
         return
     supply = scaling.Supply(

@@ -248,8 +248,9 @@ class State:
         return placed
 
     def loan_for(self, wish: str) -> Loan | None:
-        """The loan that stands for this wish."""
-        return next((loan for loan in self.loans.values() if loan.placed.placement.loan == wish), None)
+        """The loan of this wish: one that stands before one that is on its way out."""
+        named = [loan for loan in self.loans.values() if loan.placed.placement.loan == wish]
+        return min(named, key=lambda loan: (loan.placed.leaving, loan.placed.overtaken), default=None)
 
     def drop_loan(self, key: Key) -> Loan | None:
         """A loan stands no more; its replica may still be there, and hold its memory."""
