@@ -32,7 +32,8 @@ def held(request: float, limit: float = 1.0, percent: int = 50) -> Slice:
 
 
 async def replicas_of(client: Client, name: str) -> list[ReplicaStatus]:
-    return [status for status in await client.replicas() if status.function == name]
+    """Those that serve: whatever is on loan to the profiler comes and goes."""
+    return [status for status in await client.replicas() if status.function == name and not status.loan]
 
 
 async def device_of(client: Client) -> DeviceStatus:

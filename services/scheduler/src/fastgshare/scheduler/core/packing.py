@@ -196,6 +196,11 @@ def choose(
     return Slot(room.node, room.device, chunks)
 
 
+def will_fit(found: Iterable[Room], spec: FunctionSpec) -> bool:
+    """Whether there is room once the loans that leave have left."""
+    return any(room.returning_mib and _fit(room, spec, room.free_mib) is not None for room in found)
+
+
 def _rank(
     room: Room, spec: FunctionSpec, chunks: tuple[int, ...], shunned: bool
 ) -> tuple[bool, bool, float, float, str]:

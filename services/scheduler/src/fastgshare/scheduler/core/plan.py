@@ -110,7 +110,7 @@ class Plan:
 
     def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
         """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
-        if self._room_appears():
+        if self._room_appears(spec):
             function.blocked = function.blocked or AWAITS_ROOM
             return
         shape = f"g{spec.generation} {spec.slice}"
@@ -118,15 +118,14 @@ class Plan:
             function.blocked = shape
             self.report("no_room", function.name, f"{packing.shortage(self.rooms(), spec)} ({reason})")
 
-    def _room_appears(self) -> bool:
-        """Whether some node is letting go of a replica right now."""
+    def _room_appears(self, spec: FunctionSpec) -> bool:
+        """Whether some node is letting go of a replica right now, or of a loan whose memory is what is missing."""
         state = self.state
         leaving = [placed.placement for placed in state.placed.values() if placed.leaving]
-        leaving += [loan.placed.placement for loan in state.loans.values() if loan.placed.leaving]
-        return any(
-            serving_device(state, placement.node, placement.device)
-            for placement in (*leaving, *state.departing.values())
-        )
+        departing = [placement for placement in state.departing.values() if not placement.loan]
+        if any(serving_device(state, placement.node, placement.device) for placement in (*leaving, *departing)):
+            return True
+        return packing.will_fit(self.rooms(), spec)
 
     def _avoided(self, function: FunctionState) -> list[DeviceId]:
         return [device for device, until_us in function.avoid_until_us.items() if until_us > self.now_us]
