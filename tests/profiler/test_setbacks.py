@@ -225,7 +225,7 @@ def test_a_model_that_leaks_is_told_so_with_numbers(world: World) -> None:
     world.run(3)
     table = world.table()
     assert table.state is ProfileState.FAILED
-    assert table.reason.startswith("it leaks memory: 160 MiB more in 4 of 4 points, from 100 to ")
+    assert table.reason.startswith("it leaks memory: 160 MiB more over 4 points, growing in 4 of them, from ")
     assert table.points
     assert table.surface
 
