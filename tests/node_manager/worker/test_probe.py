@@ -232,7 +232,7 @@ def test_a_measurement_that_takes_the_device_down_is_told_by_its_end_and_by_nobo
     here = scene(FakeSession(inside=lost))
     here.session.begin.set()
     done = here.runner.measure(asked(), rows(1))
-    wait_for(lambda: here.runner._ended.done())
+    wait_for(here.runner._ended.done)
     assert isinstance(here.faults[0], DeviceLost)
     assert not done.done()
 

@@ -368,7 +368,9 @@ class Watch:
 
     async def stop(self) -> None:
         """Let go of it. Streams have a limit of consumers, which lists in quick succession would reach."""
-        consumer: str = self._watcher._sub._consumer  # nats-py tells it nowhere else without asking the server
+        subscription = self._watcher._sub  # noqa: SLF001
+        assert subscription is not None
+        consumer: str = subscription._consumer  # noqa: SLF001  # told nowhere else without asking the server
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             try:
                 await self._watcher.stop()

@@ -213,9 +213,9 @@ class Replica:
             await asyncio.wrap_future(self._runner.stop())
 
     async def _drain(self) -> None:
-        """Gateways learn of the draining state and stop sending; late requests are still served. To a loan none come."""
+        """Gateways learn of the draining state and stop sending; late requests are still served."""
         if self.placement.loan:
-            return
+            return  # nobody sends it any
         quiet_us = self._parts.config.drain_quiet_ms * US_PER_MS
         begun_us = unix_us()
         with anyio.move_on_after(self._parts.config.drain_s):
