@@ -94,7 +94,7 @@ class Fakes:
 
     def parts(self) -> Parts:
         names = ("bus", "objects", "device", "answers")
-        config = WorkerConfig(nats_url="", device_id="d", drain_quiet_ms=self.drain_quiet_ms)
+        config = WorkerConfig(nats_url="", device_id="d", drain_s=60, drain_quiet_ms=self.drain_quiet_ms)
         others: dict[str, object] = {
             "gate": TokenGate(1, 100_000),
             "config": config,
