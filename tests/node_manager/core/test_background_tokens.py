@@ -30,11 +30,15 @@ def test_in_the_background_it_runs_only_where_nobody_else_has_work() -> None:
     assert book.end(A, 10, 10, again_us=10) == []
     assert book.wake_at_us(10) == 100  # A's next batch comes first, though its limit holds it
     assert book.poll(100) == [A]
-    assert book.end(A, 10, 110) == [B]
+    assert book.end(A, 10, 110) == []
+    assert book.look_again_us(B, 110) == 120  # nobody else's work for as long as its batch should take
+    assert book.poll(119) == []
+    assert book.poll(120) == [B]
     assert not book.is_paid_by_debt(B)
     assert book.ask(C, 10, 115) == []
     assert book.end(B, 10, 120, again_us=10) == [C]
-    assert book.end(C, 10, 130) == [B]
+    assert book.end(C, 10, 130) == []
+    assert book.poll(140) == [B]
 
 
 def test_who_gives_up_leaves_its_chunks_to_the_background() -> None:
@@ -42,12 +46,14 @@ def test_who_gives_up_leaves_its_chunks_to_the_background() -> None:
     book.ask(A, 100, 0)
     book.end(A, 100, 100, again_us=100)
     assert book.ask(B, 10, 100) == []
-    assert book.give_up(A, 200) == [B]
+    assert book.give_up(A, 200) == []
+    assert book.poll(210) == [B]
     book.ask(A, 100, 205)
     assert book.waiting() == [A]
     assert book.end(B, 10, 210, again_us=10) == []
     assert book.waiting() == [A, B]
-    assert book.remove(A, 220) == [B]
+    assert book.remove(A, 220) == []
+    assert book.poll(230) == [B]
 
 
 def test_the_end_of_a_background_batch_lets_whoever_waited_for_its_chunks_start_in_any_group() -> None:
@@ -132,3 +138,32 @@ def test_how_long_others_had_its_chunks_is_counted_in_the_background() -> None:
     assert book.others_us(B, 40) == 30  # it waits for A, which waits for its limit
     book.set_share(B, lent(0b10), 40)
     assert book.others_us(B, 60) == 30
+
+
+def test_who_works_now_and_then_meets_no_batch_that_is_longer_than_its_pauses() -> None:
+    """A works 10 of every 60 us: a batch of 50 never starts in between, one of 20 does."""
+    for batch_us, runs in ((50, 0), (20, 4)):
+        book = book_of({A: on(1, 500, 1000), B: lent(1)})
+        started = 0
+        for begin_us in range(0, 240, 60):
+            assert book.ask(A, 10, begin_us) == [A]
+            assert book.ask(B, batch_us, begin_us) == []
+            assert book.end(A, 10, begin_us + 10) == []
+            for now_us in range(begin_us + 10, begin_us + 60, 5):
+                if B in book.poll(now_us):
+                    started += 1
+                    book.end(B, batch_us, now_us + batch_us)
+                    break
+        assert started == runs
+
+
+def test_whoever_waits_for_others_to_be_idle_is_told_to_look_again() -> None:
+    book = book_of({A: on(1, 500, 1000), B: lent(1)})
+    book.ask(A, 10, 0)
+    book.ask(B, 30, 0)
+    plans = book.plans
+
+    book.end(A, 10, 10)
+
+    assert book.plans > plans
+    assert book.wake_at_us(10) == 40

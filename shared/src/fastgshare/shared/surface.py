@@ -25,7 +25,9 @@ CONFIDENCE_95 = 1.96
 SLACK = 3.0
 """A measured neighbour bounds an answer by its value and this many of its deviations."""
 LEAST_DEVIATION = 0.005
-UNSETTLED_DEVIATION = 0.25
+UNSETTLED_DEVIATION = 0.08
+UNSETTLED_DOUBT = 2
+"""What did not settle is known half as well as it looks, and never better than that."""
 MOST_DEVIATION = 1.0
 OFFSET_DEVIATION = 5.0
 SEARCHED_POINTS = 48
@@ -42,11 +44,13 @@ Cell = tuple[int, float, int]
 
 class _Kind(NamedTuple):
     """What is known of a quantity before anything is measured: slopes of its plane along (SMs, quota, batch), how far
-    they may be off, the scatter of its values, and whether it rises (1) or falls (-1) with SMs and quota or neither."""
+    they may be off, the scatter of its values, up to which deviation a measured one is the answer, and whether it rises
+    (1) or falls (-1) with SMs and quota or neither."""
 
     slopes: tuple[float, float, float]
     slope_deviations: tuple[float, float, float]
     scatter: float
+    believed: float
     rises: int = 0
 
 
@@ -65,9 +69,9 @@ class _Prediction(NamedTuple):
     half: Floats
 
 
-THROUGHPUT = _Kind((0.4, 1.0, 0.25), (0.4, 0.1, 0.3), 0.02, 1)
-DEVICE_TIME = _Kind((-0.4, 0.0, 0.75), (0.4, 0.0, 0.3), 0.02, -1)
-LATENCY = _Kind((0.0, -0.7, 0.0), (0.1, 0.5, 0.4), 0.1)
+THROUGHPUT = _Kind((0.4, 1.0, 0.25), (0.4, 0.1, 0.3), 0.02, UNSETTLED_DEVIATION, 1)
+DEVICE_TIME = _Kind((-0.4, 0.0, 0.75), (0.4, 0.0, 0.3), 0.02, UNSETTLED_DEVIATION, -1)
+LATENCY = _Kind((0.0, -0.7, 0.0), (0.1, 0.5, 0.4), 0.1, 0.15)
 """As a multiple of the batch's device time; tails of some hundred requests scatter."""
 REACHES = [(sm, 3.0, batch) for sm in (0.7, 1.5, 3.0) for batch in (1.5, 4.0)]
 SHAPES = [
@@ -130,7 +134,7 @@ def _is_usable(point: ProfilePoint) -> bool:
 def _deviation(point: ProfilePoint) -> float:
     told = point.throughput_error / CONFIDENCE_95
     known = max(told, LEAST_DEVIATION) if told < MOST_DEVIATION else MOST_DEVIATION  # no number is no knowledge
-    return known if point.settled else max(known, UNSETTLED_DEVIATION)
+    return known if point.settled else max(UNSETTLED_DOUBT * known, UNSETTLED_DEVIATION)
 
 
 def _device_times(
@@ -190,10 +194,8 @@ def _ratios(points: Sequence[ProfilePoint], name: str) -> tuple[list[Cell], list
 
 
 def _latency_deviation(point: ProfilePoint) -> float:
-    if not point.settled:
-        return 2 * UNSETTLED_DEVIATION
     few = max(ENOUGH_REQUESTS / point.requests, 1.0) if point.requests > 0 else 1.0
-    return LATENCY.scatter * math.sqrt(few)
+    return LATENCY.scatter * math.sqrt(few) * (1 if point.settled else UNSETTLED_DOUBT)
 
 
 def _us(prediction: _Prediction | None, at: int) -> int:
@@ -229,9 +231,9 @@ def _predict(
     half = CONFIDENCE_95 * np.sqrt(np.maximum(own - (solved**2).sum(axis=0) + shape.scatter**2, LEAST_VARIANCE))
     logs = np.log(np.array(values, dtype=float))
     if not kind.rises:
-        return _Prediction(_as_measured(value, known, wanted, logs, noise), half)
+        return _Prediction(_as_measured(value, known, wanted, logs, noise < kind.believed), half)
     bounded = _bounded(kind.rises, _Prediction(value, half), known, wanted, (logs, SLACK * scatter))
-    answered = _as_measured(bounded.value, known, wanted, logs, noise)
+    answered = _as_measured(bounded.value, known, wanted, logs, noise < kind.believed)
     return _Prediction(_monotone(kind.rises, answered, wanted), bounded.half)
 
 
@@ -313,12 +315,11 @@ def _ordered(known: Floats, wanted: Floats) -> tuple[npt.NDArray[Any], npt.NDArr
     return same & no_more, same & no_less
 
 
-def _as_measured(value: Floats, known: Floats, wanted: Floats, logs: Floats, noise: Floats) -> Floats:
+def _as_measured(value: Floats, known: Floats, wanted: Floats, logs: Floats, believed: npt.NDArray[np.bool_]) -> Floats:
     """Where a point was measured well, its value is the answer."""
     answered = value.copy()
-    for place, log, deviation in zip(known, logs, noise, strict=True):
-        if deviation < UNSETTLED_DEVIATION:
-            answered[(wanted == place).all(axis=1)] = log
+    for place, log in zip(known[believed], logs[believed], strict=True):
+        answered[(wanted == place).all(axis=1)] = log
     return answered
 
 

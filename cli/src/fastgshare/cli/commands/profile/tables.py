@@ -34,7 +34,7 @@ def show(console: Console, profile: Profile, rows: Sequence[Shown], objective: O
 
 
 def headline(profile: Profile, rows: Sequence[Shown]) -> str:
-    """Kind, state, and how much of it was measured."""
+    """Kind, state, how much of it was measured, and what is missing for which reason."""
     measured = sum(row.is_measured for row in rows)
     text = f"{profile.device_kind}: {_state(profile)}"
     if profile.source:
@@ -47,7 +47,9 @@ def headline(profile: Profile, rows: Sequence[Shown]) -> str:
     if profile.measured_at_us:
         text += f" on {day(profile.measured_at_us)}"
     error = largest_error(rows)
-    return f"{text}, the others within {100 * error:.0f} %" if error else text
+    if error:
+        text += f", the others within {100 * error:.0f} %"
+    return f"{text}; {profile.reason}" if profile.reason and profile.state is not ProfileState.FAILED else text
 
 
 def cells(row: Shown, objective: Objective) -> tuple[str | Text, ...]:

@@ -43,7 +43,8 @@ class Account:
     `mask`, `may_spare` and `is_background` follow from the share. In a mixed group `plan_us` is where `owed_us` would
     be if it had had exactly its slots; once that has reached `late_from_us` it waits more than a batch behind, and from
     `starving_from_us` on chunks are kept free for it. In the background `disturbed_us` counts for how long others had
-    its chunks or kept it waiting for them, up to `disturbed_since_us` if they do now.
+    its chunks or kept it waiting for them, up to `disturbed_since_us` if they do now; `outdone_us` is when regular ones
+    last had work there, which they have while it `is_outdone`.
     """
 
     replica: ReplicaId
@@ -67,6 +68,8 @@ class Account:
     backlogged_since_us: int | None = None
     disturbed_us: int = 0
     disturbed_since_us: int | None = None
+    outdone_us: int | None = None
+    is_outdone: bool = False
     use: Use = field(default_factory=Use)
     _owed_rest: int = 0
     _clear_rest: int = 0

@@ -2,7 +2,9 @@
 
 They are in no group and have no slots, so that nobody's turn, timetable or limit changes because of them. One of them
 starts when its limit lets it and no regular replica on its chunks waits or runs, not even one that waits for its own
-limit. Nothing preempts: a regular replica that gets work waits for the batch under way, and for no other.
+limit, nor did for as long as the batch should take. Nothing preempts: a regular replica that gets work waits for the
+batch under way, and for no other. So who has requests every 50 ms meets no batch of 300 ms at all, and seldom one of
+5 ms: long batches wait until it is quiet.
 
 Among themselves they take turns, least recently started first; who is kept waiting by another's batch keeps its chunks
 from those behind it, so that a wide one is not passed over.
@@ -33,7 +35,7 @@ class Background(Group):
         started: list[Account] = []
         at_work = self._at_work()
         for account in sorted(self.waiting, key=_last_started):
-            if account.mask & at_work or account.clear_us > now_us:
+            if account.mask & at_work or self._free_from_us(account) > now_us:
                 continue
             if not account.mask & taken:
                 account.start(now_us, by_debt=False)
@@ -44,8 +46,20 @@ class Background(Group):
         return started
 
     def look_again_us(self, account: Account, now_us: int) -> int | None:
-        """When its limit lets it run."""
-        return account.clear_us if account.clear_us > now_us else None
+        """When its limit lets it run, and others have been idle for long enough."""
+        from_us = self._free_from_us(account)
+        return from_us if from_us > now_us and not account.mask & self._at_work() else None
+
+    def note_work(self, now_us: int) -> bool:
+        """Remember when regular replicas worked where; whether somebody waits for time to pass since then, from now."""
+        at_work = self._at_work()
+        has_ended = False
+        for account in self.accounts:
+            was_at_work, account.is_outdone = account.is_outdone, bool(account.mask & at_work)
+            if was_at_work or account.is_outdone:
+                account.outdone_us = now_us
+            has_ended |= was_at_work and not account.is_outdone and account.is_waiting
+        return has_ended
 
     def watch(self, now_us: int, taken: int) -> None:
         """Count for how long others had an account's chunks, or kept it waiting for them; these are taken from now."""
@@ -57,6 +71,12 @@ class Background(Group):
                 continue
             account.disturbed_us = disturbed_us(account, now_us)
             account.disturbed_since_us = now_us if is_disturbed else None
+
+    @staticmethod
+    def _free_from_us(account: Account) -> int:
+        if account.outdone_us is None:
+            return account.clear_us
+        return max(account.clear_us, account.outdone_us + account.expected_us)
 
     def _at_work(self) -> int:
         """Chunks on which regular replicas wait or run."""

@@ -114,6 +114,7 @@ class TokenBook:
             group.leave(account)
             account.end_backlog(now_us)
         if self._background is not None:
+            self._note_work(self._background, now_us)
             self._background.watch(now_us, self._taken)
         return has_started
 
@@ -146,6 +147,8 @@ class TokenBook:
 
     def poll(self, now_us: int) -> list[ReplicaId]:
         """Time has passed; returns who may start now."""
+        if self._background is not None:
+            self._note_work(self._background, now_us)
         started = [replica for group in self._waiting_groups() for replica in self._start(group, now_us)]
         if self._background is not None:
             self._background.watch(now_us, self._taken)
@@ -270,10 +273,15 @@ class TokenBook:
         """Let members of a group start, and where it leaves room, background replicas."""
         started = self._start(group, now_us)
         if self._background is not None:
+            self._note_work(self._background, now_us)
             if group is not self._background:
                 started += self._start(self._background, now_us)
             self._background.watch(now_us, self._taken)
         return started
+
+    def _note_work(self, background: Background, now_us: int) -> None:
+        if background.note_work(now_us):
+            self.plans += 1
 
     def _start(self, group: Group, now_us: int) -> list[ReplicaId]:
         if not group.waiting or self._taken == self._all_chunks:

@@ -1,6 +1,7 @@
-"""Whether a model leaks: its memory grows in most points, by more in all than its start explains.
+"""Whether a model leaks: its memory grows in most points, and by more in all than its start explains.
 
-A batch larger than any before is expected to take memory, so what a point of a new largest batch adds is left out.
+What a point gives back counts against what others took: memory that comes and goes is no leak. A batch larger than any
+before is expected to take memory, so what a point of a new largest batch adds is left out.
 """
 
 from dataclasses import dataclass, field
@@ -15,15 +16,13 @@ class Memory:
     """One lent replica's memory over its points, in MiB."""
 
     began_mib: float = 0.0
-    now_mib: float = 0.0
     grown_mib: list[float] = field(default_factory=list)
     largest_batch: int = 0
 
     def measured(self, batch: int, memory_mib: float, grown_mib: float) -> None:
-        """A point was measured, after which the replica had `memory_mib`, `grown_mib` of it since before the point."""
+        """A point was measured, the replica having `memory_mib`; meanwhile memory grew by `grown_mib`, or shrank."""
         if not self.largest_batch:
-            self.began_mib = max(memory_mib - grown_mib, 0.0)
-        self.now_mib = memory_mib
+            self.began_mib = memory_mib
         if batch > self.largest_batch:
             self.largest_batch = batch
         else:
@@ -37,7 +36,5 @@ class Memory:
             return ""
         if total_mib <= max(LEAST_LEAK_MIB, SHARE_OF_START * self.began_mib):
             return ""
-        return (
-            f"it leaks memory: {total_mib:.0f} MiB more in {growing} of {len(self.grown_mib)} points, "
-            f"from {self.began_mib:.0f} to {self.now_mib:.0f} MiB"
-        )
+        grew = f"{total_mib:.0f} MiB more over {len(self.grown_mib)} points, growing in {growing} of them"
+        return f"it leaks memory: {grew}, from {self.began_mib:.0f} MiB"
