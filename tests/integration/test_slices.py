@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from fastgshare.client import Client, DeployFailed, DeployTimedOut, FunctionDefinition
-from fastgshare.shared.messages import DeviceStatus, ReplicaState, ReplicaStatus, ReplicaUse, Slice
+from fastgshare.client import Client, DeployFailed, DeployTimedOut, FunctionDefinition, RequestRefused
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import Bucket
+from fastgshare.shared.messages import (
+    DeviceStatus,
+    Profile,
+    ProfileState,
+    ReplicaState,
+    ReplicaStatus,
+    ReplicaUse,
+    Slice,
+)
 from tests.integration import functions
 from tests.integration.doors import deployed, rows, until
 from tests.integration.load import Load, by_nats, under_load
@@ -140,12 +150,34 @@ async def test_a_device_that_is_lost_comes_back_with_its_replicas_and_the_reason
         async with deployed(world, good) as client:
             with suppress(DeployFailed):  # it may take the device down before anybody has looked
                 await client.deploy(bad, wait=False)
+            with suppress(RequestRefused):  # the third takes the device down, and each next life's third again
+                for _ in range(3):
+                    await client.invoke("bad", {"x": np.ones((1, 4), np.float32)}, timeout_s=5.0)
             await until(partial(_restarted, client, "good", 1))
             told = [event.text async for event in client.logs("_") if event.kind == "worker_died"]
             assert any("lost under batch" in text for text in told)
             await client.delete("bad")
             answer = await client.invoke("good", {"x": np.ones((1, 4), np.float32)}, timeout_s=30.0)
             assert answer.outputs["y"].shape == (1, 4)
+
+
+async def test_a_model_that_takes_the_device_down_when_it_is_measured_is_measured_three_times(tmp_path: Path) -> None:
+    bad = emulated("bad", tmp_path, device_lost_every=3)
+    with running(tmp_path / "data", device="sim") as world:
+        async with deployed(world, bad) as client:
+            await until(partial(_given_up, client))
+            await until(partial(_is_back, client, "bad", 3))
+            assert [event.kind async for event in client.logs("_")].count("worker_died") == 3
+
+
+async def _is_back(client: Client, name: str, restarts: int) -> bool:
+    (status,) = await replicas_of(client, name)
+    return status.state is ReplicaState.READY and status.restarts == restarts
+
+
+async def _given_up(client: Client) -> bool:
+    tables = await Bucket(client.bus, subjects.PROFILES, Profile).list()
+    return any(table.state is ProfileState.FAILED and "lost under batch" in table.reason for table in tables.values())
 
 
 async def test_an_emulated_gpu_serves_and_comes_back(tmp_path: Path) -> None:

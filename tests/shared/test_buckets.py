@@ -97,6 +97,14 @@ async def test_a_listing_leaves_out_what_cannot_be_read_and_other_keys(
             await bucket.get("node-0.broken")
 
 
+async def test_a_listing_leaves_no_consumer_behind(nats: Natsd) -> None:
+    async with open_bucket(nats) as (bus, bucket):
+        await bucket.put("a", value("first"))
+        for _ in range(3):
+            assert await bucket.list() == {"a": value("first")}
+        assert await bus.jetstream.consumers_info(f"KV_{NAME}") == []
+
+
 async def test_a_key_that_cannot_be_one_is_refused_as_such(nats: Natsd) -> None:
     async with open_bucket(nats) as (_, bucket):
         with pytest.raises(StorageUnavailable) as caught:

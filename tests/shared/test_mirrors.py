@@ -78,16 +78,19 @@ async def heard(watch: Watch, count: int) -> list[str]:
     return [one.key if one else "complete" for one in found]
 
 
+async def forgotten(_consumer: str) -> None: ...
+
+
 async def test_a_listing_is_not_complete_because_the_client_says_so_too_early() -> None:
     async def is_empty() -> bool:
         return False
 
     watcher = HastyWatcher(entry("a", 1), entry("b", 0), None, entry("c", 0))
-    assert await heard(Watch(watcher, is_empty), 4) == ["a", "b", "complete", "c"]
+    assert await heard(Watch(watcher, is_empty, forgotten), 4) == ["a", "b", "complete", "c"]
 
 
 async def test_a_listing_of_nothing_is_complete() -> None:
     async def is_empty() -> bool:
         return True
 
-    assert await heard(Watch(HastyWatcher(entry("a", 0)), is_empty), 2) == ["complete", "a"]
+    assert await heard(Watch(HastyWatcher(entry("a", 0)), is_empty, forgotten), 2) == ["complete", "a"]

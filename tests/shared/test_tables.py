@@ -1,13 +1,15 @@
 """Reading a table: exact where it has a point, between and beyond its points as the module says."""
 
+import itertools
 import math
+import random
 
 import pytest
 from msgspec.structs import replace
 
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile, ProfilePoint, ProfileState, SurfacePoint
-from fastgshare.shared.tables import UNKNOWN_ERROR, Table
+from fastgshare.shared.tables import MAX_CELLS, UNKNOWN_ERROR, Table
 
 
 def answer(sm: int, quota: float, batch: int, rps: float, device_us: int) -> SurfacePoint:
@@ -175,3 +177,31 @@ def test_the_same_question_is_answered_once() -> None:
 
     assert table.at(33, 0.4, 3) is table.at(33, 0.4, 3)
     assert table.at(33, 0.4, 3) == read(profile(SURFACE)).at(33, 0.4, 3)
+
+
+def test_what_is_missing_among_points_is_scaled_from_the_nearest_of_its_batch_and_of_two_the_smaller() -> None:
+    rng = random.Random(1)
+    places = sorted({(rng.choice(SHARES), rng.choice(QUOTAS), rng.choice((1, 4))) for _ in range(30)})
+    table = read(profile(points=tuple(point(*place, device_us=1000 + at) for at, place in enumerate(places))))
+    for sm, quota, batch in itertools.product(SHARES, QUOTAS, (1, 4)):
+        of_batch = [place for place in places if place[2] == batch]
+        nearest = {_apart(place, sm, quota) for place in of_batch}
+        likely = [place for place in of_batch if _apart(place, sm, quota) == min(nearest)]
+        expected = {round((1000 + places.index(place)) / min(1.0, sm / place[0])) for place in likely}
+        cell = table._grid[SHARES.index(sm), QUOTAS.index(quota), int(batch > 1)]
+        assert cell.device_us in expected
+
+
+SHARES, QUOTAS = [6, 12, 25, 50, 100], [0.125, 0.25, 0.5, 1.0]
+
+
+def _apart(place: tuple[int, float, int], sm: int, quota: float) -> tuple[float, int]:
+    return round(abs(math.log(place[0] / sm)) + abs(math.log(place[1] / quota)), 6), place[0]
+
+
+def test_a_table_of_very_many_points_is_read_from_some_of_them() -> None:
+    """They are read on the event loops of gateways; on a diagonal each adds a row, a column and a layer."""
+    table = read(profile(points=tuple(point(sm, sm / 100, 10 * sm, rps=sm) for sm in range(1, 101))))
+
+    assert len(table._grid) <= MAX_CELLS
+    assert table.at(100, 1.0, 1000).measured

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.tickets import Dispatch, Refuse
+from fastgshare.shared import subjects
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import (
     AttemptId,
@@ -73,6 +74,20 @@ def test_an_idle_replica_is_tried_again_whatever_it_took_last_time(table: Profil
     assert code(gatekeeper.admit(ticket(200, now + 50_000), request(), now)) is ErrorCode.OVERLOADED
     now += SECOND
     assert isinstance(gatekeeper.admit(ticket(201, now + 50_000), request(), now), Dispatch)
+
+
+def test_a_table_that_was_removed_is_forgotten_with_the_last_replica_of_its_model() -> None:
+    gatekeeper = gate(status("a"))
+    known = profile(us_per_row=10_000)
+    key = subjects.profile_key(known.model_digest, known.device_kind)
+    gatekeeper.profile_known(known)
+    gatekeeper.profile_gone(key)
+    assert gatekeeper.fleet._tables
+    gatekeeper.fleet.remove(ReplicaId("a"))
+    gatekeeper.profile_gone(subjects.profile_key(known.model_digest, "another kind"))
+    assert gatekeeper.fleet._tables
+    gatekeeper.profile_gone(key)
+    assert not gatekeeper.fleet._tables
 
 
 def test_an_idle_replica_is_not_tried_where_its_profile_says_that_it_never_can() -> None:

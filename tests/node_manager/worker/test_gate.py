@@ -116,6 +116,39 @@ def test_a_background_thread_waits_until_nobody_else_has_work_and_the_regular_on
     assert ends(again)
 
 
+@pytest.mark.parametrize("patience_us", [0, 20_000])
+def test_a_background_thread_that_has_waited_long_enough_has_one_turn_among_the_others(patience_us: int) -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(1, 0, 1000))
+    had: list[Share] = []
+
+    def turn() -> None:
+        made.acquire(B, 100, patience_us)
+        had.append(made._book.share_of(B))
+        made.release(B, 100)
+
+    made.acquire(A, 100)
+    lent = waiting(turn)
+    asleep(made, B)
+    while lent.is_alive():  # the other always has more to do
+        made.release(A, 100, again_us=100)
+        made.wait(A)
+    assert had == [Share(1, 1, 1000)]
+    assert made._book.share_of(B) == Share(1, 0, 1000)
+
+
+def test_who_steps_forward_for_good_meanwhile_does_not_go_back() -> None:
+    made = gate(a=Share(1, 500, 1000), b=Share(1, 0, 1000))
+    made.acquire(A, 100)
+    lent = waiting(lambda: made.acquire(B, 100, 0))
+    while not made._seats[B].is_ahead:
+        threading.Event().wait(0.001)
+    made.step_forward(B)
+    made.release(A, 100)
+    assert ends(lent)
+    made.release(B, 100)
+    assert made._book.share_of(B) == Share(1, 1, 1000)
+
+
 def test_time_alone_brings_a_background_replica_its_next_token_and_a_higher_limit_sooner() -> None:
     made = gate(a=Share(1, 0, 500))
     made.acquire(A, 1_000)

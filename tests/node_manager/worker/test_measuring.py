@@ -18,6 +18,7 @@ from fastgshare.node_manager.core.measurement import Measured, Measurement
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import Footprint, ModelInfo
+from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.probe import MeasurementRefused
@@ -95,7 +96,8 @@ class Fakes:
 
     @property
     def parts(self) -> Parts:
-        made = type("", (), {"bus": self, "objects": self, "device": self, "cache": self.cache, "config": self})
+        others = {"cache": self.cache, "changes": Changes()}
+        made = type("", (), {**dict.fromkeys(("bus", "objects", "device", "config"), self), **others})
         return cast("Parts", made)
 
     def measuring(self, tasks: TaskGroup, placement: Callable[[], Placement]) -> Measuring:

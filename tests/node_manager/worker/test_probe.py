@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,8 +11,9 @@ import pytest
 
 from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
-from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.faults import DeviceLost, ModelFault
 from fastgshare.node_manager.devices.ports import Device, DeviceState
+from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.probe import MeasurementRefused
 from fastgshare.node_manager.worker.runner import Runner
@@ -48,8 +49,8 @@ class Growing:
         self.used_mib += self.step_mib
         return DeviceState(True, "", self.used_mib - self.step_mib, (), self.gauges)
 
-    def watched(self, limit_mib: float = 1000.0) -> Watch:
-        return Watch(cast("Device", self), limit_mib)
+    def watched(self, limit_mib: float = 1000.0, changes: Changes | None = None) -> Watch:
+        return Watch(cast("Device", self), limit_mib, (changes or Changes()).mark)
 
 
 def test_a_measurement_runs_between_jobs_and_tells_every_time() -> None:
@@ -203,6 +204,39 @@ def test_a_loan_that_is_to_end_while_it_loads_gets_its_turns() -> None:
     runner.stop().result(WAIT_S)
 
 
+def test_a_turn_of_a_loan_is_put_off_for_a_while_only() -> None:
+    """Whoever captures a program on a GPU keeps all others from it until it had its turn."""
+    gate = new_gate()
+    gate.set_share(OTHER, Share(0b1, 500, 1000))
+    gate.acquire(OTHER, 100)
+    session = FakeSession()
+    name, queue = ReplicaId("r"), WorkQueue(4, 10**9)
+    runner = Runner(name, LOAN, gate, queue, lambda ends: None, lambda error: None, turn_patience_us=1_000)
+
+    def load() -> FakeSession:
+        with runner.turn():
+            return session
+
+    opened = runner.start(load)
+    _always_at_work_until(gate, opened)
+    assert opened.result(WAIT_S) is session
+    wait_for(lambda: gate._book.share_of(name) == LOAN)
+    gate.release(OTHER, 100)
+    runner.stop().result(WAIT_S)
+
+
+def test_a_measurement_that_takes_the_device_down_is_told_by_its_end_and_by_nobody_before() -> None:
+    def lost() -> None:
+        raise DeviceLost(device="d", reason="the card fell off the bus")
+
+    here = scene(FakeSession(inside=lost))
+    here.session.begin.set()
+    done = here.runner.measure(asked(), rows(1))
+    wait_for(here.runner._ended.done)
+    assert isinstance(here.faults[0], DeviceLost)
+    assert not done.done()
+
+
 def test_a_loan_that_is_taken_back_on_its_way_to_other_chunks_ends_too() -> None:
     gate = new_gate()
     here = scene(Warming(), gate=gate)
@@ -264,6 +298,27 @@ def test_a_model_that_leaks_is_measured_no_further(monkeypatch: pytest.MonkeyPat
     assert not measured.settled
     assert "memory grew by 180 MiB, more than the 150 MiB the replica may use" in measured.note
     assert len(here.session.batches) == 3
+
+
+@pytest.mark.parametrize("when", ["all along", "at the beginning", "in between", "at the end"])
+def test_memory_that_others_took_while_they_came_or_left_is_not_blamed_on_who_is_measured(when: str) -> None:
+    changes = Changes()
+    watch = Growing(step_mib=500.0).watched(limit_mib=1.0, changes=changes)
+    with ExitStack() as stack:
+        if when in ("all along", "at the beginning"):
+            stack.enter_context(changes.one())
+        watch.begin(0)
+        if when == "at the beginning":
+            stack.close()
+        if when == "in between":
+            with changes.one():
+                pass
+        if when == "at the end":
+            stack.enter_context(changes.one())
+        assert watch.look(1, is_busy=True, at_once=True) == ""
+    assert watch.grown_mib == 0.0
+    watch.begin(2)
+    assert "memory grew" in watch.look(3, is_busy=True, at_once=True)
 
 
 def test_a_batch_that_is_too_slow_ends_the_measurement() -> None:

@@ -9,12 +9,14 @@ from typing import cast
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.node_manager.config import WorkerConfig
 from fastgshare.node_manager.core.batching import Job
 from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
 from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker import replica as module
+from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
@@ -56,6 +58,8 @@ class Fakes:
     reports: list[FromWorker] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
     session: FakeSession = field(default_factory=FakeSession)
+    changes: Changes = field(default_factory=Changes)
+    drain_quiet_ms: int = 0
     chunks: int = 1
     kind: str = "cpu-fake"
     memory_mib: int = 100
@@ -77,6 +81,7 @@ class Fakes:
     async def unsubscribe(self) -> None: ...
 
     def open_session(self, _model: object, _lane: object) -> FakeSession:
+        assert self.changes.mark() is None
         return self.session
 
     def report(self, message: FromWorker) -> None:
@@ -89,7 +94,7 @@ class Fakes:
 
     def parts(self) -> Parts:
         names = ("bus", "objects", "device", "answers")
-        config = WorkerConfig(nats_url="", device_id="d", drain_quiet_ms=0)
+        config = WorkerConfig(nats_url="", device_id="d", drain_s=60, drain_quiet_ms=self.drain_quiet_ms)
         others: dict[str, object] = {
             "gate": TokenGate(1, 100_000),
             "config": config,
@@ -97,6 +102,7 @@ class Fakes:
             "report": self.report,
             "on_fault": self.faults.append,
             "profile_of": {}.get,
+            "changes": self.changes,
         }
         return cast("Parts", SimpleNamespace(**dict.fromkeys(names, self), **others))
 
@@ -108,12 +114,12 @@ def placement() -> Placement:
     )
 
 
-async def life(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def life(fakes: Fakes, monkeypatch: pytest.MonkeyPatch, loan: str = "") -> None:
     """From loading to gone, or to failed."""
     monkeypatch.setattr(module, "FETCH_RETRY_S", 0.0)
     with anyio.fail_after(WAIT_S):
         async with anyio.create_task_group() as tasks:
-            replica = Replica(placement(), fakes.parts(), tasks)
+            replica = Replica(replace(placement(), loan=loan), fakes.parts(), tasks)
             replica.drain()
             await replica.run()
 
@@ -133,6 +139,13 @@ async def test_a_replica_that_is_said_to_be_gone_holds_nothing_any_more(monkeypa
     fakes = Fakes()
     await life(fakes, monkeypatch)
     assert isinstance(fakes.reports[-1], ReplicaDrained)  # `report` looked at the session
+
+
+async def test_a_loan_waits_for_no_gateway_to_stop_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = Fakes(drain_quiet_ms=60_000)
+    await life(fakes, monkeypatch, loan="l1")
+    assert fakes.states() == [ReplicaState.READY, ReplicaState.DRAINING]
+    assert fakes.changes.mark() is not None
 
 
 def full_while_downloading() -> Exception:

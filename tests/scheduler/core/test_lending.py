@@ -6,6 +6,7 @@ from fastgshare.scheduler.core.commands import AnswerWish, PlaceReplica, RemoveR
 from fastgshare.scheduler.core.events import (
     DemandRaised,
     Device,
+    FunctionDefined,
     LeadershipLost,
     PlacementKnown,
     PlacementRefused,
@@ -412,6 +413,18 @@ def test_a_new_leader_takes_back_what_nobody_asks_for_and_not_for_traffic_before
     assert len(world.lent()) == 1
     world.run_for(0.5)
     assert ends(world) == ["nobody asked for it for 3 s"]
+
+
+def test_a_fresh_leader_waits_for_the_first_heartbeat_of_the_node_of_a_loan() -> None:
+    before = calm()
+    stood = lend(before)
+    world = World()
+    world.placements[subjects.fleet_key(stood.node, stood.replica)] = stood
+    world.tell(FunctionDefined(stood.function))
+    world.tell(PlacementKnown(stood))
+    world.lead(11)
+    world.tick()
+    assert ends(world) == []
 
 
 def test_what_an_earlier_leader_brings_in_late_is_taken_back() -> None:

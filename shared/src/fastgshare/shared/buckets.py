@@ -192,13 +192,17 @@ class Bucket(Generic[M]):
         """Everything under `keys` now, then every change. Raises what nats-py raises."""
         store = await self.store()
         watcher = await store.watch(keys, inactive_threshold=WATCH_INACTIVE_S)
-        return Watch(watcher, partial(self._is_empty, keys))
+        return Watch(watcher, partial(self._is_empty, keys), self._forget_consumer)
 
     async def _is_empty(self, keys: str) -> bool:
         """Whether there is nothing under `keys`, not even a deletion."""
         subjects_filter = f"$KV.{self._name}.{keys}"
         info = await self._bus.jetstream.stream_info(f"KV_{self._name}", subjects_filter=subjects_filter)
         return not info.state.subjects
+
+    async def _forget_consumer(self, name: str) -> None:
+        if self._bus.connection.is_connected:  # else it goes by itself
+            await self._bus.jetstream.delete_consumer(f"KV_{self._name}", name)
 
     async def sweep(self, older_than: timedelta, now: datetime) -> int:
         """Forget deletions made that long before `now`; how many. For buckets whose keys are never used again.
@@ -337,9 +341,15 @@ class Watch:
     believed it would take a full bucket for an empty one, and unload every replica.
     """
 
-    def __init__(self, watcher: KeyValue.KeyWatcher, is_empty: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        watcher: KeyValue.KeyWatcher,
+        is_empty: Callable[[], Awaitable[bool]],
+        forget_consumer: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._watcher = watcher
         self._is_empty = is_empty
+        self._forget_consumer = forget_consumer
         self._any = False
         self._told = False
         self._last = False
@@ -357,9 +367,13 @@ class Watch:
         return None
 
     async def stop(self) -> None:
-        """Let go of it; the server forgets it after a while."""
+        """Let go of it. Streams have a limit of consumers, which lists in quick succession would reach."""
+        subscription = self._watcher._sub  # noqa: SLF001
+        assert subscription is not None
+        consumer: str = subscription._consumer  # noqa: SLF001  # told nowhere else without asking the server
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             try:
                 await self._watcher.stop()
+                await self._forget_consumer(consumer)
             except BUS_FAULTS as error:
                 logger.debug("watch not stopped: %s", error)

@@ -20,7 +20,12 @@ UNKNOWN_ERROR = 0.5
 REMEMBERED = 4096
 """Answers a table remembers: a gateway asks the same of each replica of a function, on its event loop."""
 
+MAX_CELLS = 2000
+"""Of a table that is read from its points alone; where they make more, some of them count for nothing."""
+
 Cell = tuple[int, int, int]
+_Near = tuple[float, int, ProfilePoint]
+"""How far a point is, its share of the SMs, the point."""
 
 
 class Answer(NamedTuple):
@@ -61,10 +66,8 @@ class Table:
         sms = sorted({point.sm_partition for point in surface})
         quotas = sorted({point.quota for point in surface})
         batches = sorted({point.batch for point in surface})
-        grid = {
-            (sms.index(point.sm_partition), quotas.index(point.quota), batches.index(point.batch)): point
-            for point in surface
-        }
+        sm_at, quota_at, batch_at = _indexes(sms), _indexes(quotas), _indexes(batches)
+        grid = {(sm_at[point.sm_partition], quota_at[point.quota], batch_at[point.batch]): point for point in surface}
         if not grid or len(grid) < len(sms) * len(quotas) * len(batches):
             return cls.of(_without_surface(profile)) if profile.surface else None
         return cls(grid, (sms, quotas, batches))
@@ -139,6 +142,10 @@ class Table:
         return round(_linear(self._batches, times_us, batch))
 
 
+def _indexes(axis: Sequence[float]) -> dict[float, int]:
+    return {value: index for index, value in enumerate(axis)}
+
+
 def _place(axis: Sequence[float], value: float) -> _Place:
     at = bisect_left(axis, value)
     if at == len(axis):
@@ -187,22 +194,64 @@ def _from_points(points: Iterable[ProfilePoint]) -> list[SurfacePoint]:
     Never up from a smaller slice or quota, as no speed-up is promised: a promise kept is worth more than a better one.
     """
     usable = [point for point in points if _is_sound(point) and point.throughput_rps > 0]
-    measured = {(point.sm_partition, point.quota, point.batch): point for point in usable}
-    cells = [
-        (sm, quota, batch)
-        for sm in sorted({point.sm_partition for point in measured.values()})
-        for quota in sorted({point.quota for point in measured.values()})
-        for batch in sorted({point.batch for point in measured.values()})
-    ]
-    return [_scaled(_nearest(measured.values(), *cell), *cell) for cell in cells]
+    measured, (sms, quotas, batches) = _thinned({_place_of(point): point for point in usable})
+    cells: list[SurfacePoint] = []
+    for batch in batches:  # every one of them has points, and none is nearer than those
+        here = {(sm, quota): point for (sm, quota, size), point in measured.items() if size == batch}
+        nearest = _spread(here, sms, quotas)
+        cells += [_scaled(nearest[sm, quota], sm, quota, batch) for sm in sms for quota in quotas]
+    return cells
 
 
-def _nearest(points: Iterable[ProfilePoint], sm: int, quota: float, batch: int) -> ProfilePoint:
-    def distance(point: ProfilePoint) -> tuple[float, float, int]:
-        apart = abs(math.log(point.sm_partition / sm)) + abs(math.log(point.quota / quota))
-        return abs(math.log(point.batch / batch)), apart, point.sm_partition
+def _place_of(point: ProfilePoint) -> tuple[int, float, int]:
+    return point.sm_partition, point.quota, point.batch
 
-    return min(points, key=distance)
+
+def _thinned(
+    measured: Mapping[tuple[int, float, int], ProfilePoint],
+) -> tuple[Mapping[tuple[int, float, int], ProfilePoint], tuple[list[int], list[float], list[int]]]:
+    """The points, or some of them where their values make too many combinations, with their axes."""
+    while True:
+        sms = sorted({place[0] for place in measured})
+        quotas = sorted({place[1] for place in measured})
+        batches = sorted({place[2] for place in measured})
+        sizes = len(sms), len(quotas), len(batches)
+        if math.prod(sizes) <= MAX_CELLS:
+            return measured, (sms, quotas, batches)
+        axis = sizes.index(max(sizes))
+        kept = set((sms, quotas, batches)[axis][::-2])  # the largest stays
+        measured = {place: point for place, point in measured.items() if place[axis] in kept}
+
+
+def _spread(
+    here: Mapping[tuple[int, float], ProfilePoint], sms: Sequence[int], quotas: Sequence[float]
+) -> dict[tuple[int, float], ProfilePoint]:
+    """The nearest of the points of one batch size for each share and quota, of two as near the one of fewer SMs.
+
+    Distances are sums of those along the axes, so sweeping forth and back along one, then the other, finds them all.
+    """
+    found = {place: (0.0, place[0], point) for place, point in here.items()}
+    for quota in quotas:
+        _sweep(found, [(sm, quota) for sm in sms], [math.log(sm) for sm in sms])
+    for sm in sms:
+        _sweep(found, [(sm, quota) for quota in quotas], [math.log(quota) for quota in quotas])
+    return {place: point for place, (_, _, point) in found.items()}
+
+
+def _sweep(found: dict[tuple[int, float], _Near], places: Sequence[tuple[int, float]], at: Sequence[float]) -> None:
+    for order in (range(len(places)), range(len(places) - 1, -1, -1)):
+        near: _Near | None = None
+        before = 0.0
+        for index in order:
+            if near is not None:
+                apart = round(near[0] + abs(at[index] - before), 9)
+                near = (apart, near[1], near[2])
+            own = found.get(places[index])
+            if near is None or (own is not None and own[:2] <= near[:2]):
+                near = own
+            elif own is None or near[:2] < own[:2]:
+                found[places[index]] = near
+            before = at[index]
 
 
 def _scaled(point: ProfilePoint, sm: int, quota: float, batch: int) -> SurfacePoint:

@@ -70,8 +70,10 @@ class Feed:
         else:
             self._dispatcher.enqueue(self._gatekeeper.function_removed(FunctionName(key)))
 
-    def _on_profile(self, _key: str, profile: Profile | None) -> None:
-        if profile is not None:
+    def _on_profile(self, key: str, profile: Profile | None) -> None:
+        if profile is None:
+            self._gatekeeper.profile_gone(key)
+        else:
             self._gatekeeper.profile_known(profile)
 
     def _on_replica(self, key: str, status: ReplicaStatus | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fastgshare.gateway.core.estimate import Estimate
 from fastgshare.gateway.core.tickets import Ticket
+from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import Profile, ReplicaState, ReplicaStatus
 from fastgshare.shared.tables import Table
@@ -119,6 +120,13 @@ class Fleet:
         for target in self.targets.values():
             if (target.status.model_digest, target.status.device_kind) == about:
                 self._give_table(target)
+
+    def forget_profile(self, key: str) -> None:
+        """A table was removed. Replicas that are known go on by what it said: it is forgotten where there is none."""
+        users = {(target.status.model_digest, target.status.device_kind) for target in self.targets.values()}
+        for about in self._tables.keys() - users:
+            if subjects.profile_key(*about) == key:
+                del self._tables[about]
 
     def node_seen(self, node: NodeId, depth: Mapping[ReplicaId, int], now_us: int) -> None:
         """A heartbeat arrived. Depths in it are older than those in notices, but they end where notices do not."""

@@ -74,6 +74,9 @@ class Gatekeeper:
     def profile_known(self, profile: Profile) -> None:
         self.fleet.learn_profile(profile)
 
+    def profile_gone(self, key: str) -> None:
+        self.fleet.forget_profile(key)
+
     def replica_reported(self, status: ReplicaStatus, now_us: int) -> list[Action]:
         """A replica changed: what was lost with it goes elsewhere, what was held may go to it."""
         if status.loan:  # it is there to be measured, and no request may go to it

@@ -8,6 +8,9 @@ batch under way, and for no other. So who has requests every 50 ms meets no batc
 
 Among themselves they take turns, least recently started first; who is kept waiting by another's batch keeps its chunks
 from those behind it, so that a wide one is not passed over.
+
+One that is to end, or has waited long for a turn to warm up in, *steps forward* (`worker.gate`): for good, or for that
+turn, it is a regular replica that is promised a thousandth, and waits no longer than such a one.
 """
 
 from collections.abc import Iterable

@@ -22,11 +22,13 @@ class _Seat:
     """Where one replica's thread waits. `event`: there is something to look at, a token perhaps.
 
     `wants_us`: it asked while another thread ran a batch of the same replica, and what it expects its own to take.
+    `is_ahead`: it stepped forward for the turn it waits for or has, and goes back to the background after it.
     """
 
     event: threading.Event = field(default_factory=threading.Event)
     is_granted: bool = False
     wants_us: int | None = None
+    is_ahead: bool = False
 
 
 class Released(NamedTuple):
@@ -52,20 +54,16 @@ class TokenGate:
     def set_share(self, replica: ReplicaId, share: Share) -> None:
         """Take a replica on, or change what it holds from its next token on."""
         with self._lock:
-            self._seats.setdefault(replica, _Seat())
+            self._seats.setdefault(replica, _Seat()).is_ahead = False
             self._carry_out(self._book.set_share(replica, share, monotonic_us()))
             self._note_sharing()
 
     def step_forward(self, replica: ReplicaId) -> None:
         """Have a background replica take its turns among the others, with next to nothing promised: it is to end."""
         with self._lock:
-            if replica not in self._seats:
-                return
-            share = self._book.share_of(replica)
-            if share.is_background:
-                own = replace(share, request_permille=1)
-                self._carry_out(self._book.set_share(replica, own, monotonic_us()))
-                self._note_sharing()
+            if replica in self._seats:
+                self._seats[replica].is_ahead = False  # for good
+                self._step_forward(replica, monotonic_us())
 
     def remove(self, replica: ReplicaId) -> None:
         """Forget a replica; its thread asks no more."""
@@ -102,28 +100,36 @@ class TokenGate:
 
     # Batches
 
-    def acquire(self, replica: ReplicaId, expected_us: int) -> None:
-        """Wait for a token for a batch that should take `expected_us`."""
+    def acquire(self, replica: ReplicaId, expected_us: int, patience_us: int | None = None) -> None:
+        """Wait for a token for a batch that should take `expected_us`.
+
+        A background replica that has waited for `patience_us` steps forward until it gives this token back.
+        """
         with self._lock:
             if replica in self._book.running():
                 self._seats[replica].wants_us = expected_us
             else:
                 self._carry_out(self._book.ask(replica, expected_us, monotonic_us()))
-        self.wait(replica)
+        self.wait(replica, patience_us)
 
-    def wait(self, replica: ReplicaId) -> None:
+    def wait(self, replica: ReplicaId, patience_us: int | None = None) -> None:
         """Wait for the token that was asked for."""
         seat = self._seats[replica]
+        ahead_us = monotonic_us() + patience_us if patience_us is not None else None
         while True:
             with self._lock:
                 if self._takes_grant(seat):
                     return
                 seat.event.clear()
                 now_us = monotonic_us()
+                if ahead_us is not None and now_us >= ahead_us and self._step_forward(replica, now_us):
+                    seat.is_ahead = True
                 self._carry_out(self._book.poll(now_us))  # its time may have come since anybody looked
                 if self._takes_grant(seat):
                     return
                 again_us = self._book.look_again_us(replica, now_us)
+                if ahead_us is not None and now_us < ahead_us:
+                    again_us = ahead_us if again_us is None else min(again_us, ahead_us)
             seat.event.wait(us_to_s(again_us - now_us) if again_us is not None else None)
 
     def try_acquire(self, replica: ReplicaId, expected_us: int) -> bool:
@@ -148,6 +154,8 @@ class TokenGate:
                 seat.is_granted = True  # it is awake
             else:
                 self._carry_out(granted)
+            if seat is not None and seat.is_ahead:
+                self._step_back(replica, seat)
         return Released(replica in granted, bool(granted) and not is_own)
 
     def give_up(self, replica: ReplicaId) -> None:
@@ -159,6 +167,22 @@ class TokenGate:
                 self._carry_out(self._book.end(replica, 0, now_us))
             else:
                 self._carry_out(self._book.give_up(replica, now_us))
+
+    def _step_forward(self, replica: ReplicaId, now_us: int) -> bool:
+        """Whether it was in the background, and no longer is."""
+        share = self._book.share_of(replica)
+        if not share.is_background:
+            return False
+        own = replace(share, request_permille=1)
+        self._carry_out(self._book.set_share(replica, own, now_us))
+        self._note_sharing()
+        return True
+
+    def _step_back(self, replica: ReplicaId, seat: _Seat) -> None:
+        seat.is_ahead = False
+        own = replace(self._book.share_of(replica), request_permille=0)
+        self._carry_out(self._book.set_share(replica, own, monotonic_us()))
+        self._note_sharing()
 
     @staticmethod
     def _takes_grant(seat: _Seat) -> bool:

@@ -133,7 +133,7 @@ class Measuring:
             await self._narrow(placement, request)
         chunks = request.chunks or len(placement.chunks)
         quota = request.quota or share_of(placement).limit_permille / PER_MILLE
-        watch = Watch(self._parts.device, placement.function.slice.gpu_mem_mib)
+        watch = Watch(self._parts.device, placement.function.slice.gpu_mem_mib, self._parts.changes.mark)
         measured = await self._run(structs.replace(request, quota=quota), feed, watch)
         now = self._placement()
         if (now.chunks, now.function.slice) != (placement.chunks, placement.function.slice):

@@ -1,13 +1,14 @@
 """What all replicas of one worker share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastgshare.node_manager.config import WorkerConfig
 from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.protocol import FromWorker
 from fastgshare.node_manager.worker.answers import Answers
+from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.ids import Digest
@@ -28,6 +29,7 @@ class Parts:
     report: Callable[[FromWorker], None]
     on_fault: Callable[[BaseException], None]
     profile_of: Callable[[Digest], Profile | None]
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def cache(self) -> Path:

@@ -114,9 +114,9 @@ class Replica:
         self._tasks.start_soon(self._resize, placement)
 
     async def _resize(self, placement: Placement) -> None:
-        resized = self._runner.resize(share_of(placement), placement.chunks)
         try:
-            await asyncio.wrap_future(resized)
+            with self._parts.changes.one():
+                await asyncio.wrap_future(self._runner.resize(share_of(placement), placement.chunks))
         except ModelFault as fault:
             self._on_broken(f"it cannot move to chunks {list(placement.chunks)}: {fault.reason}")
             return
@@ -142,8 +142,9 @@ class Replica:
         placement = self.placement
         turn = self._runner.turn
         lane = Lane(self.replica, placement.chunks, self._spec.slice.gpu_mem_mib, self._spec.max_batch, turn)
-        opened = self._runner.start(lambda: self._parts.device.open_session(model, lane))
-        session = await asyncio.wrap_future(opened)
+        with self._parts.changes.one():
+            opened = self._runner.start(lambda: self._parts.device.open_session(model, lane))
+            session = await asyncio.wrap_future(opened)
         self._info, self._footprint = session.info, session.footprint
         self._max_batch = self._spec.max_batch if self._info.is_batched else 1
         self._runner.learn_profile(self._parts.profile_of(reference.digest))
@@ -208,11 +209,13 @@ class Replica:
 
     async def _stop_runner(self) -> None:
         """Its memory is free before anybody hears that it is gone; a thread that hangs is not waited for."""
-        with anyio.move_on_after(self._parts.config.drain_s):
+        with anyio.move_on_after(self._parts.config.drain_s), self._parts.changes.one():
             await asyncio.wrap_future(self._runner.stop())
 
     async def _drain(self) -> None:
         """Gateways learn of the draining state and stop sending; late requests are still served."""
+        if self.placement.loan:
+            return  # nobody sends it any
         quiet_us = self._parts.config.drain_quiet_ms * US_PER_MS
         begun_us = unix_us()
         with anyio.move_on_after(self._parts.config.drain_s):

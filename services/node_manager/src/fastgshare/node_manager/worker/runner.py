@@ -29,7 +29,7 @@ from fastgshare.shared.clock import monotonic_us, thread_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import Profile, Timing
-from fastgshare.shared.units import us_to_s
+from fastgshare.shared.units import US_PER_S, us_to_s
 
 STOPPED = "the replica was stopped"
 TINY_BATCH_US = 200
@@ -39,6 +39,8 @@ HERE_BELOW_US = 60
 HERE_LIMIT_US = 5_000
 QUICKNESS_WEIGHT = 0.1
 TOGETHER_LIMIT = 64
+# Others may wait behind a turn (on a GPU only one replica captures at a time): it is not put off for longer.
+TURN_PATIENCE_US = US_PER_S
 
 
 class Runner:
@@ -52,6 +54,7 @@ class Runner:
         queue: WorkQueue,
         deliver: Callable[[list[Finished]], None],
         on_fault: Callable[[BaseException], None],
+        turn_patience_us: int = TURN_PATIENCE_US,
     ) -> None:
         self._replica = replica
         self._share = share
@@ -59,6 +62,7 @@ class Runner:
         self._queue = queue
         self._deliver = deliver
         self._on_fault = on_fault
+        self._turn_patience_us = turn_patience_us
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._probe: Probe | None = None
         self._moves: list[Move] = []
@@ -207,7 +211,11 @@ class Runner:
                 self.submit(job)
 
     def _refuse_left(self) -> None:
-        """Answer what nobody will work on. Jobs of a faulted worker stay open: their gateways send them elsewhere."""
+        """Answer what nobody will work on.
+
+        Jobs and measurements of a faulted worker stay open: gateways send the jobs elsewhere, and a profiler that were
+        told of a stopped replica would not know that its measurement takes the device down.
+        """
         jobs: list[Job] = []
         while True:
             try:
@@ -216,7 +224,7 @@ class Runner:
                 break
             if isinstance(item, Job):
                 jobs.append(item)
-            elif isinstance(item, Probe) and item.done.set_running_or_notify_cancel():
+            elif isinstance(item, Probe) and not self._is_faulted and item.done.set_running_or_notify_cancel():
                 item.refuse(STOPPED)
             elif isinstance(item, Move):
                 item.done.set_result(None)  # it holds nothing any more, wherever that was
@@ -240,7 +248,7 @@ class Runner:
         """Whoever comes from here on is refused by who sent it, or here."""
         self._has_ended = True
         self._gate.remove(self._replica)
-        if self._probe is not None:
+        if self._probe is not None and not self._is_faulted:
             self._probe.refuse(STOPPED)
         for move in self._moves:
             move.done.set_result(None)
@@ -368,7 +376,7 @@ class Runner:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """For the replica's own thread: a token around what computes on its chunks outside of a batch."""
-        self._gate.acquire(self._replica, self._last_execute_us)
+        self._gate.acquire(self._replica, self._last_execute_us, self._turn_patience_us)
         began_us = monotonic_us()
         try:
             yield

@@ -154,11 +154,11 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
     state.departing.pop(key, None)
     overtaken = placed is None and state.epoch is not None and placement.epoch < state.epoch
     found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken)
+    liveness.expect_node(state, placement.node, now_us, settings)
     if placement.loan:
         state.loans[key] = Loan(found, wished_us=now_us)
         return
     state.add_placed(found)
-    liveness.expect_node(state, placement.node, now_us, settings)
     reported = state.reported.get(key)
     if reported is not None and reported.status.state is ReplicaState.READY:
         _proved(state, reported.status, now_us)
