@@ -145,8 +145,8 @@ class MeasureReply(msgspec.Struct, frozen=True, kw_only=True):
 
     `execute_us`: device times of the runs after `warmup_runs`, in order. `throughput_rps`, `throughput_error`,
     `settled`, `note`: as in `ProfilePoint`. `latency_us`: of the open loop's requests in order of arrival, at
-    `load_rps`. `disturbed`: for what share of the time others ran on its chunks. `memory_grown_mib`: by how much the
-    replica's memory grew while it was measured.
+    `load_rps`. `disturbed`: for what share of the time others ran on its chunks. `memory_grown_mib`: by how much memory
+    grew while it was measured, negative where it shrank.
     """
 
     execute_us: tuple[int, ...] = ()

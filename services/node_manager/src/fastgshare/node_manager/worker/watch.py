@@ -43,7 +43,7 @@ class Watch:
         self._looked_us = now_us
         state = self._device.state()
         is_comparable = self._marked is not None and self._marked == self._mark()
-        self.grown_mib = max(state.used_mib - self._before_mib, 0.0) if is_comparable else 0.0
+        self.grown_mib = state.used_mib - self._before_mib if is_comparable else 0.0
         if is_busy:
             self.occupancy_percent = state.gauges.get(OCCUPANCY)
         if self.grown_mib <= self._limit_mib:
