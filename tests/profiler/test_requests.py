@@ -167,6 +167,22 @@ def test_a_budget_ends_with_what_there_is(world: World) -> None:
     assert world.ask(again=True, budget_s=1).state is ProfileState.MEASURING
 
 
+def test_measuring_anew_for_too_short_a_time_keeps_what_was_measured_before(world: World) -> None:
+    world.ask()
+    world.run(20)
+    whole = world.points()
+    surface = len(world.table().surface)
+    measured = len(world.measured)
+    world.ask(again=True, budget_s=1e-6)
+    world.run(5)
+    table = world.table()
+    assert (table.state, table.reason) == (ProfileState.COMPLETE, "the time given for measuring was spent")
+    assert len(world.measured) == measured + 1
+    assert [*world.points()] == [*whole]
+    assert len(table.surface) == surface
+    assert not any(point.note for point in table.points)
+
+
 @pytest.mark.parametrize("grid", [False, True])
 def test_whoever_asks_next_goes_on_with_a_table_that_was_cut_short(world: World, grid: bool) -> None:
     world.ask(grid=grid, budget_s=1e-6)

@@ -108,3 +108,8 @@ def is_earlier(point: ProfilePoint) -> bool:
 def earlier(point: ProfilePoint) -> ProfilePoint:
     """The point, to be renewed."""
     return replace(point, note=EARLIER)
+
+
+def as_before(point: ProfilePoint) -> ProfilePoint:
+    """The point as one that stands, if it was to be renewed and there was no time for that."""
+    return replace(point, note="") if is_earlier(point) else point

@@ -19,6 +19,7 @@ from fastgshare.profiler.core.keys import TableKey
 from fastgshare.profiler.core.memory import Memory
 from fastgshare.profiler.core.plan import MOST_POINT_US, RUNS_A_POINT, Plan, Setting, Survey
 from fastgshare.profiler.core.points import (
+    as_before,
     better,
     earlier,
     is_disturbed,
@@ -261,13 +262,14 @@ class Work:
         return self._write(ProfileState.MEASURING, points.values(), now_us)
 
     def finish(self, now_us: int, reason: str = "") -> Profile:
-        """The complete table: only what counted."""
+        """The complete table: what counted and, where it is cut short for `reason`, what was there before as well."""
         assert self.aim is not None
         if self.aim.plan.is_grid and (left_out := self.survey(self.aim.plan).left_out):
             self.note(too_long(left_out))
         if reason:
             self.note(reason)
-        return self._end(ProfileState.COMPLETE, self.counted(), now_us, NOTES.join(self.notes))
+        points = tuple(map(as_before, self._points())) if reason else self.counted()
+        return self._end(ProfileState.COMPLETE, points, now_us, NOTES.join(self.notes))
 
     def fail(self, reason: str, now_us: int) -> Profile:
         """The table given up, with the points it has."""
