@@ -27,7 +27,6 @@ from fastgshare.shared.messages import Profile, ProfileState
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "convolutions"
 BATCH_US = 2_500
-MAGIKA = ModelSource(wheel="magika==1.0.3", path="magika/models/standard_v3_3/model.onnx")
 MS_PER_S = 1_000
 OBJECTIVE_MS = 60_000.0
 """No batch is left out for its length: the grid is to be predicted whole."""
@@ -81,11 +80,6 @@ def network(home: Path, max_batch: int) -> FunctionDefinition:
     layers = layers_for(write_convolutions, home, BATCH_US, (1, CHANNELS, SIDE, SIDE))
     model = ModelSource(file=str(write_convolutions(home / "model.onnx", layers)))
     return FunctionDefinition(name=NETWORK, model=model, slo_ms=OBJECTIVE_MS, max_batch=max_batch)
-
-
-def magika(max_batch: int) -> FunctionDefinition:
-    """The model of the example `filetype`: one that people use, out of many small operations."""
-    return FunctionDefinition(name="magika", model=MAGIKA, slo_ms=OBJECTIVE_MS, max_batch=max_batch)
 
 
 async def _grid(client: Client, function: str) -> tuple[Profile, float]:

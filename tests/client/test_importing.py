@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
-from fastgshare.client import Client, FunctionUnknown, TableBusy, TableForeign
+from fastgshare.client import Client, FunctionUnknown, TableBusy, TableForeign, profiling
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus
@@ -67,12 +68,32 @@ async def test_a_table_of_another_model_is_refused_unless_forced(nats: Natsd, tm
             await client.import_profile("ecko", other)
 
 
-async def test_while_a_profiler_measures_the_table_nothing_is_imported(nats: Natsd, tmp_path: Path) -> None:
-    async with platform(nats, tmp_path) as (client, bus):
+async def test_a_profiler_that_lets_go_is_waited_for(nats: Natsd, tmp_path: Path) -> None:
+    async with platform(nats, tmp_path) as (client, bus), anyio.create_task_group() as group:
         _, table, key = await deployed(client, tmp_path)
         lease = Lease(bus, subjects.profile_lease(key), "profiler-1")
         assert await lease.acquire()
-        with pytest.raises(TableBusy, match=f"a profiler is measuring 'echo' on {tables.KIND}"):
+        group.start_soon(client.import_profile, "echo", table)
+        await anyio.wait_all_tasks_blocked()
+        assert await client.profiles("echo") == []
+        await lease.release()
+    async with platform(nats, tmp_path) as (client, _):
+        assert [stored.points for stored in await client.profiles("echo")] == [table.points]
+
+
+@pytest.mark.parametrize(
+    ("holder", "told"),
+    [("profiler-1", "profiler profiler-1 is measuring"), ("import-1", "somebody else is importing the table of")],
+)
+async def test_while_a_profiler_measures_the_table_nothing_is_imported(
+    nats: Natsd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: str, told: str
+) -> None:
+    monkeypatch.setattr(profiling, "IMPORT_WAIT_S", 0.3)
+    async with platform(nats, tmp_path) as (client, bus):
+        _, table, key = await deployed(client, tmp_path)
+        lease = Lease(bus, subjects.profile_lease(key), holder)
+        assert await lease.acquire()
+        with pytest.raises(TableBusy, match=f"{told} 'echo' on {tables.KIND}"):
             await client.import_profile("echo", table)
         assert await client.profiles("echo") == []
         assert lease.held

@@ -3,15 +3,25 @@
 import pytest
 from msgspec.structs import replace
 
+from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core.drift import FIRST_PEACE_US, LONGEST_PEACE_US, Drift
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.profiler.core.plan import Setting
 from fastgshare.profiler.core.points import point_from
+from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import DeviceId, Digest, ReplicaId
-from fastgshare.shared.messages import Profile, ProfileState
+from fastgshare.shared.messages import (
+    LoanReply,
+    LoanState,
+    LoanWish,
+    MeasureReply,
+    Profile,
+    ProfileState,
+    ReplicaState,
+)
 from fastgshare.shared.units import US_PER_S
 from tests.profiler.samples import device_status, replica_status, times
-from tests.profiler.world import World, lends, silent
+from tests.profiler.world import Scheduler, Worker, World, lends, silent, steady
 
 KEY = TableKey("digest.cpu")
 REPLICA = ReplicaId("echo-g1-000001")
@@ -201,3 +211,65 @@ def test_both_profilers_hear_of_drift_and_one_measures_once(serving: World) -> N
     measured = [*serving.settings(), *other.settings()]
     assert len(measured) == len(set(measured)) == len(serving.points())
     assert [tell.kind for tell in (*serving.told, *other.told)].count("profile_complete") == 1
+
+
+def test_a_grid_that_drifted_stays_a_grid_and_one_asked_for_anew_need_not(serving: World) -> None:
+    serving.ask(grid=True)
+    serving.run(1)
+    serving.worker = lambda measure: times(measure, fixed_us=1_900)
+    drift(serving, 2.0)
+    assert (serving.table().is_grid, len(serving.points())) == (True, 20)
+    assert all(point.device_us > 1_900 for point in serving.points().values())
+    serving.ask(again=True)
+    serving.run(1)
+    assert not serving.table().is_grid
+
+
+def test_a_replica_that_goes_takes_along_what_it_wanted() -> None:
+    ear = Ear()
+    assert ear.hear(*(1.5,) * 6)
+    ear.drift.gone(KEY, ReplicaId("another"))
+    assert ear.drift.why(KEY)
+    ear.drift.gone(KEY, REPLICA)
+    assert not ear.drift.why(KEY)
+
+
+def refuses(wish: LoanWish) -> LoanReply:
+    return LoanReply(loan=wish.loan, state=LoanState.REFUSED, reason="no such device")
+
+
+def busy(measure: do.Measure) -> MeasureReply:
+    return MeasureReply(error=ErrorBody(ErrorCode.UNAVAILABLE, "the replica is draining"))
+
+
+@pytest.mark.parametrize(
+    ("worker", "scheduler", "lent_state"),
+    [
+        (silent, refuses, ReplicaState.READY),
+        (busy, lends, ReplicaState.READY),
+        (silent, lends, ReplicaState.FAILED),
+    ],
+    ids=["denied", "unavailable", "not loaded"],
+)
+def test_a_renewal_that_comes_to_nothing_leaves_the_table_and_it_in_peace(
+    serving: World, worker: Worker, scheduler: Scheduler, lent_state: ReplicaState
+) -> None:
+    before = serving.table()
+    serving.worker, serving.scheduler, serving.lent_state = worker, scheduler, lent_state
+    drift(serving, 2.0, seconds=80)
+    assert serving.table() == before
+    kept = [tell.text for tell in serving.told if tell.kind == "profile_kept"]
+    assert len(kept) == 1
+    assert "the table stays as it is, and is not measured again for 10 min" in kept[0]
+    serving.worker, serving.scheduler, serving.lent_state = steady, lends, ReplicaState.READY
+    drift(serving, 2.0, seconds=500)
+    assert serving.table() == before
+    drift(serving, 2.0, seconds=60)
+    assert serving.table().table_version > before.table_version
+
+
+def test_one_that_somebody_asks_for_fails_as_any_other(serving: World) -> None:
+    serving.lent_state = ReplicaState.FAILED
+    serving.ask(again=True)
+    serving.run(60)
+    assert serving.table().state is serving.reports[-1].state is ProfileState.FAILED

@@ -73,6 +73,12 @@ def test_a_batch_that_takes_longer_than_anybody_waits_is_told_so() -> None:
     assert point.note == "too slow: a batch takes 2000 ms, at most 1000 ms are waited for"
 
 
+def test_one_batch_that_is_too_long_is_enough_as_it_is_for_the_worker() -> None:
+    reply = replace(times(), execute_us=(1_000, 1_000, 1_500_000), settled=False, note="one batch took 1.5 s")
+    assert is_too_slow(point_from(WHOLE, reply, slowest_ms=1_000))
+    assert not is_too_slow(point_from(WHOLE, reply, slowest_ms=2_000))
+
+
 def test_what_did_not_settle_is_tried_once_more_whatever_comes_of_it() -> None:
     wandering, fine = point_from(WHOLE, times(settled=False), 1_000), point_from(WHOLE, times(), 2_000)
     assert not is_final(wandering)

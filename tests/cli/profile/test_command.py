@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import app
+from fastgshare.client import profiling
 from fastgshare.client.tablefiles import CSV, JSON, read_table, write_table
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, ensure_storage
@@ -146,7 +147,8 @@ async def test_a_failed_table_shows_its_reason_and_what_was_measured(nats: Natsd
         assert done.exit_code == 1
         assert len(rows(done)) == 3
         assert last_line(done) == (
-            "fastgshare: refused (unavailable): no complete profile of 'echo': the device was lost"
+            "fastgshare: refused (unavailable): no complete profile of 'echo': the device was lost; "
+            "once that is mended, `fastgshare profile echo` measures it again"
         )
         assert (await here.run("--now")).exit_code == 1
 
@@ -279,7 +281,10 @@ async def test_another_model_or_kind_is_refused_unless_forced(nats: Natsd, tmp_p
         assert (stored.model_digest, stored.device_kind) == (DIGEST, "cpu")
 
 
-async def test_a_table_that_is_being_measured_is_left_alone(nats: Natsd, tmp_path: Path) -> None:
+async def test_a_table_that_is_being_measured_is_left_alone(
+    nats: Natsd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "IMPORT_WAIT_S", 0.3)
     file = tmp_path / "a.json"
     file.write_bytes(write_table(table(), JSON))
     async with platform(nats) as here:
@@ -290,5 +295,5 @@ async def test_a_table_that_is_being_measured_is_left_alone(nats: Natsd, tmp_pat
             done = await here.run("--import", file)
             tasks.cancel_scope.cancel()
         assert done.exit_code == 1
-        assert last_line(done).startswith(f"fastgshare: a profiler is measuring 'echo' on {KIND}: ")
+        assert last_line(done).startswith(f"fastgshare: profiler profiler-1 is measuring 'echo' on {KIND}: ")
         assert await here.tables.list() == {}

@@ -215,3 +215,8 @@ def test_errors_and_times_are_written_for_people() -> None:
         "14 min",
         "2 h 5 min",
     ]
+
+
+def test_what_a_complete_table_lacks_is_told_with_its_reason() -> None:
+    lines = shown(replace(table(), reason="6 points of the grid were left out"), width=300)
+    assert lines[0].endswith("; 6 points of the grid were left out")

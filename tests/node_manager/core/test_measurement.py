@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from fastgshare.node_manager.core.measurement import Finished, Measurement
+from fastgshare.node_manager.core.measurement import Finished, Measurement, WaitUntil
 from fastgshare.shared.messages import MeasureRequest
 from fastgshare.shared.messages.profile import MAX_RUNS
 from fastgshare.shared.units import US_PER_S
@@ -122,6 +122,31 @@ def test_a_batch_that_is_too_slow_ends_it_and_is_what_is_known(cold_ms: int) -> 
     assert measured.execute_us == (12_300_000,)
     assert measured.throughput_rps == pytest.approx(1 / 12.3)
     assert measured.throughput_error == 1
+
+
+def test_waiting_for_the_slice_makes_no_batch_slow() -> None:
+    measurement = Measurement(asked(slowest_ms=100, max_runs=5, budget_ms=100_000), lambda rate: 1 / rate)
+    now_us = 0
+    while not isinstance(step := measurement.next(now_us), Finished):
+        measurement.ran(now_us, now_us + 1_000_000, 50_000)
+        now_us += 1_000_000
+    assert set(step.result.execute_us) == {50_000}
+    assert "longer than" not in step.result.note
+
+
+def test_a_batch_of_the_open_loop_that_is_too_slow_is_told_among_the_times() -> None:
+    measurement = Measurement(asked(slowest_ms=100, open_ms=1_000), lambda rate: 1 / rate)
+    now_us = 0
+    while not isinstance(step := measurement.next(now_us), Finished):
+        if isinstance(step, WaitUntil):
+            now_us = step.at_us
+            continue
+        took_us = 500_000 if measurement.is_open else 1_000
+        measurement.ran(now_us, now_us + took_us, took_us)
+        now_us += took_us
+    assert step.result.execute_us[-1] == max(step.result.execute_us) == 500_000
+    assert step.result.note == "one batch took 0.5 s, longer than 0.1 s"
+    assert step.result.throughput_rps == pytest.approx(1_000)
 
 
 def test_a_cold_first_run_alone_is_not_too_slow() -> None:

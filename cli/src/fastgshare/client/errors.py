@@ -3,6 +3,8 @@
 from fastgshare.shared.errors import FastGShareError
 
 PROBLEMS_SHOWN = 5
+IMPORTING = "import-"
+"""What the holder of a table's lease is called that imports one."""
 
 
 class PlatformNotFound(FastGShareError):
@@ -64,10 +66,14 @@ class TableForeign(FastGShareError):
 
 
 class TableBusy(FastGShareError):
-    """A profiler measures this very table now: fields `function`, `device_kind`."""
+    """Somebody else writes this very table now: fields `function`, `device_kind`, `holder` ("": it is not known)."""
 
     def __str__(self) -> str:
+        holder = str(self.fields["holder"])
+        who = f"profiler {holder} is measuring" if holder else "a profiler is measuring"
+        if holder.startswith(IMPORTING):
+            who = "somebody else is importing the table of"
         return (
-            f"a profiler is measuring '{self.fields['function']}' on {self.fields['device_kind']}: "
+            f"{who} '{self.fields['function']}' on {self.fields['device_kind']}: "
             "what it finds and this table would overwrite each other; import it when that is done"
         )

@@ -4,16 +4,15 @@ The profiler reports at least every two seconds while a request stands, so silen
 and its successor has to be asked again.
 """
 
-import math
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
-from fastgshare.client.errors import TableBusy
+from fastgshare.client.errors import IMPORTING, TableBusy
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus, NoAnswer
@@ -21,13 +20,16 @@ from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.leases import Lease
-from fastgshare.shared.messages import Profile, ProfileProgress, ProfileRequest, ProfileState
+from fastgshare.shared.messages import LeaseHolder, Profile, ProfileProgress, ProfileRequest, ProfileState
 from fastgshare.shared.minting import new_request_id
 
 ASK_TIMEOUT_S = 2.0
 SILENCE_S = 6.0
 GIVE_UP_S = 30.0
 RETRY_S = 0.25
+REPORTS_KEPT = 256
+IMPORT_WAIT_S = 10.0
+"""A profiler that only waits for a slice lets go of the table sooner, unless somebody asked for it."""
 
 
 async def profile(bus: Bus, request: ProfileRequest) -> AsyncGenerator[ProfileProgress, None]:
@@ -36,11 +38,11 @@ async def profile(bus: Bus, request: ProfileRequest) -> AsyncGenerator[ProfilePr
     Raises:
         RequestRefused: no profiler answered for half a minute.
     """
-    send, reports = anyio.create_memory_object_stream[ProfileProgress](math.inf)
+    send, reports = anyio.create_memory_object_stream[ProfileProgress](REPORTS_KEPT)
 
     async def on_report(msg: Msg) -> None:
         try:
-            send.send_nowait(decode(ProfileProgress, msg.data))
+            _keep_newest(send, reports, decode(ProfileProgress, msg.data))
         except PayloadInvalid:
             return
 
@@ -61,14 +63,17 @@ async def import_table(bus: Bus, function: FunctionName, table: Profile) -> Prof
     """Make `table` the one of its model and kind of device: as it is stored, above the version that stood there.
 
     Raises:
-        TableBusy: a profiler measures that table now.
+        TableBusy: somebody else held that table for ten seconds, or changed it.
         StorageUnavailable: JetStream did not answer.
     """
     key = subjects.profile_key(table.model_digest, table.device_kind)
     # Who holds this lease is the key's one writer, as long as it takes: like a profiler, so that both never write.
-    lease = Lease(bus, subjects.profile_lease(key), f"import-{new_request_id()}")
-    if not await lease.acquire():
-        raise TableBusy(function=function, device_kind=table.device_kind)
+    lease = Lease(bus, subjects.profile_lease(key), f"{IMPORTING}{new_request_id()}")
+    with anyio.move_on_after(IMPORT_WAIT_S):
+        while not await lease.acquire():
+            await anyio.sleep(RETRY_S)
+    if not lease.held:
+        raise TableBusy(function=function, device_kind=table.device_kind, holder=await _holder(bus, lease.key))
     try:
         tables = Bucket(bus, subjects.PROFILES, Profile)
         standing, revision = await tables.standing(key)
@@ -77,10 +82,31 @@ async def import_table(bus: Bus, function: FunctionName, table: Profile) -> Prof
         await tables.replace(key, stored, revision)
         return stored
     except RevisionConflict as error:
-        raise TableBusy(function=function, device_kind=table.device_kind) from error
+        raise TableBusy(function=function, device_kind=table.device_kind, holder="") from error
     finally:
         with anyio.CancelScope(shield=True), suppress(StorageUnavailable):  # else it runs out by itself
             await lease.release()
+
+
+async def _holder(bus: Bus, key: str) -> str:
+    """Who holds a lease now; empty where nobody does."""
+    with suppress(PayloadInvalid):
+        found = await Bucket(bus, subjects.LEASES, LeaseHolder).get(key)
+        return found[0].holder if found is not None else ""
+    return ""
+
+
+def _keep_newest(
+    send: MemoryObjectSendStream[ProfileProgress],
+    reports: MemoryObjectReceiveStream[ProfileProgress],
+    report: ProfileProgress,
+) -> None:
+    """Who reads slowly misses old reports, never the last one."""
+    try:
+        send.send_nowait(report)
+    except anyio.WouldBlock:
+        reports.receive_nowait()
+        send.send_nowait(report)
 
 
 async def _ask(bus: Bus, request: ProfileRequest) -> ProfileProgress:

@@ -169,4 +169,5 @@ def _refuse_failed(function: str, found: Sequence[Profile], last: ProfileProgres
         reason = "; ".join(f"{one.device_kind}: {one.reason}" for one in found if one.state is ProfileState.FAILED)
     if reason or (last is not None and last.state is ProfileState.FAILED):
         text = f"no complete profile of '{function}': {reason or 'no reason was given'}"
+        text += f"; once that is mended, `fastgshare profile {function}` measures it again"
         raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, text))

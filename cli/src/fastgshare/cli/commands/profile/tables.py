@@ -44,7 +44,7 @@ def show(console: Console, profile: Profile, rows: Sequence[Shown], objective: O
 
 
 def headline(profile: Profile, rows: Sequence[Shown]) -> str:
-    """Kind, state, and how much of it was measured."""
+    """Kind, state, how much of it was measured, and what is missing for which reason."""
     measured = sum(row.is_measured for row in rows)
     text = f"{profile.device_kind}: {_state(profile)}"
     if profile.source:
@@ -57,9 +57,11 @@ def headline(profile: Profile, rows: Sequence[Shown]) -> str:
     if profile.measured_at_us:
         text += f" on {day(profile.measured_at_us)}"
     error = largest_error(rows)
-    if not error:
-        return text
-    return f"{text}, the others within {100 * error:.0f} %" if error <= MOST_ERROR else f"{text}, some others unknown"
+    if error > MOST_ERROR:
+        text += ", some others unknown"
+    elif error:
+        text += f", the others within {100 * error:.0f} %"
+    return f"{text}; {profile.reason}" if profile.reason and profile.state is not ProfileState.FAILED else text
 
 
 def cells(row: Shown, objective: Objective) -> tuple[str | Text, ...]:

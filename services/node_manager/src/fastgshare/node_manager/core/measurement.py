@@ -91,6 +91,7 @@ class Measurement:
         self._disturbed = 0.0
         self._notes: list[str] = []
         self._is_cold = self._is_warming  # the first run of all may be slow: what it loads is loaded then
+        self._slow_us: tuple[int, ...] = ()
         self._is_stopped = False
         self._is_over = False
 
@@ -110,7 +111,6 @@ class Measurement:
 
     def ran(self, started_us: int, ended_us: int, device_us: int, others_us: int = 0) -> None:
         """The batch of the last `RunBatch` ran; `others_us`: for how long others ran on its chunks, ever."""
-        took_us = max(ended_us - started_us, device_us)
         if self._open is not None:
             self._open.ran(ended_us)
         elif self._is_warming:
@@ -120,8 +120,8 @@ class Measurement:
             self._closed.add(ended_us, device_us)
         self._note_others(ended_us, others_us)
         is_cold, self._is_cold = self._is_cold, False
-        if self.request.slowest_ms and took_us > self.request.slowest_ms * US_PER_MS and not is_cold:
-            self._end_slow(started_us, ended_us, device_us, took_us)
+        if self.request.slowest_ms and device_us > self.request.slowest_ms * US_PER_MS and not is_cold:
+            self._end_slow(started_us, ended_us, device_us)
         elif self._open is not None:
             self._is_over = self._open.is_over
         elif self._closed is not None and len(self._closed) and self._is_known(self._closed):
@@ -178,13 +178,18 @@ class Measurement:
         rate = rate_of(course)
         return rate.blocks >= least and rate.error <= request.precision
 
-    def _end_slow(self, started_us: int, ended_us: int, device_us: int, took_us: int) -> None:
-        """Too slow to go on: what is known of it is that batch at least."""
+    def _end_slow(self, started_us: int, ended_us: int, device_us: int) -> None:
+        """Too slow to go on: what is known of it is that batch at least, and it is among the times that are told.
+
+        Waiting for the slice makes no batch slow: only its time on the device counts.
+        """
+        if self._open is not None:
+            self._slow_us = (device_us,)
         if self._closed is None or not len(self._closed):
             self._closed = Course(started_us)
             self._closed.add(ended_us, device_us)
         limit_s = self.request.slowest_ms / 1000
-        self.stop(ended_us, f"one batch took {us_to_s(took_us):.3g} s, longer than {limit_s:.3g} s")
+        self.stop(ended_us, f"one batch took {us_to_s(device_us):.3g} s, longer than {limit_s:.3g} s")
 
     # Open loop
 
@@ -213,7 +218,7 @@ class Measurement:
         rate = rate_of(course)
         notes = self._notes if self._is_stopped else [*self._notes, *self._doubts(course)]
         return Measured(
-            execute_us=tuple(course.device_us),
+            execute_us=(*course.device_us, *self._slow_us),
             warmup_runs=len(self._warm) if self._warm is not None else 0,
             throughput_rps=rate.per_us * self.request.batch * US_PER_S,
             throughput_error=rate.error,

@@ -5,14 +5,16 @@ complete before, unless that was cut short or everything was to be measured agai
 after each change and every two seconds, so silence means that the profiler that took it is gone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fastgshare.profiler.core.aim import Aim, aim_for, is_cut_short, is_due, is_terminal
 from fastgshare.profiler.core.commands import Report
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey
-from fastgshare.profiler.core.measuring import Limits
+from fastgshare.profiler.core.measuring import Limits, budgets_ms
+from fastgshare.profiler.core.plan import Setting, Survey
+from fastgshare.profiler.core.points import setting_of
 from fastgshare.profiler.core.work import Phase, Work
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfileProgress, ProfileState
@@ -189,7 +191,7 @@ class Asks:
         done = 0 if aim.renews else len(work.counted())
         far.done += done
         far.planned += max(survey.planned, done)
-        far.left_ms += max(survey.planned - done, 0) * self._point_ms(work)
+        far.left_ms += self._left_ms(work, survey, done)
         far.error = max(far.error, survey.error if done else 0.0)
 
     def _aim(self, ask: Ask, key: TableKey, now_us: int) -> Aim | None:
@@ -199,10 +201,21 @@ class Asks:
         want = self._fleet.wants(now_us).get(key)
         return aim_for(want, work.stored, ask.grid, self._renews(ask, key)) if want is not None else None
 
-    def _point_ms(self, work: Work) -> float:
-        """What a point of a table takes, wall time."""
-        took_ms = [point.wall_ms for point in work.counted() if point.wall_ms > 0]
-        return sum(took_ms) / len(took_ms) if took_ms else self._limits.point_ms
+    def _left_ms(self, work: Work, survey: Survey, done: int) -> float:
+        """What is left takes as much of its budgets as what was measured did."""
+        left = max(survey.planned - done, 0)
+        timed = [point for point in work.counted() if point.wall_ms > 0] if done else []
+        if not timed:
+            return left * self._limits.point_ms
+        expected = {Setting(point.sm_partition, point.quota, point.batch): point for point in survey.surface}
+
+        def given_ms(settings: Iterable[Setting]) -> int:
+            return sum(budgets_ms(at, expected.get(at), self._limits) for at in settings)
+
+        took = sum(point.wall_ms for point in timed) / max(given_ms(map(setting_of, timed)), 1)
+        due = survey.due[:left]
+        untold_ms = (left - len(due)) * self._limits.point_ms
+        return took * (given_ms(due) + untold_ms)
 
     def _end(self, ask: Ask) -> ProfileProgress:
         tables = [table for key in ask.tables if (table := self._work_of(key).stored) is not None]

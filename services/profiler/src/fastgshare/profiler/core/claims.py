@@ -242,10 +242,10 @@ class Claims:
         assert work.loan is not None
         assert work.loan.replica is not None
         replica = work.loan.replica
-        self._tickets += 1
-        request = request_for(work.key, at, replica, self._fleet.chunks_of(replica.device), self._limits)
-        work.run = Run(self._tickets, at, now_us, request.seed)
         surface = work.table.surface if work.table is not None else ()
+        self._tickets += 1
+        request = request_for(work.key, at, replica, self._fleet.chunks_of(replica.device), self._limits, surface)
+        work.run = Run(self._tickets, at, now_us, request.seed)
         return do.Measure(work.key, self._tickets, replica.replica, request, timeout_ms(request, surface, at))
 
     def measured(self, work: Work, fact: facts.Measured, now_us: int) -> list[do.Command]:

@@ -69,9 +69,13 @@ class Drift:
             watch.wanted, watch.wanted_by = f"batches of {replica} take {drift:.2f} times what the table says", replica
 
     def gone(self, key: TableKey, replica: ReplicaId) -> None:
-        """A replica is no more."""
-        if key in self._watches:
-            self._watches[key].streaks.pop(replica, None)
+        """A replica is no more, and what it wanted with it."""
+        watch = self._watches.get(key)
+        if watch is None:
+            return
+        watch.streaks.pop(replica, None)
+        if watch.wanted_by == replica and not watch.is_renewing:
+            watch.wanted, watch.wanted_by = "", None
 
     def why(self, key: TableKey) -> str:
         """Why a complete table shall be measured anew; empty where it need not."""
