@@ -10,7 +10,6 @@ from enum import StrEnum
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint, SurfacePoint
 from fastgshare.shared.units import ms_to_us
 
-
 ENOUGH_REQUESTS = 20
 MOST_ERROR = 1.0
 """A relative error above this says that the value is not known."""

@@ -90,17 +90,9 @@ def explanation(rows: Sequence[Shown], chosen: Sequence[Shown], objective: Objec
     lines = []
     if not show_all and len(chosen) < len(rows):
         lines.append(f"the best batch of each slice for {objective}; --all shows every point")
-    marks = []
-    if not all(row.is_certain for row in chosen):
-        marks.append("~ interpolated, true within ± 19 times of 20")
-    if not all(objective.is_met(row) for row in chosen):
-        marks.append(f"! misses {objective}")
-    if marks:
-        lines.append("; ".join(marks))
+    lines += _marks(chosen, objective)
     if not any(objective.is_met(row) for row in rows):
         lines.append(f"no slice meets the objective, {objective}, with any batch")
-    if any(row.has_few_requests for row in chosen):
-        lines.append(f"? a p99 of fewer than {ENOUGH_REQUESTS} requests, which is hardly more than the slowest of them")
     if any(row.requests for row in rows):  # how other people measured theirs is not known
         lines.append(LOAD)
     if not objective.timing.is_latency:
@@ -111,6 +103,18 @@ def explanation(rows: Sequence[Shown], chosen: Sequence[Shown], objective: Objec
     lines += [f"{_place(row)} did not settle: {row.note or 'no reason was given'}" for row in unsettled[:NOTES_SHOWN]]
     if len(unsettled) > NOTES_SHOWN:
         lines.append(f"and {len(unsettled) - NOTES_SHOWN} points more did not settle")
+    return lines
+
+
+def _marks(chosen: Sequence[Shown], objective: Objective) -> list[str]:
+    marks = []
+    if not all(row.is_certain for row in chosen):
+        marks.append("~ interpolated, true within ± 19 times of 20")
+    if not all(objective.is_met(row) for row in chosen):
+        marks.append(f"! misses {objective}")
+    lines = ["; ".join(marks)] if marks else []
+    if any(row.has_few_requests for row in chosen):
+        lines.append(f"? a p99 of fewer than {ENOUGH_REQUESTS} requests, which is hardly more than the slowest of them")
     return lines
 
 
