@@ -36,9 +36,7 @@ LOAN = ReplicaId("echo-loan-1-1")
 )
 def test_a_table_tells_how_far_it_is_or_why_it_is_not(changes: dict[str, object], told: str) -> None:
     spec = FunctionSpec(name=NAME, model=ModelRef(digest=DIGEST, size_bytes=1), slo_ms=100.0)
-    state = FunctionState(
-        spec=spec, wanted=1, ready=1, serving=1, replicas=[], profiles=[table(**changes)], reasons=[]
-    )
+    state = FunctionState(spec=spec, wanted=1, ready=1, serving=1, replicas=[], profiles=[table(**changes)], reasons=[])
     assert function_row(state)[5] == told
 
 
@@ -52,9 +50,15 @@ def test_a_batch_that_began_before_the_heartbeat_is_no_more_than_all_the_time(ti
         function=NAME,
         generation=1,
         node=NodeId("n0"),
+        host="h0",
+        incarnation="i0",
         device=device.device,
+        device_kind=KIND,
+        model_digest=DIGEST,
         state=ReplicaState.READY,
         loan="profiler-1",
     )
-    (row,) = replica_rows([lent], [NodeStatus(node=NodeId("n0"), devices=(device,))])
+    (row,) = replica_rows(
+        [lent], [NodeStatus(node=NodeId("n0"), host="h0", incarnation="i0", at_us=1, devices=(device,))]
+    )
     assert row[4] == had
