@@ -4,7 +4,7 @@ import pytest
 
 from fastgshare.cli.commands.status import function_row, replica_rows
 from fastgshare.client.status import FunctionState
-from fastgshare.shared.ids import DeviceId, FunctionName, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     DeviceStatus,
     FunctionSpec,
@@ -50,7 +50,7 @@ def test_a_batch_that_began_before_the_heartbeat_is_no_more_than_all_the_time(ti
         function=NAME,
         generation=1,
         node=NodeId("n0"),
-        host="h0",
+        host=HostId("h0"),
         incarnation="i0",
         device=device.device,
         device_kind=KIND,
@@ -59,6 +59,6 @@ def test_a_batch_that_began_before_the_heartbeat_is_no_more_than_all_the_time(ti
         loan="profiler-1",
     )
     (row,) = replica_rows(
-        [lent], [NodeStatus(node=NodeId("n0"), host="h0", incarnation="i0", at_us=1, devices=(device,))]
+        [lent], [NodeStatus(node=NodeId("n0"), host=HostId("h0"), incarnation="i0", at_us=1, devices=(device,))]
     )
     assert row[4] == had
