@@ -6,12 +6,11 @@ Pure. Rows are values by the names of fields, so that points of every kind of fi
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from fastgshare.shared.messages import ProfileState
 from fastgshare.shared.units import US_PER_S
 
 MOST_SPEEDUP = 3.0
 """How far a throughput may be above what quota, batch and device time allow: batches overlap, and clocks differ."""
-MAY_BE_STORED = "complete"
-STATES = "complete, measuring, failed"
 
 _ORDERED = (
     ("latency_p50_us", "latency_p95_us", "latency_p99_us"),
@@ -40,11 +39,12 @@ def nonsense(values: Mapping[str, float]) -> Iterator[tuple[str, str]]:
 
 def state_problem(state: str) -> str:
     """Why a table that says it is in this state is not taken; empty for one that is."""
-    if state == MAY_BE_STORED:
+    if state == ProfileState.COMPLETE:
         return ""
-    if state in STATES.split(", "):
-        return f"it is {state}, and only complete tables are taken"
-    return f"'{state}' is no state, expected {MAY_BE_STORED} (of {STATES})"
+    if state in list(ProfileState):
+        return f"it is {state}, and only {ProfileState.COMPLETE} tables are taken"
+    known = [ProfileState.COMPLETE, *(one for one in ProfileState if one is not ProfileState.COMPLETE)]
+    return f"'{state}' is no state, expected {ProfileState.COMPLETE} (of {', '.join(known)})"
 
 
 def _percentile(field: str) -> str:

@@ -101,8 +101,9 @@ def explanation(rows: Sequence[Shown], chosen: Sequence[Shown], objective: Objec
         lines.append(f"the objective is held against the {objective.timing}")
     unsettled = [row for row in rows if not row.is_settled]
     lines += [f"{_place(row)} did not settle: {row.note or 'no reason was given'}" for row in unsettled[:NOTES_SHOWN]]
-    if len(unsettled) > NOTES_SHOWN:
-        lines.append(f"and {len(unsettled) - NOTES_SHOWN} points more did not settle")
+    more = len(unsettled) - NOTES_SHOWN
+    if more > 0:
+        lines.append(f"and {more} point{'' if more == 1 else 's'} more did not settle")
     return lines
 
 
