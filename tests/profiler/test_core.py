@@ -439,6 +439,22 @@ def test_a_renewed_table_is_not_from_elsewhere_any_more() -> None:
     assert (world.table().state, world.table().source) == (ProfileState.COMPLETE, "")
 
 
+def test_an_imported_table_is_taken_as_it_is_unless_somebody_asks_for_more() -> None:
+    done = World()
+    done.deploy()
+    done.run(3)
+    world = World(Shared(tables={key_of(table): replace(table, source="h200.csv") for table in [done.table()]}))
+    world.deploy(function_spec(max_batch=8))
+    world.run(3)
+    assert world.ask().state is ProfileState.COMPLETE
+    world.run(3)
+    assert world.measured == []
+    world.ask(grid=True)
+    world.run(3)
+    assert world.table().axes == axes_for(2, 8)
+    assert len(world.points()) == 2 * 5 * 4
+
+
 def test_what_the_other_stored_just_before_the_claim_is_not_measured_again(world: World) -> None:
     done = World()
     done.deploy()

@@ -73,6 +73,30 @@ def test_a_request_is_measured_at_once_even_beside_traffic_and_reported_point_by
     assert world.reports[-2].reason == ""
 
 
+def test_the_error_told_on_the_way_is_that_of_the_end(world: World) -> None:
+    """Of what is measured too: one that did not settle is not known better for that."""
+    world.worker = lambda measure: times(measure, settled=measure.request.quota != 0.2)
+    world.ask(grid=True)
+    world.run(5)
+    tables = [table for table in world.shared.history if table.points]
+    errors = [max(point.throughput_error for point in table.surface) for table in tables]
+    told = [report.error for report in world.reports if report.done]
+    assert world.reports[-1].state is ProfileState.COMPLETE
+    assert told == errors
+
+
+def test_a_grid_that_leaves_out_what_takes_too_long_says_so(world: World) -> None:
+    world.worker = lambda measure: times(measure, fixed_us=2_000_000, runs=3)
+    world.ask(grid=True)
+    world.run(300)
+    table = world.table()
+    left_out = sum(not point.measured for point in table.surface)
+    assert table.state is ProfileState.COMPLETE
+    assert left_out > 1
+    assert table.reason == f"{left_out} points of the grid were left out: 8 batches would take longer than 30 s"
+    assert world.reports[-1].reason == table.reason
+
+
 def test_a_complete_table_answers_a_request_at_once(world: World) -> None:
     complete(world)
     answer = world.ask()

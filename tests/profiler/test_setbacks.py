@@ -1,11 +1,15 @@
 """Models that fail, leak or crawl, and workers that die of them: what is tried again, and what is believed."""
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 
 from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
 from fastgshare.profiler.core.measuring import Limits
+from fastgshare.profiler.core.plan import Setting, axes_for
 from fastgshare.profiler.core.points import is_too_slow
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.messages import LoanReply, LoanState, MeasureReply, ProfileState, ReplicaState
@@ -71,6 +75,38 @@ def test_a_model_that_kills_its_worker_is_not_killing_it_for_ever(paused: World)
     assert table.state is ProfileState.FAILED
     assert table.reason.startswith("it kills its worker: batch 1 on 100 % of the SMs for 100% of the time could not")
     assert "echo-loan-1-3 was lost" in table.reason
+
+
+def play(world: World, seconds: int, kills: Callable[[Setting], bool]) -> None:
+    """Workers measure, and die of the settings that kill them."""
+    for _ in range(10 * seconds):
+        while world.pending and not kills(setting_asked(world.pending[0].request)):
+            world.answer_well()
+        if world.pending:
+            world.change_lent(incarnation=f"until {world.now_us}", state=ReplicaState.LOADING)
+        world.run(0.2)
+
+
+def test_a_batch_that_kills_its_worker_bounds_the_batches(paused: World) -> None:
+    paused.deploy(function_spec(max_batch=8, generation=2))
+    play(paused, 120, lambda at: at.batch >= 4)
+    table = paused.table()
+    assert table.state is ProfileState.COMPLETE
+    assert table.axes == axes_for(2, 2)
+    assert "no batches of 4 and more: batch 4 on 100 % of the SMs for 100% of the time kills its worker" in table.reason
+    tried = Counter(at for at in paused.settings() if at.batch >= 4)
+    assert set(tried.values()) == {3}, "each thrice, and never again, however many claims that takes"
+    asked = len(paused.wishes)
+    paused.run(30)
+    assert len(paused.wishes) == asked
+
+
+def test_a_slice_that_kills_its_worker_bounds_the_slices(paused: World) -> None:
+    play(paused, 60, lambda at: at.sm_partition == 50)
+    table = paused.table()
+    assert table.state is ProfileState.COMPLETE
+    assert {point.sm_partition for point in table.points} == {100}
+    assert "on 50 % of the SMs for 100% of the time kills its worker: " in table.reason
 
 
 def test_a_model_that_does_not_load_is_tried_thrice(world: World) -> None:

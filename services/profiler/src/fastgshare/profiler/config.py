@@ -9,9 +9,10 @@ class ProfilerConfig(msgspec.Struct, frozen=True):
     """Settings of one profiler.
 
     A point is measured for `budget_ms` of the device's time in a closed loop (longer by the clock where a quota holds
-    it back), to a `precision` of its throughput (half a 95 % confidence interval, relative), and for `open_ms` with
-    requests that arrive by chance; batches that take longer than `slowest_ms` are not measured. A request fails when it
-    had no slice for `ready_wait_s`; what nobody asked for wishes for one for `patience_s` at a time.
+    it back), to a `precision` of its throughput (half a 95 % confidence interval, relative), and for at least
+    `open_ms` with requests that arrive by chance, longer where few would come by then; batches that take longer than
+    `slowest_ms` are not measured. A request fails when it had no slice for `ready_wait_s`; what nobody asked for wishes
+    for one for `patience_s` at a time.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"

@@ -121,7 +121,8 @@ class MeasureRequest(msgspec.Struct, frozen=True, kw_only=True):
     of that throughput for `open_ms`.
 
     `chunks` (how many of those it holds) and `quota` narrow the slice; both 0: as it is. Only replicas on loan may be
-    narrowed. A batch that alone takes longer than `slowest_ms` ends the measurement; 0: none does.
+    narrowed. A batch whose device time alone is longer than `slowest_ms` ends the measurement, and is among the reply's
+    `execute_us`; 0: none does.
     """
 
     batch: int
@@ -183,7 +184,8 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
 class ProfileProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the profiler is with a function: points done of points planned, and the table's state.
 
-    `error` is the largest relative error that any point of the table may still have; 0 while nothing is known.
+    `error` is the largest relative error of throughput that any point of the surface may have, measured ones and what
+    is left out included, now and in the last report; 0 while nothing is known.
     """
 
     function: str

@@ -3,6 +3,7 @@
 A table is due while it is missing or being measured. A complete one is due when functions take larger batches, or have
 more time, than those it was completed for, and when it is from before tables had axes, or has none that can be used. A
 failed one is left alone, and so is one that was cut short by the time somebody gave: whoever asks goes on with those.
+An imported one is taken as it is, until it drifts or somebody wants it measured again or every point of it.
 """
 
 from dataclasses import dataclass
@@ -51,8 +52,10 @@ def is_due(want: Want, table: Profile | None) -> bool:
         return True
     if table.state is ProfileState.FAILED:
         return False
+    if table.source:
+        return False
     if not _has_axes(table):
-        return not table.source  # what was imported is taken as it is
+        return True
     assert table.axes is not None
     largest = table.axes.batches[-1]
     if want.max_batch > max(table.max_batch, largest):

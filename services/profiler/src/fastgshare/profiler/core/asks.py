@@ -13,7 +13,7 @@ from fastgshare.profiler.core.commands import Report
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.profiler.core.measuring import Limits, budgets_ms
-from fastgshare.profiler.core.plan import Setting, Survey
+from fastgshare.profiler.core.plan import Setting, Survey, largest_error
 from fastgshare.profiler.core.points import setting_of
 from fastgshare.profiler.core.work import Phase, Work
 from fastgshare.shared.ids import Digest, FunctionName
@@ -180,6 +180,7 @@ class Asks:
             done = len(work.stored.points) if work.stored is not None else 0
             far.done += done
             far.planned += done
+            far.error = max(far.error, largest_error(work.stored.surface) if work.stored is not None else 0.0)
             return
         far.is_measuring = far.is_measuring or work.phase is Phase.MEASURING
         far.waits = far.waits or (_for(work.waits) if work.phase is not Phase.MEASURING else "")
@@ -192,7 +193,7 @@ class Asks:
         far.done += done
         far.planned += max(survey.planned, done)
         far.left_ms += self._left_ms(work, survey, done)
-        far.error = max(far.error, survey.error if done else 0.0)
+        far.error = max(far.error, largest_error(survey.surface) if done else 0.0)
 
     def _aim(self, ask: Ask, key: TableKey, now_us: int) -> Aim | None:
         work = self._work_of(key)
@@ -221,7 +222,7 @@ class Asks:
         tables = [table for key in ask.tables if (table := self._work_of(key).stored) is not None]
         failed = [table for table in tables if table.state is ProfileState.FAILED]
         done = sum(len(table.points) for table in tables)
-        error = max((point.throughput_error for table in tables for point in table.surface), default=0.0)
+        error = max((largest_error(table.surface) for table in tables), default=0.0)
         return ProfileProgress(
             function=ask.function,
             done=done,

@@ -2,7 +2,8 @@
 
 Whatever interrupts (a loan taken back, a worker lost, a claim lost) leaves the table in state measuring, and whoever
 claims it next goes on from its points. What the model itself is to blame for is tried three times and then believed: at
-the whole device and batch 1 it ends the table as failed, elsewhere it only bounds what is measured.
+the whole device and batch 1 it ends the table as failed, elsewhere it only bounds what is measured. What nobody asked
+for and came to nothing leaves a complete table as it is.
 """
 
 from typing import Protocol
@@ -11,6 +12,7 @@ from fastgshare.profiler.core import commands as do
 from fastgshare.profiler.core import facts
 from fastgshare.profiler.core.aim import SPENT, Aim
 from fastgshare.profiler.core.arrivals import Luck
+from fastgshare.profiler.core.drift import FIRST_PEACE_US
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey, key_of
 from fastgshare.profiler.core.measuring import Limits, request_for, timeout_ms
@@ -289,6 +291,10 @@ class Claims:
                 return [self._measure(work, run.setting, now_us)]
             return self._believe(work, run.setting, reason, now_us)
         if count >= setback.limit:
+            assert work.aim is not None
+            if setback is Setback.LOST and run is not None and run.setting != whole_device(work.aim.plan):
+                table = self._bound(work, run.setting, f"{describe(run.setting)} kills its worker: {reason}", now_us)
+                return [do.StoreTable(work.key, table), *self.release(work, now_us + CLAIM_RETRY_US)]
             killed = KILLED if setback is Setback.LOST else HUNG if setback is Setback.HUNG else ""
             what = f"{describe(run.setting)} could not be measured in {count} attempts: " if run is not None else ""
             return self._fail(work, f"{killed}{what}{reason}", now_us)
@@ -300,19 +306,35 @@ class Claims:
         assert work.aim is not None
         if at == whole_device(work.aim.plan):
             return self._fail(work, f"the model fails on its samples: {reason}", now_us)
+        table = self._bound(work, at, f"{describe(at)} failed: {reason}", now_us)
+        return self._go_on(work, table, now_us)
+
+    def _bound(self, work: Work, at: Setting, note: str, now_us: int) -> Profile:
+        """Nothing is measured there, nor where it is harder: the table with the note that says so."""
+        assert work.aim is not None
         work.setbacks.clear()
-        note = f"{describe(at)} failed: {reason}"
+        work.run = None
         if at.batch == 1 or any(point.batch == at.batch for point in work.counted()):
             work.hopeless.append(at)
             work.note(note)
         else:
             smaller = [batch for batch in work.aim.plan.axes.batches if batch < at.batch]
             work.limit_batches(smaller[-1], f"no batches of {at.batch} and more: {note}")
-        work.run = None
-        return self._go_on(work, work.again(now_us), now_us)
+        return work.again(now_us)
 
     def _fail(self, work: Work, reason: str, now_us: int) -> list[do.Command]:
+        if work.is_untouched and not self._purpose.is_asked(work.key, now_us):
+            return self._leave(work, reason, now_us)
         return [do.StoreTable(work.key, work.fail(reason, now_us)), *self.release(work)]
+
+    def _leave(self, work: Work, reason: str, now_us: int) -> list[do.Command]:
+        """Nothing is wrong with the table that is there: it stays, and is left alone for as long as after drift."""
+        peace_min = us_to_s(FIRST_PEACE_US) / 60
+        text = f"{reason}; the table stays as it is, and is not measured again for {peace_min:.0f} min"
+        told = self.tell(work, "profile_kept", text)
+        work.forget_troubles()
+        work.resting_until_us = now_us + FIRST_PEACE_US
+        return [told, *self.release(work)]
 
     def _finish(self, work: Work, now_us: int, reason: str = "") -> list[do.Command]:
         return [do.StoreTable(work.key, work.finish(now_us, reason)), *self.release(work)]

@@ -26,9 +26,9 @@ class Limits:
     """What a point may cost, and how long requests and wishes wait.
 
     `budget_ms` of the device's time in a closed loop (longer by the clock where a quota holds it back) and at least
-    `open_ms` of arrivals a point (longer where few would come by then), to a `precision` of its throughput (half a 95 % confidence interval, relative); batches that take
-    longer than `slowest_ms` are not measured. A request fails after `ready_wait_us` without a slice; what is measured
-    unasked wishes for one for `patience_us` at a time.
+    `open_ms` of arrivals a point (longer where few would come by then), to a `precision` of its throughput (half a 95 %
+    confidence interval, relative); batches that take longer than `slowest_ms` are not measured. A request fails after
+    `ready_wait_us` without a slice; what is measured unasked wishes for one for `patience_us` at a time.
     """
 
     budget_ms: int = 600

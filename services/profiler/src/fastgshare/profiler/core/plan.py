@@ -40,8 +40,8 @@ class Survey(NamedTuple):
     """What a table's points amount to.
 
     `due`: what to measure, the next first, none when the table is complete; `planned` how many points it will have, as
-    far as can be told; `error` the largest relative error that may be left; `axes` and `surface` for the table, the
-    latter empty while nothing is measured.
+    far as can be told; `error` the largest relative error of what may still be measured; `axes` and `surface` for the
+    table, the latter empty while nothing is measured; `left_out` how many points would take too long to measure.
     """
 
     due: tuple[Setting, ...]
@@ -49,6 +49,12 @@ class Survey(NamedTuple):
     error: float
     axes: ProfileAxes
     surface: tuple[SurfacePoint, ...]
+    left_out: int = 0
+
+
+def largest_error(surface: Sequence[SurfacePoint]) -> float:
+    """The largest relative error of throughput that any point of a surface may have."""
+    return max((point.throughput_error for point in surface), default=0.0)
 
 
 def percent_of(chunks: int, total_chunks: int) -> int:
@@ -88,11 +94,13 @@ class Plan:
         if not surface:
             return Survey(tuple(_corners(axes)), self._budget(axes), 0.0, axes, ())
         answers = {Setting(answer.sm_partition, answer.quota, answer.batch): answer for answer in surface}
-        open_ = [setting for setting in answers if setting not in measured and not _is_too_long(answers[setting])]
+        unmeasured = [setting for setting in answers if setting not in measured]
+        open_ = [setting for setting in unmeasured if not _is_too_long(answers[setting])]
+        left_out = len(unmeasured) - len(open_)
         error = max((answers[setting].throughput_error for setting in open_), default=0.0)
         done = sum(setting in measured for setting in answers)
         if self.is_grid:
-            return Survey(tuple(_in_order(open_, axes)), done + len(open_), error, axes, surface)
+            return Survey(tuple(_in_order(open_, axes)), done + len(open_), error, axes, surface, left_out)
         corners = [setting for setting in _corners(axes) if setting in open_]
         doubtful = sorted(
             (setting for setting in open_ if answers[setting].throughput_error > TARGET_ERROR),
@@ -100,7 +108,7 @@ class Plan:
         )
         order = list(dict.fromkeys([*corners, *doubtful]))
         left = order[: max(self._budget(axes) - len(points), 0)]
-        return Survey(tuple(left), done + len(left), error, axes, surface)
+        return Survey(tuple(left), done + len(left), error, axes, surface, left_out)
 
     def _budget(self, axes: ProfileAxes) -> int:
         whole = len(axes.sm_partitions) * len(axes.quotas) * len(axes.batches)

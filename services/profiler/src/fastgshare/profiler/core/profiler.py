@@ -19,6 +19,7 @@ from fastgshare.profiler.core.drift import Drift
 from fastgshare.profiler.core.fleet import Fleet
 from fastgshare.profiler.core.keys import TableKey, key_for, key_of
 from fastgshare.profiler.core.measuring import Limits
+from fastgshare.profiler.core.plan import largest_error
 from fastgshare.profiler.core.work import Phase, Work
 from fastgshare.shared.messages import DeviceStatus, Profile, ProfileState
 
@@ -162,7 +163,9 @@ class Purposes:
         renews = is_terminal(stored) and (bool(self.why_renewed(key)) or self._asks.wants_renewal(key, now_us))
         if not (renews or is_due(want, stored) or self._asks.wants(key, now_us)):
             return None
-        return aim_for(want, stored, self._asks.wants_grid(key, now_us), renews)
+        is_drifted = renews and not self._asks.wants_renewal(key, now_us)
+        stays_grid = is_drifted and stored is not None and stored.is_grid
+        return aim_for(want, stored, self._asks.wants_grid(key, now_us) or stays_grid, renews)
 
     def why_renewed(self, key: TableKey) -> str:
         """What is wrong with the table as it is, if a renewal is due to that."""
@@ -198,6 +201,6 @@ class Purposes:
 
 def _summary(table: Profile) -> str:
     best_rps = max((point.throughput_rps for point in table.points), default=0.0)
-    error = max((point.throughput_error for point in table.surface), default=0.0)
+    error = largest_error(table.surface)
     reason = f"; {table.reason}" if table.reason else ""
     return f"{len(table.points)} points measured, at best {best_rps:.0f} inputs/s, known within {error:.0%}{reason}"

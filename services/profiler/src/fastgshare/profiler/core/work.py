@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fastgshare.profiler.core.aim import Aim, is_renewing, with_batches
 from fastgshare.profiler.core.keys import TableKey
 from fastgshare.profiler.core.memory import Memory
-from fastgshare.profiler.core.plan import Plan, Setting, Survey
+from fastgshare.profiler.core.plan import MOST_POINT_US, RUNS_A_POINT, Plan, Setting, Survey
 from fastgshare.profiler.core.points import (
     better,
     earlier,
@@ -29,6 +29,7 @@ from fastgshare.profiler.core.points import (
 )
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import Profile, ProfilePoint, ProfileState, ReplicaStatus
+from fastgshare.shared.units import us_to_s
 
 NOTES = "; "
 
@@ -86,7 +87,8 @@ class Work:
 
     `stored` is the table as it stands in the bucket; `table`, while this profiler holds the claim, what it will be once
     its writes are through. `waits` tells people why it does not go on. `spent_us` is the time this profiler has spent
-    measuring for it.
+    measuring for it. `hopeless` (what is no easier is not tried) and `largest_batch` (0: no bound) hold from claim to
+    claim, until the table is done.
     """
 
     key: TableKey
@@ -98,6 +100,7 @@ class Work:
     run: Run | None = None
     memory: Memory = field(default_factory=Memory)
     hopeless: list[Setting] = field(default_factory=list)
+    largest_batch: int = 0
     notes: list[str] = field(default_factory=list)
     waits: str = ""
     announced: bool = False
@@ -106,6 +109,7 @@ class Work:
     postponed: int = 0
     spent_us: int = 0
     setbacks: Counter[Setback] = field(default_factory=Counter)
+    _has_written: bool = False
     _surveyed: tuple[ProfilePoint, ...] = ()
     _surveys: dict[Plan, Survey] = field(default_factory=dict)
 
@@ -118,6 +122,11 @@ class Work:
     def is_held(self) -> bool:
         """Whether the claim is this profiler's."""
         return self.phase in (Phase.BORROWING, Phase.MEASURING)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the complete table that the claim found is still what is stored, and to be stored."""
+        return self.stored is not None and self.stored.state is ProfileState.COMPLETE and not self._has_written
 
     def is_newer(self, table: Profile) -> bool:
         """Whether `table` is no late, older version of what is known; a deleted table starts over at 1."""
@@ -181,12 +190,27 @@ class Work:
         """The claim is this profiler's: what the table is now, and what it shall become."""
         self.stored = self.table = table
         self.aim = aim
-        self.hopeless.clear()
+        self._has_written = False
         is_continued = table is not None and table.state is ProfileState.MEASURING and not aim.renews
+        if not is_continued:
+            self.hopeless.clear()
+            self.largest_batch = 0
+        if self.largest_batch and self.largest_batch < aim.plan.axes.batches[-1]:
+            self._bound_plan(self.largest_batch)
         self.notes = table.reason.split(NOTES) if is_continued and table is not None and table.reason else []
 
     def begin(self, now_us: int) -> Profile | None:
-        """Measuring starts: the table to store; None if it is in that state already."""
+        """Measuring starts: the table to store; None if it is in that state already.
+
+        A complete table stays until there is a point of the new one.
+        """
+        assert self.aim is not None
+        was_complete = self.is_untouched
+        table = self._begun(now_us)
+        self._has_written = not was_complete
+        return None if was_complete else table
+
+    def _begun(self, now_us: int) -> Profile | None:
         assert self.aim is not None
         if self.aim.renews:
             points = tuple(map(earlier, self.table.points)) if self.table is not None else ()
@@ -201,13 +225,18 @@ class Work:
     def limit_batches(self, largest: int, note: str = "") -> None:
         """No batches beyond `largest`; `note` says why the model takes none, where that is the reason."""
         assert self.aim is not None
-        plan, want = self.aim.plan, self.aim.want
-        plan = Plan(with_batches(plan.axes, largest), plan.objective_us, plan.is_grid)
+        self._bound_plan(largest)
         if note:
             self.note(note)
-        else:
-            want = dataclasses.replace(want, max_batch=largest)  # what there is beyond is still to be found out
-        self.aim = Aim(want, plan, self.aim.renews)
+            self.largest_batch = largest
+        else:  # what there is beyond is still to be found out
+            self.aim = dataclasses.replace(self.aim, want=dataclasses.replace(self.aim.want, max_batch=largest))
+
+    def _bound_plan(self, largest: int) -> None:
+        assert self.aim is not None
+        plan = self.aim.plan
+        plan = Plan(with_batches(plan.axes, largest), plan.objective_us, plan.is_grid)
+        self.aim = dataclasses.replace(self.aim, plan=plan)
 
     def note(self, text: str) -> None:
         """Something that people should know about the table."""
@@ -233,6 +262,9 @@ class Work:
 
     def finish(self, now_us: int, reason: str = "") -> Profile:
         """The complete table: only what counted."""
+        assert self.aim is not None
+        if self.aim.plan.is_grid and (left_out := self.survey(self.aim.plan).left_out):
+            self.note(too_long(left_out))
         if reason:
             self.note(reason)
         return self._end(ProfileState.COMPLETE, self.counted(), now_us, NOTES.join(self.notes))
@@ -248,12 +280,17 @@ class Work:
 
     def _end(self, state: ProfileState, points: Iterable[ProfilePoint], now_us: int, reason: str) -> Profile:
         table = self._write(state, points, now_us, reason)
+        self.forget_troubles()
+        return table
+
+    def forget_troubles(self) -> None:
+        """This attempt is over."""
         self.announced = False
         self.waits = ""
         self.notes.clear()
         self.hopeless.clear()
+        self.largest_batch = 0
         self.setbacks.clear()
-        return table
 
     def _points(self) -> tuple[ProfilePoint, ...]:
         return self.table.points if self.table is not None else ()
@@ -270,6 +307,7 @@ class Work:
         self, state: ProfileState, points: Iterable[ProfilePoint], now_us: int, reason: str | None = None
     ) -> Profile:
         assert self.aim is not None
+        self._has_written = True
         old = self._table()
         self.table = replace(
             old,
@@ -287,6 +325,12 @@ class Work:
             want = self.aim.want
             self.table = replace(self.table, max_batch=want.max_batch, objective_us=want.objective_us)
         return self.table
+
+
+def too_long(points: int) -> str:
+    """Why a grid lacks so many of its points."""
+    which = "1 point of the grid was" if points == 1 else f"{points} points of the grid were"
+    return f"{which} left out: {RUNS_A_POINT} batches would take longer than {us_to_s(MOST_POINT_US):g} s"
 
 
 def whole_device(plan: Plan) -> Setting:
