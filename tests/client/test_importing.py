@@ -83,7 +83,10 @@ async def test_a_profiler_that_lets_go_is_waited_for(nats: Natsd, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("holder", "told"),
-    [("profiler-1", "profiler profiler-1 is measuring"), ("import-1", "somebody else is importing the table of")],
+    [
+        ("profiler-1", "profiler profiler-1 is measuring"),
+        ("import-1", "somebody else is importing or removing the table of"),
+    ],
 )
 async def test_while_a_profiler_measures_the_table_nothing_is_imported(
     nats: Natsd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: str, told: str
@@ -118,3 +121,15 @@ async def test_a_table_that_changes_meanwhile_is_not_overwritten(
         with pytest.raises(TableBusy):
             await client.import_profile("echo", table)
         assert await client.profiles("echo") == [measured]
+
+
+async def test_a_table_is_removed_once_and_the_lease_let_go(nats: Natsd, tmp_path: Path) -> None:
+    async with platform(nats, tmp_path) as (client, bus):
+        _, table, _ = await deployed(client, tmp_path)
+        await client.import_profile("echo", table)
+        assert await client.drop_profile("echo", tables.KIND)
+        assert not await client.drop_profile("echo", tables.KIND)
+        assert await client.profiles("echo") == []
+        assert not await Bucket(bus, subjects.LEASES, LeaseHolder).list()
+        with pytest.raises(FunctionUnknown):
+            await client.drop_profile("ecko", tables.KIND)

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ class Platform:
     bus: Bus
     progress: ProfileProgress = DONE
     asked: list[ProfileRequest] = field(default_factory=list)
+    on_asked: Callable[[], Awaitable[None]] | None = None
 
     @property
     def tables(self) -> Bucket[Profile]:
@@ -74,6 +75,8 @@ async def platform(nats: Natsd, *tables: Profile) -> AsyncGenerator[Platform]:
 
         async def on_request(msg: Msg) -> None:
             here.asked.append(decode(ProfileRequest, msg.data))
+            if here.on_asked is not None:
+                await here.on_asked()
             await bus.publish(msg.reply, encode(here.progress))
 
         await bus.subscribe(subjects.profile(NAME), on_request)
@@ -100,6 +103,13 @@ def rows(done: Result) -> list[list[str]]:
         (["--budget", "-1"], "--budget is -1, expected up to 1e+06 seconds, 0 for no bound"),
         (["--budget", "inf"], "--budget is inf, expected up to 1e+06 seconds, 0 for no bound"),
         (["--export", "a.csv", "--import", "b.csv"], "give either --export or --import"),
+        (["--export", "a.csv", "--drop"], "give either --export or --drop"),
+        (["--export", "no/a.csv"], "no/a.csv: cannot write it: there is no directory no"),
+        (["--png", "no/a.png"], "no/a.png: cannot write it: there is no directory no"),
+        (["--png", "a.jpg"], "a.jpg: expected a name that ends in .png"),
+        (["--now", "--grid"], "--now measures nothing, and --grid says how to: give one of them"),
+        (["--now", "--again"], "--now measures nothing, and --again says how to: give one of them"),
+        (["--batch", "4"], "--batch says what to draw: give --plot or --png as well"),
         (["--export", "a.xlsx"], "a.xlsx: expected a name that ends in .csv or .json"),
         (["--import", "a"], "a: expected a name that ends in .csv or .json"),
     ],
@@ -132,11 +142,63 @@ async def test_all_points_and_tables_of_one_kind_can_be_asked_for(nats: Natsd) -
     async with platform(nats, table(), table(device_kind="cpu", points=table().points[:2], surface=())) as here:
         assert len(rows(await here.run("--all"))) == 62
         assert len(rows(await here.run("--all", "--kind", "cpu"))) == 2
-        wrong = await here.run("--kind", "gpu")
+        wrong = await here.run("--now", "--kind", "gpu")
         assert (wrong.exit_code, last_line(wrong)) == (
             2,
             f"fastgshare: no table of 'echo' on gpu, expected one of {KIND}, cpu",
         )
+
+
+async def test_a_kind_that_nobody_has_is_told_before_anything_is_measured(nats: Natsd) -> None:
+    async with platform(nats, table()) as here:
+        wrong = await here.run("--kind", "gpu")
+        told = f"fastgshare: no table of 'echo' and no device here is of kind gpu (there: {KIND})"
+        assert (wrong.exit_code, last_line(wrong), here.asked) == (2, told, [])
+        assert (await here.run("--kind", KIND)).exit_code == 0
+
+
+async def test_a_function_that_is_deleted_meanwhile_ends_the_command_with_that(nats: Natsd) -> None:
+    async with platform(nats, table()) as here:
+        here.progress = replace(DONE, state=ProfileState.FAILED, reason="the function was deleted")
+        here.on_asked = lambda: Bucket(here.bus, subjects.FUNCTIONS, FunctionSpec).delete(NAME)
+        done = await here.run("--again")
+        assert (done.exit_code, last_line(done)) == (1, "fastgshare: function 'echo' was deleted")
+        assert "no function" not in done.stderr
+
+
+async def test_a_table_is_removed_with_what_happens_then(nats: Natsd) -> None:
+    async with platform(nats, table(), table(device_kind="cpu", points=table().points[:1])) as here:
+        which = await here.run("--drop")
+        assert which.exit_code == 2
+        assert last_line(which).endswith("choose one with --kind")
+        spec = FunctionSpec(name=FunctionName("twin"), model=ModelRef(digest=DIGEST, size_bytes=1), slo_ms=1.0)
+        await Bucket(here.bus, subjects.FUNCTIONS, FunctionSpec).put("twin", spec)
+        done = await here.run("--drop", "--kind", "cpu")
+        assert done.exit_code == 0, done.stderr
+        assert done.stderr.splitlines() == [
+            "table of 'echo' on cpu removed: 1 measured point, version 19",
+            "it was that of twin too, of the same model",
+            "no device here is a cpu now: the profiler measures it anew by itself when one is",
+        ]
+        assert [one.device_kind for one in (await here.tables.list()).values()] == [KIND]
+        assert (await here.run("--drop")).exit_code == 0
+        nothing = await here.run("--drop")
+        assert nothing.exit_code == 1
+        assert "no table of 'echo' yet" in last_line(nothing)
+
+
+async def test_a_table_that_is_being_measured_is_not_removed(nats: Natsd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "IMPORT_WAIT_S", 0.3)
+    async with platform(nats, table()) as here:
+        lease = Lease(here.bus, subjects.profile_lease(subjects.profile_key(DIGEST, KIND)), "profiler-1")
+        assert await lease.acquire()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lease.hold)
+            done = await here.run("--drop")
+            tasks.cancel_scope.cancel()
+        assert done.exit_code == 1
+        assert last_line(done).endswith("try again when that is done")
+        assert list((await here.tables.list()).values()) == [table()]
 
 
 async def test_a_failed_table_shows_its_reason_and_what_was_measured(nats: Natsd) -> None:
@@ -146,11 +208,21 @@ async def test_a_failed_table_shows_its_reason_and_what_was_measured(nats: Natsd
         done = await here.run("--all")
         assert done.exit_code == 1
         assert len(rows(done)) == 3
+        assert (done.stdout + done.stderr).count("the device was lost") == 1
         assert last_line(done) == (
-            "fastgshare: refused (unavailable): no complete profile of 'echo': the device was lost; "
+            "fastgshare: refused (unavailable): no complete profile of 'echo'; "
             "once that is mended, `fastgshare profile echo` measures it again"
         )
         assert (await here.run("--now")).exit_code == 1
+
+
+async def test_why_nothing_was_measured_is_told_where_no_table_tells_it(nats: Natsd) -> None:
+    async with platform(nats) as here:
+        here.progress = replace(DONE, state=ProfileState.FAILED, reason="no device is there")
+        done = await here.run()
+        assert done.exit_code == 1
+        assert (done.stdout + done.stderr).count("no device is there") == 1
+        assert "of 'echo': no device is there; once that is mended" in last_line(done)
 
 
 async def test_what_stands_is_shown_without_asking_anybody(nats: Natsd) -> None:

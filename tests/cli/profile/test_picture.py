@@ -68,6 +68,18 @@ def test_without_latencies_times_of_batches_are_drawn() -> None:
     assert drawn.axes[1].get_ylabel() == "device time p95 of a batch, ms"
 
 
+def test_error_bars_stay_near_their_values_and_beside_each_other() -> None:
+    vague = tuple(replace(point, throughput_error=6.0, latency_error=6.0) for point in table().surface)
+    drawn = figure(table(points=(), surface=vague), [8])
+    for panel in drawn.axes:
+        bars = [bar for bars in panel.collections for bar in bars.get_segments()]  # type: ignore[attr-defined]
+        assert len(bars) == 20
+        middles = {(x, round(high / 2, 6)) for (x, low), (_, high) in bars if low < high}
+        assert len(middles) == 20
+        assert all(low == pytest.approx(high / 2 / 10) for (_, low), (_, high) in bars)
+    assert len({float(bar[0][0]) for bars in drawn.axes[0].collections for bar in bars.get_segments()}) == 20  # type: ignore[attr-defined]
+
+
 def test_a_table_of_a_single_point_can_be_drawn(tmp_path: Path) -> None:
     one = replace(table(), points=table().points[:1], surface=())
     subject = picture.Subject("f", "m", one, Objective(100_000, 99.0))

@@ -36,7 +36,7 @@ def test_each_slice_shows_the_batch_of_highest_throughput_that_meets_the_objecti
     best = {(row.sm_percent, row.quota): row for row in best_rows(shown_rows(table()), OBJECTIVE)}
     assert len(best) == 20
     assert best[50, 1.0].batch == 8
-    assert best[50, 0.2].batch == 4
+    assert best[50, 0.2].batch == 1  # and not 4, of which nobody measured anything
     assert best[24, 0.2].batch == 1
     assert all(OBJECTIVE.is_met(row) for cell, row in best.items() if cell[0] >= 24)
 
@@ -47,9 +47,58 @@ def test_where_no_batch_meets_it_the_quickest_is_shown() -> None:
     assert not OBJECTIVE.is_met(best[12, 0.2])
 
 
+def test_a_batch_that_nobody_measured_is_no_best_one() -> None:
+    ones = tuple(point for point in table().points if point.batch == 1)
+    surface = tuple(replace(point, measured=point.measured and point.batch == 1) for point in table().surface)
+    rows = shown_rows(table(points=ones, surface=surface))
+    assert {row.batch for row in best_rows(rows, OBJECTIVE)} == {1}
+    assert best_batch(rows, OBJECTIVE) == 1
+
+
+def test_what_is_not_known_within_its_own_size_is_no_best_one_unless_nothing_else_is_there() -> None:
+    def vague(batches: tuple[int, ...]) -> set[int]:
+        surface = tuple(
+            replace(point, throughput_error=1.5 if point.batch in batches else 0.04) for point in table().surface
+        )
+        rows = [row for row in shown_rows(table(points=(), surface=surface)) if row.sm_percent == 24]
+        return {row.batch for row in best_rows(rows, Objective(10_000_000, 99.0))}
+
+    assert vague((8,)) == {4}
+    assert vague((1, 4, 8)) == {8}
+
+
+def test_errors_beyond_the_value_itself_are_said_to_be_that() -> None:
+    surface = tuple(replace(point, throughput_error=5.94) for point in table().surface)
+    lines = shown(table(points=table().points[:1], surface=surface), width=160)
+    assert lines[0].endswith(", some others unknown")
+    assert any(">100 %" in line for line in lines)
+    assert not any("594" in line for line in lines)
+
+
+def test_the_load_at_which_latencies_hold_is_told() -> None:
+    load = "latencies: requests arriving at random at 80 % of the slice's throughput"
+    assert load in shown(table())
+    elsewhere = table(points=tuple(replace(point, requests=0) for point in table().points))
+    assert load not in shown(elsewhere)
+
+
+def test_that_every_slice_misses_the_objective_is_said_in_words() -> None:
+    assert "no slice meets the objective, p99 within 1 ms, with any batch" in shown(table(), Objective(1_000, 99.0))
+    assert not any(line.startswith("no slice") for line in shown(table()))
+
+
+def test_a_tail_of_few_requests_is_marked() -> None:
+    few = table(points=tuple(replace(point, requests=9) for point in table().points))
+    lines = shown(few, Objective(900_000, 99.0), width=120)
+    assert any("63.0?" in line for line in lines)
+    assert not any("~" in line and "?" in line for line in lines)
+    assert "? a p99 of fewer than 20 requests, which is hardly more than the slowest of them" in lines
+    assert not any("?" in line for line in shown(table(), width=120))
+
+
 def test_the_batch_to_draw_is_the_best_of_the_largest_slice() -> None:
     assert best_batch(shown_rows(table()), OBJECTIVE) == 8
-    assert best_batch(shown_rows(table()), Objective(40_000, 99.0)) == 4
+    assert best_batch(shown_rows(table()), Objective(40_000, 99.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,7 +128,8 @@ def test_measured_and_interpolated_points_are_told_apart_without_colour() -> Non
     lines = shown(table())
     measured = next(line for line in lines if line.split()[:3] == ["50", "1", "8"])
     assert measured.split() == ["50", "1", "8", "573", "±1", "%", "14.0", "21.0", "42.0", "63.0", "±2", "%", "yes"]
-    between = next(line for line in lines if line.split()[:3] == ["24", "1", "4"])
+    everything = shown(table(), show_all=True)
+    between = next(line for line in everything if line.split()[:3] == ["24", "1", "4"])
     assert between.split() == ["24", "1", "4", "~240", "±4", "%", "~16.7", "~25.0", "~50.0", "~75.0", "±12", "%", "no"]
     assert "~ interpolated, true within ± 19 times of 20; ! misses p99 within 100 ms" in lines
 

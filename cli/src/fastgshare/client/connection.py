@@ -250,6 +250,19 @@ class Client:
         table = replace(profile, model_digest=spec.model.digest, source=profile.source or "imported")
         return await profiling.import_table(self.bus, FunctionName(function), table)
 
+    async def drop_profile(self, function: str, device_kind: str) -> bool:
+        """Remove the table of a function's model on a kind of device; whether there was one.
+
+        A profiler that has such a device measures it anew by itself.
+        Raises:
+            FunctionUnknown, StorageUnavailable.
+            TableBusy: as for an import.
+        """
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        return await profiling.drop_table(self.bus, FunctionName(function), spec.model.digest, device_kind)
+
     async def _refuse_broken(self, function: FunctionName) -> None:
         spec = await self._registry.get(function)
         if spec is None:

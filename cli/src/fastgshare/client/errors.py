@@ -4,7 +4,7 @@ from fastgshare.shared.errors import FastGShareError
 
 PROBLEMS_SHOWN = 5
 IMPORTING = "import-"
-"""What the holder of a table's lease is called that imports one."""
+"""What the holder of a table's lease is called that imports or removes one."""
 
 
 class PlatformNotFound(FastGShareError):
@@ -72,8 +72,8 @@ class TableBusy(FastGShareError):
         holder = str(self.fields["holder"])
         who = f"profiler {holder} is measuring" if holder else "a profiler is measuring"
         if holder.startswith(IMPORTING):
-            who = "somebody else is importing the table of"
+            who = "somebody else is importing or removing the table of"
         return (
             f"{who} '{self.fields['function']}' on {self.fields['device_kind']}: "
-            "what it finds and this table would overwrite each other; import it when that is done"
+            "two that write one table would overwrite each other; try again when that is done"
         )

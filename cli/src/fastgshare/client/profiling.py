@@ -1,11 +1,11 @@
-"""Asking the profiler for a function's table, following how it grows, and storing one that was measured elsewhere.
+"""Asking the profiler for a function's table, following how it grows, storing one measured elsewhere and removing one.
 
 The profiler reports at least every two seconds while a request stands, so silence means that it is gone,
 and its successor has to be asked again.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -18,7 +18,7 @@ from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailab
 from fastgshare.shared.bus import Bus, NoAnswer
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
-from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.leases import Lease
 from fastgshare.shared.messages import LeaseHolder, Profile, ProfileProgress, ProfileRequest, ProfileState
 from fastgshare.shared.minting import new_request_id
@@ -67,22 +67,38 @@ async def import_table(bus: Bus, function: FunctionName, table: Profile) -> Prof
         StorageUnavailable: JetStream did not answer.
     """
     key = subjects.profile_key(table.model_digest, table.device_kind)
+    async with _sole_writer(bus, function, table.device_kind, key) as tables:
+        standing, revision = await tables.standing(key)
+        version = standing.table_version + 1 if standing is not None else 1
+        stored = replace(table, state=ProfileState.COMPLETE, reason="", table_version=version)
+        await tables.replace(key, stored, revision)
+        return stored
+
+
+async def drop_table(bus: Bus, function: FunctionName, model: Digest, device_kind: str) -> bool:
+    """Remove the table of this model on this kind of device; whether there was one. Raises as `import_table`."""
+    key = subjects.profile_key(model, device_kind)
+    async with _sole_writer(bus, function, device_kind, key) as tables:
+        _, revision = await tables.standing(key)
+        if revision:
+            await tables.delete(key, revision)
+        return revision > 0
+
+
+@asynccontextmanager
+async def _sole_writer(bus: Bus, function: FunctionName, device_kind: str, key: str) -> AsyncGenerator[Bucket[Profile]]:
+    """The tables, while nobody else writes this one. Raises TableBusy."""
     # Who holds this lease is the key's one writer, as long as it takes: like a profiler, so that both never write.
     lease = Lease(bus, subjects.profile_lease(key), f"{IMPORTING}{new_request_id()}")
     with anyio.move_on_after(IMPORT_WAIT_S):
         while not await lease.acquire():
             await anyio.sleep(RETRY_S)
     if not lease.held:
-        raise TableBusy(function=function, device_kind=table.device_kind, holder=await _holder(bus, lease.key))
+        raise TableBusy(function=function, device_kind=device_kind, holder=await _holder(bus, lease.key))
     try:
-        tables = Bucket(bus, subjects.PROFILES, Profile)
-        standing, revision = await tables.standing(key)
-        version = standing.table_version + 1 if standing is not None else 1
-        stored = replace(table, state=ProfileState.COMPLETE, reason="", table_version=version)
-        await tables.replace(key, stored, revision)
-        return stored
+        yield Bucket(bus, subjects.PROFILES, Profile)
     except RevisionConflict as error:
-        raise TableBusy(function=function, device_kind=table.device_kind, holder="") from error
+        raise TableBusy(function=function, device_kind=device_kind, holder="") from error
     finally:
         with anyio.CancelScope(shield=True), suppress(StorageUnavailable):  # else it runs out by itself
             await lease.release()

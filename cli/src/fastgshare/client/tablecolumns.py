@@ -14,11 +14,15 @@ from fastgshare.shared.units import US_PER_MS, US_PER_S
 Value = int | float | bool | str
 YES = ("true", "yes", "1", "measured")
 NO = ("false", "no", "0", "interpolated")
+MAX_THROUGHPUT_RPS = 1e7
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `field` of its struct, read by `read`, from `low` (above it, if `is_above`) to `high`."""
+    """One column: `field` of its struct, read by `read`, from `low` (above it, if `is_above`) to `high`.
+
+    `too_high` is what else a value above `high` may be.
+    """
 
     name: str
     field: str
@@ -28,6 +32,7 @@ class Column:
     high: float = math.inf
     is_above: bool = False
     is_required: bool = False
+    too_high: str = ""
 
     def value(self, cell: str) -> Value:
         """What stands there. Raises ValueError with what is wrong and what was expected."""
@@ -36,7 +41,8 @@ class Column:
         except (ValueError, OverflowError):
             raise ValueError(f"'{cell}' {self._expectation()}") from None
         if not self.fits(value):
-            raise ValueError(f"{cell} {self._expectation()}")
+            hint = f" ({self.too_high})" if self.too_high and float(value) > self.high else ""
+            raise ValueError(f"{cell} {self._expectation()}{hint}")
         return value
 
     def fits(self, value: Value) -> bool:
@@ -87,10 +93,18 @@ def _us(name: str, field: str = "", is_required: bool = False, high: float = 1e1
 
 
 SM = Column("sm_percent", "sm_partition", _whole, low=1, high=100, is_required=True)
-QUOTA = Column("quota", "quota", float, high=1, is_above=True, is_required=True)
+QUOTA = Column(
+    "quota",
+    "quota",
+    float,
+    high=1,
+    is_above=True,
+    is_required=True,
+    too_high="percent go into a column quota_pct",
+)
 BATCH = Column("batch", "batch", _whole, low=1, high=MAX_BATCH, is_required=True)
 MEASURED = Column("measured", "measured", _yes, "true or false", is_required=True)
-THROUGHPUT = Column("throughput_rps", "throughput_rps", float, is_required=True)
+THROUGHPUT = Column("throughput_rps", "throughput_rps", float, high=MAX_THROUGHPUT_RPS, is_required=True)
 KEY = (SM, QUOTA, BATCH)
 
 SURFACE = (
@@ -106,7 +120,7 @@ SURFACE = (
 )
 
 NTH = Column("measured_nth", "nth", _whole, low=1, is_required=True)
-MEASURED_RPS = Column("measured_rps", "throughput_rps", float, is_required=True)
+MEASURED_RPS = Column("measured_rps", "throughput_rps", float, high=MAX_THROUGHPUT_RPS, is_required=True)
 POINT = (
     NTH,
     MEASURED_RPS,

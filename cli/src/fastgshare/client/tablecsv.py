@@ -32,11 +32,14 @@ from fastgshare.client.tablecolumns import (
     Column,
     Value,
 )
+from fastgshare.client.tablesense import nonsense, state_problem
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, ProfileState, SurfacePoint
 from fastgshare.shared.units import US_PER_S
 
 MAX_ROWS = 5_000
+LINES_SHOWN = 5
+OTHER_SEPARATORS = (";", "\t", "|")
 
 _HEAD: Mapping[str, Any] = {
     "model_digest": str,
@@ -59,13 +62,17 @@ Cell = tuple[Value, Value, Value]
 
 @dataclass(slots=True)
 class Lines:
-    """What a file gave: a profile as far as it tells one, what is wrong with it, and what is worth knowing."""
+    """What a file gave: a profile as far as it tells one, what is wrong with it, and what is worth knowing.
+
+    `bare`: the lines with a measured point and without what to expect there.
+    """
 
     head: dict[str, Any] = field(default_factory=dict)
     points: list[tuple[int, ProfilePoint]] = field(default_factory=list)
     surface: list[SurfacePoint] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    bare: list[int] = field(default_factory=list)
 
 
 def write_csv(profile: Profile) -> str:
@@ -133,10 +140,15 @@ def _read_head(lines: Sequence[str], found: Lines) -> int:
         name, _, text = line.lstrip("# ").strip().partition(":")
         if name not in _HEAD:
             continue
+        where = f"line {number + 1}, {name}"
+        if name == "state":
+            problem = state_problem(text.strip().strip('"'))
+            found.problems += [f"{where}: {problem}"] if problem else []
+            continue
         try:
             found.head[name] = _head_value(name, text.strip())
         except msgspec.MsgspecError as error:
-            found.problems.append(f"line {number + 1}, {name}: {error}")
+            found.problems.append(f"{where}: {error}")
     return len(lines)
 
 
@@ -186,7 +198,12 @@ def _read_rows(header: Record, rows: Sequence[Record], found: Lines) -> None:
         elif values.get(MEASURED, True):
             guesses.append(_Foreign(line, {column.field: value for column, value in values.items()}))
     if not is_own:
-        _take_foreign(guesses, found)
+        names = {column.field: name for column, name in zip(columns, header[1], strict=True) if column is not None}
+        _take_foreign(guesses, names, found)
+    if found.surface and found.bare:
+        places = f"line{'s' if len(found.bare) > 1 else ''} {', '.join(map(str, found.bare[:LINES_SHOWN]))}"
+        more = f" and {len(found.bare) - LINES_SHOWN} more" if len(found.bare) > LINES_SHOWN else ""
+        found.notes.append(f"{places}{more}: no {THROUGHPUT.name}, only what was measured there")
     if not rows:
         found.problems.append(f"line {header[0]}: no row follows the column names")
 
@@ -195,6 +212,10 @@ def _columns(header: Record, found: Lines) -> list[Column | None]:
     line, cells = header
     names = [_named(cell) for cell in cells]
     columns = [BY_NAME.get(name) for name in names]
+    other = next((mark for mark in OTHER_SEPARATORS if len(cells) == 1 and mark in names[0]), None)
+    if other is not None:
+        found.problems.append(f"line {line}: separated by {other!r}, expected ','")
+        return columns
     fields = Counter(column.field for column in columns if column is not None and column not in POINT)
     for needed, meaning in ((SM, "the share of SMs"), (QUOTA, "the share of time"), (THROUGHPUT, "inputs a second")):
         if not fields[needed.field]:
@@ -238,13 +259,27 @@ def _values(
 def _take_own(line: int, values: Mapping[Column, Value], found: Lines) -> None:
     key = _fields(values, KEY)
     if THROUGHPUT in values and not _lacks(line, values, SURFACE, found):
-        found.surface.append(SurfacePoint(**key, **_fields(values, SURFACE)))
+        expected = key | _fields(values, SURFACE)
+        _note_nonsense(line, expected, _names(SURFACE), found)
+        found.surface.append(SurfacePoint(**expected))
     if MEASURED_RPS in values and not _lacks(line, values, POINT, found):
         measured = _fields(values, POINT)
+        _note_nonsense(line, key | measured, _names(POINT), found)
+        if THROUGHPUT not in values:
+            found.bare.append(line)
         nth = int(measured.pop(NTH.field))
         found.points.append((nth, ProfilePoint(**key, **measured)))
     if THROUGHPUT not in values and MEASURED_RPS not in values:
         found.problems.append(f"line {line}: neither {THROUGHPUT.name} nor {MEASURED_RPS.name} is there")
+
+
+def _names(columns: Iterable[Column]) -> dict[str, str]:
+    return {column.field: column.name for column in columns}
+
+
+def _note_nonsense(line: int, values: Mapping[str, Any], names: Mapping[str, str], found: Lines) -> None:
+    """`names`: of the columns, by fields."""
+    found.problems += [f"line {line}, column {names[name]}: {problem}" for name, problem in nonsense(values)]
 
 
 def _lacks(line: int, values: Mapping[Column, Value], columns: Iterable[Column], found: Lines) -> bool:
@@ -271,13 +306,14 @@ class _Foreign:
         return float(values["quota"]) * int(values["batch"]) * US_PER_S / float(values["throughput_rps"])
 
 
-def _take_foreign(rows: Sequence[_Foreign], found: Lines) -> None:
+def _take_foreign(rows: Sequence[_Foreign], names: Mapping[str, str], found: Lines) -> None:
     """Device times that are not told follow from the throughput at the largest quota, where least else shapes it."""
     fullest: dict[tuple[Value, Value], _Foreign] = {}
     for row in rows:
         if not row.values.get("throughput_rps"):
             found.problems.append(f"line {row.line}: no throughput, expected inputs a second above 0")
             continue
+        _note_nonsense(row.line, row.values, names, found)
         cell = (row.values["sm_partition"], row.values["batch"])
         if cell not in fullest or row.values["quota"] > fullest[cell].values["quota"]:
             fullest[cell] = row

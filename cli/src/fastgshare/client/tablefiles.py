@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from fastgshare.client.errors import TableFileInvalid
 from fastgshare.client.tablecolumns import HEAD, KEY, POINT, SURFACE, Column, Value
 from fastgshare.client.tablecsv import read_csv, write_csv
+from fastgshare.client.tablesense import nonsense, state_problem
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, SurfacePoint
 from fastgshare.shared.surface import fit
 from fastgshare.shared.units import BYTES_PER_MIB
@@ -24,6 +25,8 @@ JSON = ".json"
 FORMATS = (CSV, JSON)
 MAX_FILE_BYTES = 8 * BYTES_PER_MIB
 MAX_FITTED = 2_000
+
+Point = ProfilePoint | SurfacePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,14 @@ def read_table(content: bytes, suffix: str, *, model: str = "") -> TableRead:
     problems = [f"{column.name}: {column.problem(value)}" for column, value in _head(profile) if not column.fits(value)]
     if problems:
         raise TableFileInvalid(problems)
-    if not is_complete(profile):
+    is_whole = is_complete(profile)
+    if not is_whole:
         notes = [*notes, "the points between are worked out anew"] if profile.surface else notes
         profile = _with_surface(profile)
     if not profile.surface:
         raise TableFileInvalid(["no point in it has a throughput and a device time above 0"])
-    return TableRead(profile, (*notes, *odd_places(profile.points)))
+    # A whole surface was fitted to its points, and tells falls from noise better than they do.
+    return TableRead(profile, (*notes, *odd_places(profile.surface if is_whole else profile.points)))
 
 
 def is_complete(profile: Profile) -> bool:
@@ -90,7 +95,7 @@ def _ascends(axis: Sequence[float]) -> bool:
     return bool(axis) and all(low < high for low, high in pairwise(axis))
 
 
-def axes_of(points: Iterable[ProfilePoint | SurfacePoint]) -> ProfileAxes:
+def axes_of(points: Iterable[Point]) -> ProfileAxes:
     """The values that these points have."""
     cells = [(point.sm_partition, point.quota, point.batch) for point in points]
     sms, quotas, batches = (tuple(sorted(set(values))) for values in zip(*cells, strict=True))
@@ -107,35 +112,36 @@ def _with_surface(profile: Profile) -> Profile:
     return replace(profile, axes=axes, surface=fit(profile.points, axes))
 
 
-def odd_places(points: Sequence[ProfilePoint]) -> list[str]:
+def odd_places(points: Sequence[Point]) -> list[str]:
     """Where throughput falls as SMs or quota grow, by more than both points' errors: a sentence at most each."""
     by_sm = _falls(points, lambda point: (point.batch, point.quota), lambda point: point.sm_partition)
     by_quota = _falls(points, lambda point: (point.batch, point.sm_partition), lambda point: point.quota)
     told = []
     for falls, what in ((by_sm, "more SMs"), (by_quota, "more quota")):
         if falls:
-            told.append(f"throughput falls with {what} in {len(falls)} places, first {_step(*falls[0])}")
+            places = "1 place" if len(falls) == 1 else f"{len(falls)} places, first"
+            told.append(f"throughput falls with {what} in {places} {_step(*falls[0])}")
     return told
 
 
-Falls = list[tuple[ProfilePoint, ProfilePoint]]
+Falls = list[tuple[Point, Point]]
 
 
 def _falls(
-    points: Iterable[ProfilePoint],
-    line: Callable[[ProfilePoint], tuple[float, float]],
-    along: Callable[[ProfilePoint], float],
+    points: Iterable[Point],
+    line: Callable[[Point], tuple[float, float]],
+    along: Callable[[Point], float],
 ) -> Falls:
     ordered = sorted(points, key=lambda point: (line(point), along(point)))
     return [(a, b) for a, b in pairwise(ordered) if line(a) == line(b) and _is_fall(a, b)]
 
 
-def _is_fall(before: ProfilePoint, after: ProfilePoint) -> bool:
+def _is_fall(before: Point, after: Point) -> bool:
     least = before.throughput_rps * (1 - before.throughput_error)
     return after.throughput_rps * (1 + after.throughput_error) < least
 
 
-def _step(before: ProfilePoint, after: ProfilePoint) -> str:
+def _step(before: Point, after: Point) -> str:
     places = [f"{p.sm_partition} % at quota {p.quota:g}, batch {p.batch}" for p in (before, after)]
     return f"from {places[0]} ({before.throughput_rps:g}/s) to {places[1]} ({after.throughput_rps:g}/s)"
 
@@ -152,16 +158,23 @@ def _read_json(text: str) -> Profile:
     try:
         profile = msgspec.json.decode(text.encode(), type=Profile)
     except msgspec.ValidationError as error:
-        raise TableFileInvalid([str(error)]) from None
+        problem = state_problem(_state_in_json(text)) if str(error).endswith("`$.state`") else ""
+        raise TableFileInvalid([f"state: {problem}" if problem else str(error)]) from None
     except msgspec.DecodeError as error:
         raise TableFileInvalid([_place_in_json(text) or str(error)]) from None
+    problem = state_problem(profile.state.value)
     problems = [
+        *([f"state: {problem}"] if problem else []),
         *_problems_with("points", profile.points),
         *_problems_with("surface", profile.surface),
     ]
     if problems:
         raise TableFileInvalid(problems)
     return profile
+
+
+def _state_in_json(text: str) -> str:
+    return str(json.loads(text)["state"])
 
 
 def _place_in_json(text: str) -> str:
@@ -172,15 +185,23 @@ def _place_in_json(text: str) -> str:
     return ""
 
 
-def _problems_with(name: str, points: Sequence[ProfilePoint | SurfacePoint]) -> list[str]:
+def _figures(point: Point) -> dict[str, float]:
+    return {name: value for name, value in msgspec.structs.asdict(point).items() if isinstance(value, int | float)}
+
+
+def _problems_with(name: str, points: Sequence[Point]) -> list[str]:
     columns = [column for column in (*KEY, *(POINT if name == "points" else SURFACE)) if column.field != "nth"]
-    problems = []
+    problems: list[str] = []
     seen: dict[tuple[int, float, int], int] = {}
     for at, point in enumerate(points):
-        for column in columns:
-            value = getattr(point, column.field)
-            if value is not None and not column.fits(value):
-                problems.append(f"{name}[{at}].{column.field}: {column.problem(value)}")
+        values = [(column, getattr(point, column.field)) for column in columns]
+        wrong = [
+            (column.field, column.problem(value))
+            for column, value in values
+            if value is not None and not column.fits(value)
+        ]
+        # Beside figures out of bounds no other makes sense.
+        problems += [f"{name}[{at}].{field}: {problem}" for field, problem in wrong or nonsense(_figures(point))]
         first = seen.setdefault((point.sm_partition, point.quota, point.batch), at)
         if first != at:
             problems.append(f"{name}[{at}]: stands at {name}[{first}] already, expected each once")

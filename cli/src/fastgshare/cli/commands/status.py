@@ -1,6 +1,7 @@
 """`fastgshare status`."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Annotated
 
 import msgspec
@@ -12,9 +13,10 @@ from rich.text import Text
 from fastgshare.cli.running import Url, with_client
 from fastgshare.client.connection import Client
 from fastgshare.client.status import FunctionState, PlatformStatus
-from fastgshare.shared.messages import NodeStatus, ReplicaStatus, ServiceReady
+from fastgshare.shared.messages import NodeStatus, Profile, ProfileState, ReplicaStatus, ReplicaUse, ServiceReady
 
 PIPE_COLUMNS = 160
+REASON_SHOWN = 60
 
 
 def status(
@@ -119,7 +121,7 @@ def replica_rows(replicas: Sequence[ReplicaStatus], nodes: Sequence[NodeStatus])
             replica.state.value,
             _ranges(replica.chunks),
             _quota(replica),
-            f"{use[replica.replica].time_share:.0%}" if replica.replica in use else "",
+            _had(use.get(replica.replica)),
             f"{replica.memory_mib:.0f}",
             f"{replica.weights_mib:.0f}{_shared(sharing.get((replica.device, replica.model_digest), 1))}",
             f"{replica.load_ms:.0f}",
@@ -127,6 +129,11 @@ def replica_rows(replicas: Sequence[ReplicaStatus], nodes: Sequence[NodeStatus])
         )
         for replica in replicas
     ]
+
+
+def _had(use: ReplicaUse | None) -> str:
+    """A batch counts where it ends, so one longer than a heartbeat looks like more time than there was."""
+    return f"{min(use.time_share, 1.0):.0%}" if use is not None else ""
 
 
 def _quota(replica: ReplicaStatus) -> str:
@@ -152,11 +159,20 @@ def _ranges(chunks: tuple[int, ...]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def _profile(table: Profile) -> str:
+    text = f"{table.device_kind} {table.state.value}"
+    if table.state is ProfileState.MEASURING:
+        return f"{text}, {len(table.points)} point{'' if len(table.points) == 1 else 's'}"
+    if table.state is ProfileState.FAILED and table.reason:
+        return f"{text}: {shorten(table.reason, REASON_SHOWN, placeholder=' ...')}"
+    return text
+
+
 def function_row(function: FunctionState) -> tuple[str, ...]:
     """A function's generation, how many replicas of it are ready, what serves, and its model's profiles."""
     spec = function.spec
     scale = f"{spec.autoscale.min} to {spec.autoscale.max}" if spec.autoscale is not None else str(function.wanted)
-    profiles = ", ".join(f"{table.device_kind} {table.state.value}" for table in function.profiles)
+    profiles = ", ".join(_profile(table) for table in function.profiles)
     states = ", ".join(f"{replica.replica} {replica.state.value}" for replica in function.replicas)
     return (
         spec.name,

@@ -1,6 +1,6 @@
 """`fastgshare profile`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from fastgshare.cli.commands.profile.following import follow
 from fastgshare.cli.commands.profile.rows import best_batch, objective_of, shown_rows
 from fastgshare.cli.running import EXIT_INTERRUPTED, Url, Usage, reported, say, with_client
 from fastgshare.client.connection import Client
-from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+from fastgshare.shared.errors import ErrorBody, ErrorCode, FastGShareError, RequestRefused
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfileProgress, ProfileRequest, ProfileState
 from fastgshare.shared.messages.profile import MAX_BUDGET_S
 from fastgshare.shared.registry import FunctionUnknown
@@ -31,7 +31,7 @@ def profile(
         bool, typer.Option("--all", help="Show every point, not only each slice's best batch.")
     ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw maps of throughput and latency instead.")] = False,
-    batch: Annotated[int | None, typer.Option(help="With --plot: the batch size to draw.")] = None,
+    batch: Annotated[int | None, typer.Option(help="With --plot or --png: the batch size to draw.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw a picture into this file.")] = None,
     save: Annotated[
         Path | None, typer.Option(help="Also write the tables here as JSON; FASTGSHARE_SIM_TABLES reads them.")
@@ -42,6 +42,9 @@ def profile(
     import_file: Annotated[
         Path | None, typer.Option("--import", help="Take in a .csv or .json that was measured elsewhere.")
     ] = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Remove the table, so that it is measured anew; --kind names one of several.")
+    ] = False,
     model: Annotated[str, typer.Option(help="With --import: whose rows, in a file of several models.")] = "",
     force: Annotated[bool, typer.Option("--force", help="With --import: even from another model or kind.")] = False,
     url: Url = None,
@@ -50,9 +53,13 @@ def profile(
 
     What was not measured is interpolated, with its error. The profiler measures on, whether or not anybody looks.
     """
-    _check(budget, png, export, import_file)
+    with reported():
+        _check_measuring(budget, {"--again": again, "--grid": grid, "--budget": budget > 0} if now else {})
+        _check_files(png, export, import_file, drop)
+        if batch is not None and not plot and png is None:
+            raise Usage(problem="--batch says what to draw: give --plot or --png as well")
     wish = ProfileRequest(function=function, again=again, grid=grid, budget_s=budget)
-    look = _Look(kind, show_all, plot or (batch is not None and png is None), batch, png, save)
+    look = _Look(show_all, plot, batch, png, save)
     asking = _Asking()
 
     async def act(client: Client) -> None:
@@ -60,10 +67,14 @@ def profile(
             await files.take_in(client, function, import_file, kind, model, force)
         elif export is not None:
             files.export(files.only_one(await _tables(client, function, kind), function), export)
+        elif drop:
+            await files.drop(client, function, files.only_one(await _tables(client, function, kind), function))
         else:
             spec = await _spec(client, function)
+            if kind is not None and not now:
+                await _refuse_unknown_kind(client, function, kind)
             last = None if now else await asking.follow(client, wish)
-            found = await _tables(client, function, kind)
+            found = await _tables_after(client, function, kind)
             if now and not found:
                 files.only_one(found, function)
             _show(spec, found, look)
@@ -81,7 +92,6 @@ def profile(
 class _Look:
     """What is to be shown, and how."""
 
-    kind: str | None
     show_all: bool
     plot: bool
     batch: int | None
@@ -106,18 +116,52 @@ class _Asking:
         self.is_under_way = True
 
 
-def _check(budget: float, png: Path | None, export: Path | None, import_file: Path | None) -> None:
+class FunctionDeleted(FastGShareError):
+    """It was there when we began: field `function`."""
+
+    def __str__(self) -> str:
+        return f"function '{self.fields['function']}' was deleted"
+
+
+def _check_measuring(budget: float, vain: Mapping[str, bool]) -> None:
+    """`vain`: options that say how to measure where nothing is measured, and whether they were given."""
+    if not 0 <= budget <= MAX_BUDGET_S:
+        raise Usage(problem=f"--budget is {budget:g}, expected up to {MAX_BUDGET_S:g} seconds, 0 for no bound")
+    given = [option for option, is_given in vain.items() if is_given]
+    if given:
+        raise Usage(problem=f"--now measures nothing, and {given[0]} says how to: give one of them")
+
+
+def _check_files(png: Path | None, export: Path | None, import_file: Path | None, drop: bool) -> None:
     """Refuse what makes no sense before anything is asked of the platform."""
-    with reported():
-        if not 0 <= budget <= MAX_BUDGET_S:
-            raise Usage(problem=f"--budget is {budget:g}, expected up to {MAX_BUDGET_S:g} seconds, 0 for no bound")
-        if export is not None and import_file is not None:
-            raise Usage(problem="give either --export or --import")
-        for file in (export, import_file):
-            if file is not None:
-                files.checked_suffix(file)
-        if png is not None:
-            picture.ensure_matplotlib()
+    given = {"--export": export is not None, "--import": import_file is not None, "--drop": drop}
+    several = [option for option, is_given in given.items() if is_given]
+    if len(several) > 1:
+        raise Usage(problem=f"give either {' or '.join(several)}")
+    for file in (export, import_file):
+        if file is not None:
+            files.checked_suffix(file)
+    if png is not None:
+        picture.check(png)
+    for file in (export, png):
+        if file is not None:
+            files.check_place(file)
+
+
+async def _refuse_unknown_kind(client: Client, function: str, kind: str) -> None:
+    """Before anything is measured for a table that nobody will see."""
+    known = {table.device_kind for table in await client.profiles(function)}
+    if kind not in known and kind not in (here := await files.kinds_here(client)):
+        have = ", ".join(sorted(known | set(here))) or "none"
+        raise Usage(problem=f"no table of '{function}' and no device here is of kind {kind} (there: {have})")
+
+
+async def _tables_after(client: Client, function: str, kind: str | None) -> list[Profile]:
+    """The tables of a function that was there a while ago. Raises FunctionDeleted."""
+    try:
+        return await _tables(client, function, kind)
+    except FunctionUnknown:
+        raise FunctionDeleted(function=function) from None
 
 
 async def _spec(client: Client, function: str) -> FunctionSpec:
@@ -162,12 +206,16 @@ def _show_one(spec: FunctionSpec, table: Profile, look: _Look) -> None:
 
 
 def _refuse_failed(function: str, found: Sequence[Profile], last: ProfileProgress | None, now: bool) -> None:
-    """A table that was given up ends the command with its reason, after what there is was shown."""
-    if not now and (last is None or last.state is not ProfileState.COMPLETE):
-        reason = last.reason if last is not None else "the profiler said nothing"
+    """A table that was given up ends the command, with its reason unless that was just shown above the table."""
+    shown = [table.reason for table in found if table.state is ProfileState.FAILED]
+    if now:
+        is_failed, reason = bool(shown), ""
     else:
-        reason = "; ".join(f"{one.device_kind}: {one.reason}" for one in found if one.state is ProfileState.FAILED)
-    if reason or (last is not None and last.state is ProfileState.FAILED):
-        text = f"no complete profile of '{function}': {reason or 'no reason was given'}"
+        is_failed = bool(shown) or last is None or last.state is not ProfileState.COMPLETE
+        reason = last.reason if last is not None else "the profiler said nothing"
+    if is_failed:
+        is_told = any(not reason or one in reason for one in shown)
+        text = f"no complete profile of '{function}'"
+        text += "" if is_told else f": {reason or 'no reason was given'}"
         text += f"; once that is mended, `fastgshare profile {function}` measures it again"
         raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, text))

@@ -18,9 +18,11 @@ def brief(value: float) -> str:
 
 
 def percent(error: float) -> str:
-    """A relative error, such as `±4 %`; nothing for none."""
+    """A relative error, such as `±4 %`; nothing for none. Above 100 % there is nothing known to be near."""
     if error <= 0:
         return ""
+    if error > 1:
+        return ">100 %"
     return f"±{100 * error:.{0 if error >= 0.0095 else 1}f} %"
 
 

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from fastgshare.cli.commands.profile.figures import lasting
-from fastgshare.shared.messages import ProfileProgress
+from fastgshare.shared.messages import ProfileProgress, ProfileState
 
 
 class _Bar(Progress):
@@ -54,6 +54,7 @@ def told(progress: ProfileProgress) -> str:
 def _show(bar: _Bar, progress: ProfileProgress) -> None:
     (task,) = bar.task_ids
     bar.update(task, completed=progress.done, total=progress.planned or None, told=told(progress))
-    if progress.reason and progress.reason != bar.reason and not bar.console.is_terminal:
+    is_told_later = progress.state is ProfileState.FAILED  # by whoever shows the table
+    if progress.reason and progress.reason != bar.reason and not bar.console.is_terminal and not is_told_later:
         bar.console.print(progress.reason, highlight=False, markup=False)
     bar.reason = progress.reason

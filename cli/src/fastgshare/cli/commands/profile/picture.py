@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgshare.cli.commands.profile.figures import day
-from fastgshare.cli.commands.profile.rows import Objective, Shown, batches_of
+from fastgshare.cli.commands.profile.rows import MOST_ERROR, Objective, Shown, batches_of
 from fastgshare.cli.running import Usage
 from fastgshare.shared.messages import Profile
 from fastgshare.shared.units import us_to_ms
@@ -26,6 +26,10 @@ WIDTH_INCHES = 10.0
 HEAD_INCHES = 1.25
 DPI = 130
 LEGEND_COLUMNS = 8
+LEAST_OF_VALUE = 0.1
+"""An error bar ends at this share of its value: on a logarithmic axis one towards nothing would be all there is."""
+APART_PERCENT = 0.5
+"""How far the quotas' points stand apart, so that their error bars do not hide each other."""
 
 
 class Mark(StrEnum):
@@ -53,8 +57,15 @@ class Subject:
     objective: Objective
 
 
-def ensure_matplotlib() -> None:
+def check(file: Path) -> None:
     """Fail before anything is measured for a picture that cannot be made. Raises Usage."""
+    if file.suffix.lower() != ".png":
+        raise Usage(problem=f"{file}: expected a name that ends in .png")
+    ensure_matplotlib()
+
+
+def ensure_matplotlib() -> None:
+    """Raises Usage where there is no matplotlib."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -151,16 +162,20 @@ def _lines(
 ) -> None:
     """A line a quota through all points; each with its error, those that were measured filled or a cross."""
     quotas = _quotas(rows)
-    for quota in quotas:
+    for nth, quota in enumerate(quotas):
         colour = _colour(quotas, quota)
+        aside = APART_PERCENT * (nth - (len(quotas) - 1) / 2)
         line = [row for row in rows if row.quota == quota and value(row) > 0]
-        panel.plot([row.sm_percent for row in line], [value(row) for row in line], color=colour, linewidth=1.2)
+        panel.plot([row.sm_percent + aside for row in line], [value(row) for row in line], color=colour, linewidth=1.2)
         for mark in Mark:
             some = [row for row in line if Mark.of(row) is mark]
             panel.errorbar(
-                [row.sm_percent for row in some],
+                [row.sm_percent + aside for row in some],
                 [value(row) for row in some],
-                yerr=[value(row) * min(error(row), 0.99) for row in some],
+                yerr=[
+                    [value(row) * min(error(row), 1 - LEAST_OF_VALUE) for row in some],
+                    [value(row) * min(error(row), MOST_ERROR) for row in some],
+                ],
                 color=colour,
                 linestyle="none",
                 marker="x" if mark is Mark.UNSETTLED else "o",

@@ -10,10 +10,17 @@ from enum import StrEnum
 from fastgshare.shared.messages import FunctionSpec, Profile, ProfilePoint, SurfacePoint
 from fastgshare.shared.units import ms_to_us
 
+ENOUGH_REQUESTS = 20
+MOST_ERROR = 1.0
+"""A relative error above this says that the value is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One point. Latencies are 0 where nothing is known; errors are relative; `note`: why it did not settle."""
+    """One point. Latencies are 0 where nothing is known; errors are relative; `note`: why it did not settle.
+
+    `requests`: how many its latencies were measured with; 0: they were not, or nobody told.
+    """
 
     sm_percent: int
     quota: float
@@ -29,11 +36,17 @@ class Shown:
     is_measured: bool
     is_settled: bool = True
     note: str = ""
+    requests: int = 0
 
     @property
     def is_certain(self) -> bool:
         """Whether it was measured to satisfaction."""
         return self.is_measured and self.is_settled
+
+    @property
+    def has_few_requests(self) -> bool:
+        """Whether its measured tail is that of hardly more requests than one."""
+        return self.is_certain and self.p99_us > 0 and 0 < self.requests < ENOUGH_REQUESTS
 
 
 class Timing(StrEnum):
@@ -96,10 +109,16 @@ def shown_rows(profile: Profile) -> list[Shown]:
 
 
 def best_rows(rows: Iterable[Shown], objective: Objective) -> list[Shown]:
-    """For each slice the batch of highest throughput that meets the objective; the quickest where none does."""
+    """For each slice the batch of highest throughput that meets the objective; the quickest where none does.
+
+    Only batches of which anything was measured, and errors that leave something known, unless nothing else is there.
+    """
+    rows = list(rows)
+    measured = {row.batch for row in rows if row.is_measured}
     by_slice: dict[tuple[int, float], list[Shown]] = {}
     for row in rows:
-        by_slice.setdefault((row.sm_percent, row.quota), []).append(row)
+        if row.batch in measured or not measured:
+            by_slice.setdefault((row.sm_percent, row.quota), []).append(row)
     return [_best(by_slice[cell], objective) for cell in sorted(by_slice)]
 
 
@@ -119,10 +138,11 @@ def largest_error(rows: Iterable[Shown]) -> float:
 
 
 def _best(rows: list[Shown], objective: Objective) -> Shown:
-    met = [row for row in rows if objective.is_met(row)]
+    known = [row for row in rows if row.throughput_error <= MOST_ERROR] or rows
+    met = [row for row in known if objective.is_met(row)]
     if met:
         return max(met, key=lambda row: row.throughput_rps)
-    return min(rows, key=lambda row: objective.timing.of(row) or row.device_p95_us)
+    return min(known, key=lambda row: objective.timing.of(row) or row.device_p95_us)
 
 
 def _interpolated(point: SurfacePoint) -> Shown:
@@ -158,4 +178,5 @@ def _measured(point: ProfilePoint, latency_error: float) -> Shown:
         is_measured=True,
         is_settled=point.settled,
         note=point.note,
+        requests=point.requests,
     )

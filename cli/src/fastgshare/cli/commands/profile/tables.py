@@ -7,12 +7,22 @@ from rich.table import Table
 from rich.text import Text
 
 from fastgshare.cli.commands.profile.figures import brief, day, lasting, ms, percent
-from fastgshare.cli.commands.profile.rows import Objective, Shown, Timing, best_rows, largest_error
-from fastgshare.shared.messages import Profile, ProfileState
+from fastgshare.cli.commands.profile.rows import (
+    ENOUGH_REQUESTS,
+    MOST_ERROR,
+    Objective,
+    Shown,
+    Timing,
+    best_rows,
+    largest_error,
+)
+from fastgshare.shared.messages import MeasureRequest, Profile, ProfileState
 
 PIPE_COLUMNS = 120
 HEADINGS = ("SMs %", "quota", "batch", "inputs/s", "", "device ms", "p50 ms", "p95 ms", "p99 ms", "", "measured")
 NOTES_SHOWN = 5
+_USUAL_LOAD = MeasureRequest(batch=1).load
+LOAD = f"latencies: requests arriving at random at {100 * _USUAL_LOAD:.0f} % of the slice's throughput"
 
 
 def show(console: Console, profile: Profile, rows: Sequence[Shown], objective: Objective, show_all: bool) -> None:
@@ -47,7 +57,9 @@ def headline(profile: Profile, rows: Sequence[Shown]) -> str:
     if profile.measured_at_us:
         text += f" on {day(profile.measured_at_us)}"
     error = largest_error(rows)
-    if error:
+    if error > MOST_ERROR:
+        text += ", some others unknown"
+    elif error:
         text += f", the others within {100 * error:.0f} %"
     return f"{text}; {profile.reason}" if profile.reason and profile.state is not ProfileState.FAILED else text
 
@@ -56,6 +68,7 @@ def cells(row: Shown, objective: Objective) -> tuple[str | Text, ...]:
     """One line of the table. What was not measured has a tilde, what misses the objective an exclamation mark."""
     about = "" if row.is_certain else "~"
     times = {timing: f"{about}{ms(timing.of(row))}" if timing.of(row) else "-" for timing in Timing}
+    times[Timing.P99] += "?" if row.has_few_requests else ""
     device = f"{about}{ms(row.device_us)}"
     if not objective.is_met(row):
         times[objective.timing] += "!"
@@ -77,21 +90,32 @@ def explanation(rows: Sequence[Shown], chosen: Sequence[Shown], objective: Objec
     lines = []
     if not show_all and len(chosen) < len(rows):
         lines.append(f"the best batch of each slice for {objective}; --all shows every point")
-    marks = []
-    if not all(row.is_certain for row in chosen):
-        marks.append("~ interpolated, true within ± 19 times of 20")
-    if not all(objective.is_met(row) for row in chosen):
-        marks.append(f"! misses {objective}")
-    if marks:
-        lines.append("; ".join(marks))
+    lines += _marks(chosen, objective)
+    if not any(objective.is_met(row) for row in rows):
+        lines.append(f"no slice meets the objective, {objective}, with any batch")
+    if any(row.requests for row in rows):  # how other people measured theirs is not known
+        lines.append(LOAD)
     if not objective.timing.is_latency:
         lines.append("latencies of requests were not measured: the objective is held against times of batches")
     elif f"p{objective.percentile:g}" not in str(objective.timing):
         lines.append(f"the objective is held against the {objective.timing}")
     unsettled = [row for row in rows if not row.is_settled]
     lines += [f"{_place(row)} did not settle: {row.note or 'no reason was given'}" for row in unsettled[:NOTES_SHOWN]]
-    if len(unsettled) > NOTES_SHOWN:
-        lines.append(f"and {len(unsettled) - NOTES_SHOWN} points more did not settle")
+    more = len(unsettled) - NOTES_SHOWN
+    if more > 0:
+        lines.append(f"and {more} point{'' if more == 1 else 's'} more did not settle")
+    return lines
+
+
+def _marks(chosen: Sequence[Shown], objective: Objective) -> list[str]:
+    marks = []
+    if not all(row.is_certain for row in chosen):
+        marks.append("~ interpolated, true within ± 19 times of 20")
+    if not all(objective.is_met(row) for row in chosen):
+        marks.append(f"! misses {objective}")
+    lines = ["; ".join(marks)] if marks else []
+    if any(row.has_few_requests for row in chosen):
+        lines.append(f"? a p99 of fewer than {ENOUGH_REQUESTS} requests, which is hardly more than the slowest of them")
     return lines
 
 
