@@ -24,9 +24,12 @@ class Played:
     rows: list[int] = field(default_factory=list)
     waits: int = 0
     now_us: int = 1_000
+    least_warmup_us: int = 0
 
     def play(self, request: MeasureRequest) -> Measured:
-        measurement = Measurement(request, random.Random(request.seed).expovariate)
+        measurement = Measurement(
+            request, random.Random(request.seed).expovariate, least_warmup_us=self.least_warmup_us
+        )
         while True:
             step = measurement.next(self.now_us)
             if isinstance(step, Finished):

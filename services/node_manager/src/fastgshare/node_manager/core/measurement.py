@@ -75,12 +75,20 @@ Step = RunBatch | WaitUntil | Finished
 class Measurement:
     """What `request` asks for. `gap(rate)` draws an exponential gap; `window_us` is what quotas are accounted over.
 
-    `request.quota` tells whether tokens are paced: above 0 and below 1. With `warmup_runs` 0 there is no warm-up.
+    `request.quota` tells whether tokens are paced: above 0 and below 1. With `warmup_runs` 0 there is no warm-up; else it
+    takes `least_warmup_us` at least, which the budget does not count.
     """
 
-    def __init__(self, request: MeasureRequest, gap: Callable[[float], float], window_us: int = WINDOW_US) -> None:
+    def __init__(
+        self,
+        request: MeasureRequest,
+        gap: Callable[[float], float],
+        window_us: int = WINDOW_US,
+        least_warmup_us: int = 0,
+    ) -> None:
         self.request = request
         self._gap = gap
+        self._least_warmup_us = least_warmup_us
         self._grain_us = window_us if 0 < request.quota < 1 else 1
         self._warm: Course | None = None
         self._closed: Course | None = None
@@ -146,9 +154,10 @@ class Measurement:
         warm = self._warm
         warm.add(ended_us, device_us)
         runs = len(warm)
-        if runs < self.request.warmup_runs:
+        beyond_us = warm.span_us - self._least_warmup_us
+        if runs < self.request.warmup_runs or (beyond_us < 0 and runs < MAX_RUNS):
             return
-        is_late = warm.span_us >= WARMUP_SHARE * self.request.budget_ms * US_PER_MS or runs >= MAX_RUNS
+        is_late = beyond_us >= WARMUP_SHARE * self.request.budget_ms * US_PER_MS or runs >= MAX_RUNS
         if runs < self._look_us and not is_late:
             return
         self._look_us = ceil(runs * LOOK_AGAIN)
@@ -168,7 +177,9 @@ class Measurement:
         runs = len(course)
         if runs < request.min_runs:
             return False
-        first_us = course.begun_us if self._warm is None else self._warm.begun_us
+        first_us = course.begun_us
+        if self._warm is not None:
+            first_us = min(self._warm.begun_us + self._least_warmup_us, first_us)
         if runs >= request.max_runs or course.ended_us - first_us >= request.budget_ms * US_PER_MS:
             return True
         least = LEAST_WINDOWS if self._grain_us > 1 else LEAST_BLOCKS

@@ -45,6 +45,8 @@ from fastgshare.shared.units import BYTES_PER_MIB, PER_MILLE, US_PER_MS, US_PER_
 
 PREPROCESS_LIMIT_US = 10 * US_PER_S
 ONE_RUN = MeasureRequest(batch=1, warmup_runs=0, min_runs=1, max_runs=1, budget_ms=0)
+FIRST_WARMUP_US = 1_500_000
+"""What a replica that was just brought up is measured for first: steady is not yet usual while the platform settles."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Measuring:
         self._tasks = tasks
         self._row: dict[str, Array] | None = None
         self._is_busy = False
+        self._is_warm = False
 
     async def on_message(self, msg: Msg) -> None:
         """One measurement, in a task of its own: it takes as long as it was given."""
@@ -134,7 +137,9 @@ class Measuring:
         chunks = request.chunks or len(placement.chunks)
         quota = request.quota or share_of(placement).limit_permille / PER_MILLE
         watch = Watch(self._parts.device, placement.function.slice.gpu_mem_mib, self._parts.changes.mark)
-        measured = await self._run(structs.replace(request, quota=quota), feed, watch)
+        least_warmup_us = FIRST_WARMUP_US if placement.loan and not self._is_warm else 0
+        measured = await self._run(structs.replace(request, quota=quota), feed, watch, least_warmup_us)
+        self._is_warm = True
         now = self._placement()
         if (now.chunks, now.function.slice) != (placement.chunks, placement.function.slice):
             raise MeasurementRefused(reason="the replica's slice changed while it was measured")
@@ -166,10 +171,13 @@ class Measuring:
         except ModelFault as fault:
             raise ModelFault(reason=f"it cannot move to chunks {list(chunks)}: {fault.reason}") from fault
 
-    async def _run(self, request: MeasureRequest, feed: dict[str, Array], watch: Watch | None = None) -> Measured:
+    async def _run(
+        self, request: MeasureRequest, feed: dict[str, Array], watch: Watch | None = None, least_warmup_us: int = 0
+    ) -> Measured:
         gap = random.Random(request.seed).expovariate  # chance for arrivals, nothing to keep secret
         window_us = self._parts.config.window_ms * US_PER_MS
-        return await asyncio.wrap_future(self._runner.measure(Measurement(request, gap, window_us), feed, watch))
+        measurement = Measurement(request, gap, window_us, least_warmup_us)
+        return await asyncio.wrap_future(self._runner.measure(measurement, feed, watch))
 
     # Inputs
 
