@@ -75,8 +75,8 @@ Step = RunBatch | WaitUntil | Finished
 class Measurement:
     """What `request` asks for. `gap(rate)` draws an exponential gap; `window_us` is what quotas are accounted over.
 
-    `request.quota` tells whether tokens are paced: above 0 and below 1. With `warmup_runs` 0 there is no warm-up; else it
-    takes `least_warmup_us` at least, which the budget does not count.
+    `request.quota` tells whether tokens are paced: above 0 and below 1. With `warmup_runs` 0 there is no warm-up; else
+    it takes `least_warmup_us` at least, which the budget does not count.
     """
 
     def __init__(
