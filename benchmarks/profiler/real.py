@@ -1,8 +1,8 @@
 """A real model on this machine's cores, through the whole platform: `fastgshare profile --grid`, more than once.
 
-A shared machine drifts by more from one minute to the next than the interpolation is off. So the small table is what
-the profiler's plan picks of the first grid, and the truth is the mean of all grids; how far two of them are apart is
-told beside the errors, as nothing can be predicted better than it can be measured.
+A shared machine drifts by more from one minute to the next than the interpolation is off. So the truth is the mean of
+all grids, and the small table is what the profiler's plan picks of it: what is judged is the interpolation. How far two
+grids are apart is told beside, as nothing can be predicted better than it can be measured.
 """
 
 import os
@@ -62,8 +62,8 @@ async def measure(budgets: Budgets, home: Path, definition: FunctionDefinition) 
         grids = [await _grid(client, definition.name) for _ in range(budgets.passes)]
     (first, grid_s), axes = grids[0], grids[0][0].axes
     assert axes is not None
-    few, survey = few_of(first.points, axes)
     truth = mean_of([grid.points for grid, _ in grids])
+    few, survey = few_of(truth, axes)
     median_error, p95_error = apart(first.points, grids[-1][0].points)
     return Real(
         comparison=compare(definition.name, few, survey.surface, truth),
