@@ -48,8 +48,8 @@ class Real(msgspec.Struct, frozen=True):
     the few points took of it."""
 
     comparison: Comparison
-    repeat_median_error: float
-    repeat_p95_error: float
+    repeat_median_error: float | None
+    repeat_p95_error: float | None
     device_kind: str
     adaptive_s: float
     grid_s: float
@@ -64,7 +64,8 @@ async def measure(budgets: Budgets, home: Path, definition: FunctionDefinition) 
     assert axes is not None
     truth = mean_of([grid.points for grid, _ in grids])
     few, survey = few_of(truth, axes)
-    median_error, p95_error = apart(first.points, grids[-1][0].points)
+    is_repeated = len(grids) > 1
+    median_error, p95_error = apart(first.points, grids[-1][0].points) if is_repeated else (None, None)
     return Real(
         comparison=compare(definition.name, few, survey.surface, truth),
         repeat_median_error=median_error,
