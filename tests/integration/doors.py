@@ -18,7 +18,7 @@ from fastgshare.shared.arrays import Array
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import GatewayLoad
+from fastgshare.shared.messages import GatewayLoad, ReplicaStatus
 from tests.integration.world import World
 
 T = TypeVar("T")
@@ -115,3 +115,14 @@ def _json_tensor(name: str, array: Array) -> dict[str, Any]:
     is_text = array.dtype.kind in "OSU"
     datatype = "BYTES" if is_text else {"f": "FP32", "i": "INT64"}[array.dtype.kind]
     return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.reshape(-1).tolist()}
+
+
+async def replicas_of(client: Client, name: str) -> list[ReplicaStatus]:
+    """Those that serve: whatever is on loan to the profiler comes and goes."""
+    return [status for status in await client.replicas() if status.function == name and not status.loan]
+
+
+async def only_replica(client: Client, name: str) -> ReplicaStatus:
+    """The one that serves."""
+    (status,) = await replicas_of(client, name)
+    return status

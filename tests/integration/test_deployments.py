@@ -18,6 +18,7 @@ from tests.integration.doors import (
     json_body,
     post,
     refusal,
+    replicas_of,
     rows,
     triton_input,
     until,
@@ -53,7 +54,7 @@ async def test_an_update_replaces_the_old_generation_and_no_request_fails(
         assert load.last_factor == 4.0
 
         async def only_the_new_is_left() -> bool:
-            left = [status.generation for status in await client.replicas() if status.function == name]
+            left = [status.generation for status in await replicas_of(client, name)]
             return left == [newest.generation]
 
         await until(only_the_new_is_left)

@@ -29,7 +29,7 @@ from fastgshare.shared.messages import (
 from fastgshare.shared.slots import host_id
 from fastgshare.shared.units import s_to_us
 from tests.integration import functions, models
-from tests.integration.doors import deployed, json_body, rows, until
+from tests.integration.doors import deployed, json_body, only_replica, rows, until
 from tests.integration.world import GATEWAY, HANDLER, NODE_MANAGER, PROFILER, SCHEDULER, WORKER, World
 
 ANSWER_S = 30.0
@@ -183,7 +183,7 @@ async def test_headers_that_make_no_sense_are_refused_or_let_be(world: World, tm
 async def test_garbage_on_every_subject_and_in_every_bucket_is_let_be(world: World, tmp_path: Path, name: str) -> None:
     async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
         before = survivors(world)
-        (status,) = [status for status in await client.replicas() if status.function == name]
+        status = await only_replica(client, name)
         for subject in (
             subjects.replica(status.replica),
             subjects.measure(status.replica),
@@ -236,7 +236,7 @@ async def test_a_measurement_that_makes_no_sense_is_answered_and_harms_nobody(
     async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
         await serves(client, name)
         before = survivors(world)
-        (status,) = [status for status in await client.replicas() if status.function == name]
+        status = await only_replica(client, name)
         subject, request = subjects.measure(status.replica), encode(ABSURD[absurdity])
         await client.bus.publish(subject, request)
         decode(MeasureReply, (await client.bus.request(subject, request, ANSWER_S)).data)
@@ -251,7 +251,7 @@ async def test_work_from_a_gateway_that_cannot_be_told_harms_nobody(
     async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
         await serves(client, name)
         before = survivors(world)
-        (status,) = [status for status in await client.replicas() if status.function == name]
+        status = await only_replica(client, name)
         deadline_us = unix_us() + s_to_us(ANSWER_S)
         work = Work(INFER_VERSION, AttemptId("a-1"), GatewayId(gateway), deadline_us, "", memoryview(encode(tensor())))
         await client.bus.publish(subjects.replica(status.replica), encode(work), "nobody.listens")

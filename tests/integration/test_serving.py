@@ -15,7 +15,17 @@ from fastgshare.shared import subjects
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import ProfileState
 from tests.integration import functions, models
-from tests.integration.doors import deployed, json_body, post, refusal, rows, triton_input, until, with_triton
+from tests.integration.doors import (
+    deployed,
+    json_body,
+    post,
+    refusal,
+    replicas_of,
+    rows,
+    triton_input,
+    until,
+    with_triton,
+)
 from tests.integration.world import World, slots_of
 
 LARGE = (600 << 10) // 4
@@ -185,7 +195,7 @@ async def test_a_function_is_scaled_to_two_and_back(world: World, tmp_path: Path
         await client.scale("slow", 1)
 
         async def one_is_left() -> bool:
-            return len([status for status in await client.replicas() if status.function == "slow"]) == 1
+            return len(await replicas_of(client, "slow")) == 1
 
         await until(one_is_left)
         result = await client.invoke("slow", {"x": rows(5)})

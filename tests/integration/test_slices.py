@@ -18,12 +18,11 @@ from fastgshare.shared.messages import (
     Profile,
     ProfileState,
     ReplicaState,
-    ReplicaStatus,
     ReplicaUse,
     Slice,
 )
 from tests.integration import functions
-from tests.integration.doors import deployed, rows, until
+from tests.integration.doors import deployed, replicas_of, rows, until
 from tests.integration.load import Load, by_nats, under_load
 from tests.integration.world import WORKER, World, running
 
@@ -39,11 +38,6 @@ PRODUCTS = 20
 
 def held(request: float, limit: float = 1.0, percent: int = 50) -> Slice:
     return Slice(sm_partition=percent, quota_request=request, quota_limit=limit, gpu_mem_mib=32)
-
-
-async def replicas_of(client: Client, name: str) -> list[ReplicaStatus]:
-    """Those that serve: whatever is on loan to the profiler comes and goes."""
-    return [status for status in await client.replicas() if status.function == name and not status.loan]
 
 
 async def device_of(client: Client) -> DeviceStatus:
