@@ -6,7 +6,7 @@ WHEELS := .cache/wheels
 UV_VERSION := 0.13.9
 UV := .cache/uv-$(UV_VERSION)/bin/uv
 
-DISTRIBUTIONS := shared cli services/gateway services/scheduler services/profiler services/node_manager
+DISTRIBUTIONS := shared cli services/gateway services/scheduler services/profiler services/node_manager simulator
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 # Both live inside what they vouch for, so that removing the folder undoes the stamp.
@@ -14,6 +14,7 @@ SETUP_STAMP := $(VENV)/.set-up
 WHEELS_STAMP := $(WHEELS)/.fetched
 TORCH_STAMP := $(VENV)/.torch
 
+SISTERS := $(foreach name,shared gateway scheduler node-manager,--no-emit-package fastgshare-$(name))
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --generate-hashes
 
@@ -73,8 +74,8 @@ bench-profiler: setup $(WHEELS_STAMP) ## how much of a grid has to be measured t
 	@$(PY) benchmarks/profiler/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
-	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared $(PROJECTS) --output-file requirements/run.lock
-	$(COMPILE) $(ARGS) --no-emit-package fastgshare-shared --constraints requirements/run.lock \
+	$(COMPILE) $(ARGS) $(SISTERS) $(PROJECTS) --output-file requirements/run.lock
+	$(COMPILE) $(ARGS) $(SISTERS) --constraints requirements/run.lock \
 		requirements/dev.in $(PROJECTS) --output-file requirements/dev.lock
 	$(COMPILE) --no-deps requirements/models.in --output-file requirements/models.lock
 

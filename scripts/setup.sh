@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
 readonly LOCK=requirements/dev.lock
-readonly DISTRIBUTIONS=(shared cli services/gateway services/scheduler services/profiler services/node_manager)
+readonly DISTRIBUTIONS=(shared cli services/gateway services/scheduler services/profiler services/node_manager simulator)
 readonly CANDIDATES=(python3 python3.14 python3.13 python3.12 python3.11)
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -16,6 +16,7 @@ DISTRIBUTIONS = [
     SHARED,
     ROOT / "cli",
     *sorted(path.parent for path in ROOT.glob("services/*/pyproject.toml")),
+    ROOT / "simulator",
 ]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 

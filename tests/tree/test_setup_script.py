@@ -79,7 +79,7 @@ def test_installs_the_lock_by_hash_and_then_the_tree(machine: Machine) -> None:
     locked, tree = machine.pip_calls()
     assert "--require-hashes --requirement requirements/dev.lock" in locked
     assert "--no-deps --no-build-isolation" in tree
-    assert tree.count("--editable") == 6
+    assert tree.count("--editable") == 7
 
 
 def test_a_machine_without_python_is_told_what_brings_it(machine: Machine) -> None:

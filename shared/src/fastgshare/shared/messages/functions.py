@@ -41,10 +41,15 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Autoscale(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds between which the scheduler chooses the number of replicas; `min` 0 allows scale to zero."""
+    """Bounds between which the scheduler chooses the number of replicas; `min` 0 allows scale to zero.
+
+    `policy` names how it chooses, and whether replicas have the definition's slice or what suits the load (see the
+    scheduler's policies); empty: `fixed`, the definition's slice for all of them.
+    """
 
     min: int = 0
     max: int = 1
+    policy: str = ""
 
 
 class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True):
