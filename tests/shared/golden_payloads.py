@@ -183,6 +183,7 @@ FUNCTION_LOAD = FunctionLoad(
 
 EXAMPLES: dict[str, msgspec.Struct] = {
     "Autoscale.1": Autoscale(min=1, max=4),
+    "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
     "Completion.1": COMPLETION,
     "Demand.1": Demand(function=ECHO, gateway=GATEWAY, held=3, version=2),
     "DeviceStatus.1": DEVICE_STATUS,
