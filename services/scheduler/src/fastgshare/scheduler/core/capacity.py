@@ -22,7 +22,7 @@ REMEMBERED = 256
 
 def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> float | None:
     """Requests a second per replica, or None where nothing is known yet."""
-    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in _device_kinds(state)]
+    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in sorted(state.kinds)]
     promises = [(table, promise) for table in known if table is not None and (promise := _promise(table, spec))]
     sure = [promise.rps for table, promise in promises if table.is_complete or promise.error <= SURE_ERROR]
     if sure:
@@ -56,11 +56,6 @@ def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
             known.promises.clear()
         known.promises[question] = promised(known.table, spec)
     return known.promises[question]
-
-
-def _device_kinds(state: State) -> list[str]:
-    kinds = {view.device.kind: True for node in state.nodes.values() for view in node.devices.values()}
-    return sorted(kinds)
 
 
 def _latency_us(answer: Answer, spec: FunctionSpec) -> int:

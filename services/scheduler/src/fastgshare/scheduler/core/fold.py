@@ -63,12 +63,13 @@ def _(event: events.NodeSeen, state: State, now_us: int, settings: Settings) -> 
         node.incarnation = event.incarnation
         node.since_us = now_us
         node.silent = False
-    if _devices_changed(node, event.devices, now_us) or changed:
+    if _devices_changed(state, node, event.devices, now_us) or changed:
+        state.node_changed(event.node)
         state.touch_placed_on(event.node)
         state.touch_blocked()
 
 
-def _devices_changed(node: Node, devices: tuple[events.Device, ...], now_us: int) -> bool:
+def _devices_changed(state: State, node: Node, devices: tuple[events.Device, ...], now_us: int) -> bool:
     changed = False
     for device in devices:
         view = node.devices.get(device.device)
@@ -80,7 +81,7 @@ def _devices_changed(node: Node, devices: tuple[events.Device, ...], now_us: int
             bad_since_us = None
         elif bad_since_us is None:
             bad_since_us = now_us
-        node.devices[device.device] = DeviceView(device, bad_since_us)
+        state.put_device(node, DeviceView(device, bad_since_us))
     there = {device.device for device in devices}
     for name, view in node.devices.items():
         if name not in there and view.bad_since_us is None:
@@ -97,7 +98,7 @@ def _(event: events.ReplicaReported, state: State, now_us: int, settings: Settin
     if known is not None and known.status == status:
         return
     same = known is not None and _phase(known.status) == _phase(status)
-    state.reported[key] = Reported(status, known.since_us if known is not None and same else now_us)
+    state.add_reported(key, Reported(status, known.since_us if known is not None and same else now_us))
     if status.loan:
         if not same:
             state.touch_awaiting_loan()
@@ -131,8 +132,7 @@ def _proved(state: State, status: ReplicaStatus, now_us: int) -> None:
 @apply.register
 def _(event: events.ReplicaGone, state: State, now_us: int, settings: Settings) -> None:
     key = subjects.fleet_key(event.node, event.replica)
-    reported = state.reported.pop(key, None)
-    state.departing.pop(key, None)
+    reported = state.drop_reported(event.node, key)
     if reported is not None and reported.status.loan:
         state.touch_awaiting_loan()
     elif reported is not None:
@@ -156,7 +156,7 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
     found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken)
     liveness.expect_node(state, placement.node, now_us, settings)
     if placement.loan:
-        state.loans[key] = Loan(found, wished_us=now_us)
+        state.add_loan(Loan(found, wished_us=now_us))
         return
     state.add_placed(found)
     reported = state.reported.get(key)
@@ -266,10 +266,14 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
     state.epoch = None
     for key, loan in list(state.loans.items()):
         loan.placed.leaving = False
+        state.changed(loan.placed.placement.node, key)
         if not loan.placed.confirmed:
             state.drop_loan(key)
+    state.leaving.clear()
     for key, placed in list(state.placed.items()):
         placed.leaving = False
+        state.take_over(placed)
+        state.changed(placed.placement.node, key)
         if placed.resized_from is not None:
             placed.placement, placed.resized_from, placed.confirmed = placed.resized_from, None, True
         if not placed.confirmed:

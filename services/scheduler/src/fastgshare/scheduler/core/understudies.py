@@ -1,0 +1,78 @@
+"""Replicas that go to another device: an understudy comes up there, and takes over once it is ready.
+
+Nobody is without a replica for it: the old one leaves when the understudy is ready. If that fails, is stuck or lost, or
+what it stands for is wanted no longer, it goes and the old one stays. If it is the old one that is lost, the
+understudy counts in its place. Rollouts do not see understudies.
+"""
+
+from fastgshare.scheduler.core import repacking
+from fastgshare.scheduler.core.liveness import Health, health
+from fastgshare.scheduler.core.plan import Plan
+from fastgshare.scheduler.core.state import FunctionState, Placed
+from fastgshare.shared.ids import FunctionName
+
+
+def settle(plan: Plan, name: FunctionName) -> None:
+    """Decide on the understudies of one function; before its rollout, so that this counts on what comes of it."""
+    function = plan.state.functions.get(name)
+    if function is None or not plan.state.understudies:
+        return
+    for placed in [placed for placed in function.placed.values() if placed.is_understudy and not placed.leaving]:
+        _settle(plan, function, placed)
+
+
+def stay_restless(plan: Plan, name: FunctionName) -> None:
+    """A function with an understudy is reviewed at every tick."""
+    function = plan.state.functions.get(name)
+    if function is not None and any(placed.is_understudy for placed in function.placed.values()):
+        function.settled = False
+
+
+def consolidate(plan: Plan) -> None:
+    """Empty a device into others, when nothing has changed for a while and nobody waits for room."""
+    state, settings = plan.state, plan.settings
+    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
+    calm = plan.now_us - state.changed_us >= settings.consolidate_us
+    if not rested or not calm or state.understudies or any(one.blocked for one in state.functions.values()):
+        return
+    state.consolidated_us = plan.now_us
+    for old, slot in repacking.exodus(state, plan.books):
+        plan.place_understudy(
+            old, slot, f"takes over from {old.placement.replica}, so that {old.placement.device} is free"
+        )
+
+
+def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
+    old = plan.state.placed.get(understudy.replaces)
+    unwanted = _unwanted(plan, function, understudy, old)
+    if unwanted or old is None:
+        _dismiss(plan, understudy, unwanted)
+        return
+    state = health(plan.state, understudy, plan.now_us, plan.settings)
+    if state in (Health.FAILED, Health.STUCK, Health.LOST):
+        function.avoid_until_us[understudy.placement.device] = plan.now_us + plan.settings.patience_us
+        _dismiss(plan, understudy, f"it does not come up ({state.value}), and {old.placement.replica} goes on")
+    elif state is Health.READY:
+        plan.state.take_over(understudy)
+        plan.remove(old, f"{understudy.placement.replica} took over")
+    elif health(plan.state, old, plan.now_us, plan.settings) in (Health.LOST, Health.STUCK, Health.FAILED):
+        plan.state.take_over(understudy)
+        plan.remove(old, f"it is lost, and {understudy.placement.replica} is coming up in its place")
+
+
+def _unwanted(plan: Plan, function: FunctionState, understudy: Placed, old: Placed | None) -> str:
+    """Why an understudy has nothing left to wait for; empty if it has."""
+    spec = function.spec
+    if spec is None:
+        return "the function was deleted"
+    if old is None or old.leaving:
+        return "the replica it was to take over from is gone"
+    if spec.generation != understudy.placement.function.generation:
+        return f"superseded by generation {spec.generation}"
+    if old.placement.function != understudy.placement.function:
+        return f"{old.placement.replica} has another slice now"
+    return ""
+
+
+def _dismiss(plan: Plan, understudy: Placed, reason: str) -> None:
+    plan.remove(understudy, reason)
