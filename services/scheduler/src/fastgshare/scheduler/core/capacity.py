@@ -7,9 +7,11 @@ error is large, what replicas were seen to do is better, and without that the ro
 """
 
 from fastgshare.scheduler.core import traffic
+from fastgshare.scheduler.core.menu import Menu, Option, menu_of
+from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
 from fastgshare.shared import subjects
-from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.messages import FunctionSpec, Placement
 from fastgshare.shared.tables import Answer, Table
 from fastgshare.shared.units import ms_to_us
 
@@ -56,6 +58,53 @@ def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
             known.promises.clear()
         known.promises[question] = promised(known.table, spec)
     return known.promises[question]
+
+
+def menu_for(state: State, spec: FunctionSpec, settings: Settings) -> Menu | None:
+    """The slices to choose from: of the kind with most devices among those whose table can be counted on."""
+    for kind, chunks in widest(state).items():
+        menu = _menu(state, spec, kind, chunks, settings)
+        if menu is not None:
+            return menu
+    return None
+
+
+def option_of(state: State, placement: Placement, spec: FunctionSpec, menu: Menu, settings: Settings) -> Option:
+    """What a replica does in the slice that it has, on the kind of device that it is on; `menu` where none is known."""
+    held = placement.function.slice
+    node = state.nodes.get(placement.node)
+    view = node.devices.get(placement.device) if node is not None else None
+    if view is None:
+        return menu.held(held.sm_partition, held.sm_partition / 100, held.quota_request)
+    device = view.device
+    own = _menu(state, spec, device.kind, widest(state).get(device.kind, device.chunks), settings) or menu
+    return own.held(held.sm_partition, min(len(placement.chunks) / device.chunks, 1.0), held.quota_request)
+
+
+def _menu(state: State, spec: FunctionSpec, kind: str, chunks: int, settings: Settings) -> Menu | None:
+    known = state.tables.get(subjects.profile_key(spec.model.digest, kind))
+    if known is None:
+        return None
+    memory_mib = spec.slice.gpu_mem_mib
+    question = (spec.slo_ms, spec.slo_percentile, spec.max_batch, memory_mib, chunks)
+    if question not in known.menus:
+        if not known.is_complete and known.table.at(100, 1.0, 1).throughput_error > SURE_ERROR:
+            return None
+        if len(known.menus) >= REMEMBERED:
+            known.menus.clear()
+        known.menus[question] = menu_of(known.table, spec, chunks, settings)
+    return known.menus[question]
+
+
+def widest(state: State) -> dict[str, int]:
+    if state.widest is None:
+        devices: dict[str, list[int]] = {}
+        for node in state.nodes.values():
+            for view in node.devices.values():
+                devices.setdefault(view.device.kind, []).append(view.device.chunks)
+        ordered = sorted(devices, key=lambda kind: (-len(devices[kind]), kind))
+        state.widest = {kind: max(devices[kind]) for kind in ordered}
+    return state.widest
 
 
 def _latency_us(answer: Answer, spec: FunctionSpec) -> int:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from fastgshare.scheduler.core.books import Books, Key
 from fastgshare.scheduler.core.events import Device
+from fastgshare.scheduler.core.forecast import Signal
+from fastgshare.scheduler.core.menu import Menu
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
@@ -117,6 +119,7 @@ class KnownTable:
     table: Table
     is_complete: bool
     promises: dict[Hashable, Promise | None] = field(default_factory=dict)
+    menus: dict[Hashable, Menu] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -138,6 +141,7 @@ class GatewayTraffic:
     outstanding: int = 0
     held: int = 0
     rate_rps: float = 0.0
+    signal: Signal = field(default_factory=Signal)
 
 
 @dataclass(slots=True)
@@ -156,11 +160,20 @@ class Traffic:
 
 @dataclass(slots=True)
 class Scale:
-    """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many)."""
+    """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many).
+
+    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
+    larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
+    the objective cannot be met, once reported.
+    """
 
     count: int | None = None
     grown_us: int = 0
     recent: list[tuple[int, int]] = field(default_factory=list)
+    peaks: list[tuple[int, float]] = field(default_factory=list)
+    cramped: dict[Key, int] = field(default_factory=dict)
+    moved_us: int | None = None
+    told: str = ""
 
 
 @dataclass(slots=True)
@@ -283,6 +296,9 @@ class State:
         count = self.kinds.pop(view.device.kind, 0) + more
         if count:
             self.kinds[view.device.kind] = count
+
+    widest: dict[str, int] | None = None
+    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""
