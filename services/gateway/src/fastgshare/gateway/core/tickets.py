@@ -32,10 +32,11 @@ class Ticket:
     dispatched_us: int = 0
     predicted_us: int = 0
     rows_ahead: int = 0
+    latest: AttemptId = AttemptId("")
 
     @property
     def attempt_id(self) -> AttemptId:
-        """The id of the latest attempt; an attempt runs at most once."""
+        """The id of the latest attempt, as `latest` has it once it is dispatched; an attempt runs at most once."""
         return AttemptId(f"{self.request_id}.{self.attempts}")
 
 
