@@ -30,7 +30,8 @@ class Target:
     @property
     def waiting_rows(self) -> int:
         """Rows ahead of a new request: ours, or what the replica last reported when others send there too."""
-        return max(self.outstanding_rows, self.depth)
+        outstanding, depth = self.outstanding_rows, self.depth
+        return outstanding if outstanding > depth else depth
 
     def add(self, ticket: Ticket) -> None:
         self.outstanding[ticket.request_id] = ticket
@@ -54,8 +55,9 @@ class Target:
         What it took last time says little about a replica that has been idle since: before that keeps anyone
         out, for ever perhaps, because nothing would be learned any more, only the table counts.
         """
-        finish_us = self.estimate.finish_us(self.waiting_rows, ticket.rows)
-        idle = not self.waiting_rows and now_us - self.sent_us >= IDLE_US
+        waiting = self.waiting_rows
+        finish_us = self.estimate.finish_us(waiting, ticket.rows)
+        idle = not waiting and now_us - self.sent_us >= IDLE_US
         if idle and now_us + finish_us > ticket.deadline_us:
             self.estimate.forget_contention()
             return self.estimate.finish_us(0, ticket.rows)

@@ -352,13 +352,12 @@ class Gatekeeper:
         return Refuse(ticket, error)
 
     def _finish(self, completion: Completion, end_us: int) -> None:
-        ticket = self._ledger.get(request_of(completion.attempt))
+        ticket = self._ledger.close(request_of(completion.attempt))
         if ticket is None:
             return
-        self._ledger.close(ticket.request_id)
         target = self._detach(ticket)
         counters = self.counters[ticket.function]
-        elapsed_us = max(end_us - ticket.arrived_us, 0)
+        elapsed_us = end_us - ticket.arrived_us if end_us > ticket.arrived_us else 0
         counters.late += end_us > ticket.deadline_us
         latest = target if completion.attempt == ticket.latest else None
         if not completion.ok:

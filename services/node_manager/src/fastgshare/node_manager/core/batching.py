@@ -48,7 +48,11 @@ class Timetable:
 
     def learn_profile(self, profile: Profile | None) -> None:
         """Use a table; None, or one without a point, goes back to learning."""
-        self._table = Table.of(profile) if profile is not None else None
+        self.learn_table(Table.of(profile) if profile is not None else None)
+
+    def learn_table(self, table: Table | None) -> None:
+        """As `learn_profile`, of a table that was read already."""
+        self._table = table
         self._read()
 
     def hold(self, sm_percent: float) -> None:
