@@ -100,7 +100,7 @@ async def test_bytes_that_changed_end_it_there(tmp_path: Path, world: World) -> 
 async def test_old_segments_go_and_each_that_stays_replays_alone(
     tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bound, made = 100_000, 0
+    bound, made = 50_000, 0
     for _ in range(3):  # three runs of one instance share the bound
         core = Scheduler(Settings())
         journal = Journal(core, tmp_path, "one", bound)
