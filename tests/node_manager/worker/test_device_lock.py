@@ -17,11 +17,10 @@ async def test_the_next_waits_until_the_former_has_let_go(tmp_path: Path) -> Non
         async with hold_device("n-cpu0", tmp_path):
             order.append("second")
 
-    async with anyio.create_task_group() as tasks:
-        async with hold_device("n-cpu0", tmp_path):
-            tasks.start_soon(second)
-            await anyio.sleep(0.05)
-            order.append("first lets go")
+    async with anyio.create_task_group() as tasks, hold_device("n-cpu0", tmp_path):
+        tasks.start_soon(second)
+        await anyio.sleep(0.05)
+        order.append("first lets go")
     assert order == ["first lets go", "second"]
 
 
