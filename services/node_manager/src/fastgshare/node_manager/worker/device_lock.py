@@ -1,6 +1,7 @@
 """One worker holds a device at a time, by a lock that the kernel frees with its process, whatever way that ends.
 
-A manager that is killed leaves a worker that still drains; its successor's worker would run the same replicas on the
+A manager that is killed takes its worker along, but a process may be long in ending (a driver clears a context away, a
+disk does not answer), and two managers may be given one node's name. A second worker would run the same replicas on the
 same chunks, and both would answer. So a worker locks its device before it opens it, and waits for a former one to end:
 not for ever, since one that hangs has to be told of.
 """
