@@ -19,9 +19,9 @@ from fastgshare.client import Client
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, Mirror
 from fastgshare.shared.codec import decode
-from fastgshare.shared.messages import LeaseHolder, Placement, ReplicaState, ServiceReady, Slice
+from fastgshare.shared.messages import Autoscale, LeaseHolder, Placement, ReplicaState, ServiceReady, Slice
 from tests.integration import functions
-from tests.integration.doors import deployed, only_replica, replicas_of, until
+from tests.integration.doors import deployed, only_replica, replicas_of, rows, until
 from tests.integration.load import by_nats, under_load
 from tests.integration.world import World, running
 
@@ -163,3 +163,29 @@ async def test_a_worker_waits_for_whoever_still_holds_its_device(tmp_path: Path)
 
 async def _says(world: World, words: str) -> bool:
     return words in world.log("node_manager")
+
+
+async def test_a_function_goes_to_zero_and_back_for_its_callers_and_what_they_waited_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTGSHARE_IDLE_S", "0.5")
+    definition = functions.times("f", tmp_path, 2.0, replicas=None, autoscale=Autoscale(min=0, max=2))
+    with running(tmp_path / "data") as world:
+        async with deployed(world, definition) as client:
+            for _ in range(3):
+                await until(partial(_is_at_zero, client))
+                answer = await client.invoke("f", {"x": rows(3)}, timeout_s=PATIENT_S)
+                assert answer.outputs["y"][0, 0] == 6.0
+            await until(lambda: _cold_starts(client, 3))
+            for event in [event async for event in client.logs("f") if event.kind == "cold_start"]:
+                parts = [float(event.fields[f"{part}_ms"]) for part in ("placed", "load", "ready", "answer")]
+                assert sum(parts) == pytest.approx(float(event.fields["total_ms"]), abs=1.0)
+                assert "from no replica to the first answer" in event.text
+
+
+async def _is_at_zero(client: Client) -> bool:
+    return await replicas_of(client, "f") == []
+
+
+async def _cold_starts(client: Client, count: int) -> bool:
+    return len([event async for event in client.logs("f") if event.kind == "cold_start"]) == count
