@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastgshare.scheduler.core.events import Device
 from fastgshare.shared import subjects
-from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
 from fastgshare.shared.tables import Table
 
@@ -218,6 +218,12 @@ class State:
         """Room may have appeared: plan again whoever waits for some."""
         for function in self.functions.values():
             if function.blocked:
+                self.touch(function.name)
+
+    def touch_model(self, digest: Digest) -> None:
+        """What this model does is known anew: plan its functions again, which may be settled."""
+        for function in self.functions.values():
+            if function.spec is not None and function.spec.model.digest == digest:
                 self.touch(function.name)
 
     def touch_awaiting_loan(self) -> None:
