@@ -1,7 +1,14 @@
 """Desired against actual on one device: which replicas to load, which to drain, what to report.
 
-Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out. A placement
-of a lower epoch than the highest seen is refused: its leader has been succeeded.
+Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out.
+
+A placement is the newest word on its replica alone, so epochs are compared per replica: one of a lower epoch than
+stands here for the same replica is refused, as its leader has been succeeded. Those of different replicas are of mixed
+epochs in any order, because a leader keeps what its predecessors placed and changes (resizes) only some of it. What a
+deposed leader writes late does no harm all the same: over a newer placement it is refused here (and by the bucket's
+revision); as a new replica, whose id nobody else can have given as it contains the epoch, it gets what the device has
+left and nothing that is promised to others, and the leader, who sees in the bucket that it is of an earlier term,
+removes it.
 
 A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
 the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is
@@ -87,6 +94,7 @@ class ReplicaReport:
     weights_mib: float = 0.0
     weights_reused: bool = False
     placement: Placement | None = None
+    transient: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +107,6 @@ class DeviceCore:
     incarnation: str = ""
     worker_ready: bool = False
     stopping: bool = False
-    highest_epoch: int = 0
     desired: dict[ReplicaId, Placement] = field(default_factory=dict)
     refused: dict[ReplicaId, Placement] = field(default_factory=dict)
     actual: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
@@ -108,10 +115,10 @@ class DeviceCore:
 
     def placed(self, placement: Placement, now_us: int) -> list[Command]:
         """A placement for this device was written or changed."""
-        if placement.epoch < self.highest_epoch:
-            reason = f"epoch {placement.epoch} is older than {self.highest_epoch}"
+        standing = self.refused.get(placement.replica) or self.desired.get(placement.replica)
+        if standing is not None and placement.epoch < standing.epoch:
+            reason = f"its epoch {placement.epoch} is older than {standing.epoch}, of which it stands here already"
             return [RefusePlacement(placement, reason)]
-        self.highest_epoch = placement.epoch
         refusal = self._refusal(placement, self.desired.values()) if self.chunks else ""
         status = self.actual.get(placement.replica)
         if refusal and status is not None and status.state is not ReplicaState.FAILED:
@@ -187,6 +194,7 @@ class DeviceCore:
             weights_mib=report.weights_mib or status.weights_mib,
             weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
             state=report.state,
+            transient=report.transient,
             reason=report.reason,
             signature=report.signature or status.signature,
             max_batch=report.max_batch,

@@ -235,11 +235,13 @@ def _(event: events.ProfileKnown, state: State, now_us: int, settings: Settings)
         state.tables.pop(key, None)
     else:
         state.tables[key] = KnownTable(table, is_complete=profile.state is ProfileState.COMPLETE)
+    state.touch_model(profile.model_digest)
 
 
 @apply.register
 def _(event: events.ProfileGone, state: State, now_us: int, settings: Settings) -> None:
     state.tables.pop(event.key, None)
+    state.touch_model(subjects.profile_digest(event.key))
 
 
 @apply.register

@@ -13,7 +13,7 @@ from fastgshare.scheduler.core.events import Device
 from fastgshare.scheduler.core.forecast import Signal
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.shared import subjects
-from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
 from fastgshare.shared.tables import Table
 
@@ -315,6 +315,12 @@ class State:
         """Room may have appeared: plan again whoever waits for some."""
         for function in self.functions.values():
             if function.blocked:
+                self.touch(function.name)
+
+    def touch_model(self, digest: Digest) -> None:
+        """What this model does is known anew: plan its functions again, which may be settled."""
+        for function in self.functions.values():
+            if function.spec is not None and function.spec.model.digest == digest:
                 self.touch(function.name)
 
     def touch_awaiting_loan(self) -> None:
