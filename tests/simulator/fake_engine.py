@@ -1,6 +1,6 @@
 """A simulator's engine without queues: each replica answers so many requests in each second, and the rest are late.
 
-Replicas follow the load at once, whole devices for some policies and a third of one for others, as far as there are any.
+Replicas follow the load at once, as far as there is room: a whole device each for some policies, else a third of one.
 """
 
 from collections import Counter

@@ -6,7 +6,9 @@ of devices is enough, or the report could not be written. 2: what was asked for 
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from fastgshare.shared.errors import FastGShareError, InvalidSpec
@@ -14,16 +16,17 @@ from fastgshare.shared.simulated import Refused
 from fastgshare.simulator.adapters.reading import Read, complete, read_scenario, text_of
 from fastgshare.simulator.adapters.telling import tell
 from fastgshare.simulator.app import Asked, Simulate, changed, plan, simulate_all
-from fastgshare.simulator.core.engine import simulate
 from fastgshare.simulator.core.scenario.tracing import Wish, scenario_for
 from fastgshare.simulator.core.tracefile import TraceInvalid, read_trace, shown
+from fastgshare.simulator.core.world import simulate
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 TRACE_SUFFIX = ".csv"
+ENGINE = partial(simulate, clock=time.process_time)
 
 
-def main(arguments: Sequence[str] | None = None, engine: Simulate = simulate) -> int:
+def main(arguments: Sequence[str] | None = None, engine: Simulate = ENGINE) -> int:
     """The command; returns its exit status."""
     asked = _parser().parse_args(arguments)
     try:

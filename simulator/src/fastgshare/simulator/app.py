@@ -111,7 +111,9 @@ def _plan_one(read: Read, policy: str, simulate: Simulate, tell: Tell) -> tuple[
 
     def trial(devices: int) -> Tried:
         run = run_of(resized(scenario, devices), policy, read.sources)
-        tell(Began(what=f"{policy}, {devices} devices", duration_s=us_to_s(run.duration_us)))
+        tell(
+            Began(what=f"{policy}, {devices} device{'' if devices == 1 else 's'}", duration_s=us_to_s(run.duration_us))
+        )
         outcome = simulate(run, progress_to(tell))
         tried = judged(devices, outcome, s_to_us(scenario.plan.warmup_s))
         if tried.is_enough:

@@ -15,7 +15,6 @@ from fastgshare.simulator.adapters.report.looks import (
     function_colours,
     legend_names,
 )
-from fastgshare.simulator.core.figures import devices_used
 from fastgshare.simulator.core.outcome import Outcome, Rectangle
 
 if TYPE_CHECKING:
@@ -65,9 +64,7 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
     """The rectangles at the moment with most devices in use: chunks to the right, share of the time upwards."""
     from matplotlib.figure import Figure
 
-    times_s, counts = devices_used(outcome)
-    at_us = round(times_s[counts.index(max(counts))] * 1e6)
-    at_us = _settled(outcome.rectangles, at_us)
+    at_us = _fullest(outcome)
     here = [held for held in outcome.rectangles if held.from_us <= at_us < held.until_us]
     devices = _by_device(here)
     total, devices = len(devices), devices[:MAX_PACKINGS]
@@ -84,11 +81,12 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
         panel.set_axis_off()
     panels[0].set_xlim(0, chunks)
     panels[0].set_ylim(0, 1)
-    figure.supxlabel("chunks of SMs", fontsize=10)
+    for panel in panels[-columns:]:
+        panel.set_xlabel("chunks of SMs")
     figure.supylabel("guaranteed share of the time", fontsize=10)
     _legend(figure, colours, here)
     some = f", {len(devices)} of {total} devices" if total > len(devices) else ""
-    figure.suptitle(f"{policy}: rectangles at {at_us / 1e6:,.0f} s, the most devices in use{some}")
+    figure.suptitle(f"{policy}: rectangles at {at_us / 1e6:,.1f} s, with most devices in use{some}")
     return figure
 
 
@@ -155,10 +153,18 @@ def _chunks(rectangles: Iterable[Rectangle]) -> int:
     return 1 + max((max(held.chunks) for held in rectangles if held.chunks), default=0)
 
 
-def _settled(rectangles: Sequence[Rectangle], at_us: int) -> int:
-    """Just before anything is next taken away: the fullest that the moment becomes."""
-    ends = [held.until_us for held in rectangles if held.from_us <= at_us < held.until_us]
-    return max(min(ends, default=at_us + 1) - 1, at_us)
+def _fullest(outcome: Outcome) -> int:
+    """Of the moments with most devices in use, the one with most SM-time promised; the first of equal ones."""
+    changes: dict[int, list[Rectangle]] = {}
+    for held in outcome.rectangles:
+        changes.setdefault(held.from_us, []).append(held)
+        changes.setdefault(held.until_us, [])
+    best, standing = (0, 0.0, 0), list[Rectangle]()
+    for at_us in sorted(changes):
+        standing = [held for held in standing if held.until_us > at_us] + changes[at_us]
+        promised = round(sum(len(held.chunks) * held.quota_request for held in standing), 6)
+        best = max(best, (len({held.device for held in standing}), promised, -at_us))
+    return -best[2]
 
 
 def _legend(figure: "Figure", colours: dict[str, str], rectangles: Iterable[Rectangle]) -> None:

@@ -77,7 +77,7 @@ def attainment(outcomes: Mapping[str, Outcome]) -> "Figure":
             _attainment_line(panel, policy, function, outcome, clock)
         function = next(each for each in first.functions if each.function == name)
         panel.axhline(function.slo_percentile, color="0.35", linewidth=0.9, linestyle=(0, (1, 1)))
-        panel.set_ylim(-4, 104)
+        _show_shares(panel)
         panel.set_ylabel("in time, %")
         objective = f"p{function.slo_percentile:g} within {function.slo_ms:g} ms (dotted)"
         panel.set_title(f"{name}: {objective}", loc="left", fontsize=10)
@@ -156,6 +156,13 @@ def _attainment_line(panel: "Axes", policy: str, function: FunctionOutcome, outc
     panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=1.5, label=policy)
 
 
+def _show_shares(panel: "Axes") -> None:
+    """From a full ten below the lowest share on, so that what matters, near 100 %, is not lost."""
+    lows = [np.nanmin([100.0, *np.asarray(line.get_ydata(), dtype=float)]) for line in panel.get_lines()]
+    lowest = max(10 * np.floor(min(lows) / 10) - 10 * (min(lows) >= 10), 0)
+    panel.set_ylim(lowest - 0.04 * (100 - lowest), 100 + 0.04 * (100 - lowest))
+
+
 def _late_panel(panel: "Axes", outcomes: Mapping[str, Outcome], clock: Clock) -> None:
     for policy, outcome in outcomes.items():
         times, values = _thinned(late_so_far(outcome.functions), outcome.sample_us, clock)
@@ -163,7 +170,7 @@ def _late_panel(panel: "Axes", outcomes: Mapping[str, Outcome], clock: Clock) ->
         panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=1.5)
     panel.set_ylim(bottom=0)
     panel.margins(y=0.15)
-    panel.set_ylabel("%")
+    panel.set_ylabel("not in time, %")
     panel.set_title("all functions: requests so far that were late, refused or failed", loc="left", fontsize=10)
 
 
