@@ -87,9 +87,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("policy", "devices", "device-seconds", "not in time", "promised", "at work", "decisions", "took s"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
+    table = _table("policy", "devices", "device-s", "not in time", "promised", "at work", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,
@@ -104,28 +102,29 @@ def policies_table(figures: Sequence[Simulated]) -> Table:
     return table
 
 
-def functions_table(figures: Sequence[Simulated]) -> Table:
-    """A row for each policy and function."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ("policy", "function", "objective", "requests", "in time", "late", "refused", "failed", "p50 ms", "p99 ms")
-    for name in (*names, "replicas", "met"):
-        table.add_column(name, justify="left" if name in ("policy", "function", "objective", "met") else "right")
-    for each in figures:
-        for function in each.functions:
-            table.add_row(
-                each.policy,
-                function.function,
-                f"p{function.slo_percentile:g} {function.slo_ms:g} ms",
-                f"{function.requests:,}",
-                f"{function.attainment:.2%}",
-                f"{function.late:.2%}",
-                f"{function.refused:.2%}",
-                f"{function.failed:.2%}",
-                f"{function.p50_ms:.1f}",
-                f"{function.p99_ms:.1f}",
-                str(function.most_replicas),
-                "yes" if function.is_met else "no",
-            )
+def functions_table(figures: Simulated) -> Table:
+    """A row for each function under one policy."""
+    table = _table(figures.policy, "objective", "requests", "in time", "late", "refused", "failed", "p99 ms", "met")
+    for each in figures.functions:
+        table.add_row(
+            each.function,
+            f"p{each.slo_percentile:g} {each.slo_ms:g} ms",
+            f"{each.requests:,}",
+            f"{each.attainment:.2%}",
+            f"{each.late:.2%}",
+            f"{each.refused:.2%}",
+            f"{each.failed:.2%}",
+            f"{each.p99_ms:.1f}",
+            "yes" if each.is_met else "no",
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first, overflow="fold")
+    for heading in others:
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 
