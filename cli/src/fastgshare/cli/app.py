@@ -23,6 +23,8 @@ COMMANDS = {
     "logs": "fastgshare.cli.commands.logs",
     "profile": "fastgshare.cli.commands.profile.command",
     "journal": "fastgshare.cli.commands.journal",
+    "simulate": "fastgshare.cli.commands.simulation.simulate",
+    "plan": "fastgshare.cli.commands.simulation.plan",
 }
 
 
