@@ -1,4 +1,4 @@
-"""What `make bench-scheduler` publishes: the keys, what they are held to, and how simulated and real are compared. Pure.
+"""What `make bench-scheduler` publishes: keys, what they are held to, how simulated and real are compared. Pure.
 
 Each part of the benchmark gives some of the keys; what no part gave is said, and misses nothing.
 """

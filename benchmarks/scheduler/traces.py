@@ -1,4 +1,4 @@
-"""Arrivals of the fidelity benchmark: Poisson at one rate after the other, the same for whoever asks with one seed. Pure."""
+"""Arrivals of the fidelity benchmark: Poisson at one rate after the other; one seed, the same arrivals. Pure."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from fastgshare.shared.units import US_PER_S
 
 
 class Level(msgspec.Struct, frozen=True):
-    """Load on the device as a share of what it can do, for `seconds`; `arrivals_us` by function, from the level's start."""
+    """Load on the device as a share of what it can do, for `seconds`; `arrivals_us` by function, from its start."""
 
     load: float
     seconds: float
