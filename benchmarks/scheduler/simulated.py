@@ -7,13 +7,14 @@ by one to idle functions, as what they took beyond their time on the device.
 from collections.abc import Sequence
 from statistics import median
 
+from fastgshare.simulator.core.simulation import simulate
+
 from benchmarks.scheduler.figures import Answered
 from benchmarks.scheduler.real import PATIENCE_US, Scene
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
 from fastgshare.simulator.core.outcome import FunctionOutcome
 from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
-from fastgshare.simulator.core.simulation import simulate
 
 LEAD_US = 2_000_000
 """Before the first arrival: every replica is ready."""
