@@ -4,15 +4,16 @@ The real trace runs twice: no simulator can agree better with the real system th
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 import msgspec
 
-from benchmarks.scheduler.figures import Answered, Gap, both, gap, mean_gap, percentile_us, worst_gap
-from benchmarks.scheduler.real import GAP_US, OBJECTIVE_MS, SLICES, Budgets, Scene, open_scene, run_trace
-from benchmarks.scheduler.sender import Report, Sent
+from benchmarks.scheduler.comparison import counted, headline, rows
+from benchmarks.scheduler.figures import percentile_us
+from benchmarks.scheduler.real import OBJECTIVE_MS, Budgets, Scene, open_scene, run_trace
+from benchmarks.scheduler.sender import Report
 from benchmarks.scheduler.simulated import hops_of, simulate_level
 from benchmarks.scheduler.traces import Level, levels
 from fastgshare.shared.units import US_PER_MS
@@ -35,25 +36,17 @@ QUICK = Plan((0.5, 0.9), 2.0, Budgets(point_ms=150, open_ms=0, table_s=2.0))
 FULL = Plan((0.4, 0.7, 0.9, 1.1), 15.0, Budgets(point_ms=600, open_ms=200, table_s=20.0))
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One function at one level: simulated, twice real, how far the first is from the mean of the others, and those
-    from each other."""
-
-    load: float
-    function: str
-    simulated: Answered
-    real: tuple[Answered, Answered]
-    error: Gap
-    repeat: Gap
-
-
 def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
     """Run everything; the figures by key."""
     with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         scene, trace, reports = anyio.run(_real, QUICK if quick else FULL, Path(home), say)
     say("fidelity: the same in virtual time")
     hops = hops_of([sent for report in reports for sent in report.idle])
-    found = rows(trace, [simulate_level(scene, level, hops) for level in trace], [counted(r, trace) for r in reports])
+    found = rows(
+        trace,
+        [simulate_level(scene, level, hops) for level in trace],
+        [counted(r, trace, OBJECTIVE_US) for r in reports],
+    )
     return {
         **headline(found),
         "fidelity": {
@@ -75,68 +68,6 @@ async def _real(plan: Plan, home: Path, say: Callable[[str], None]) -> tuple[Sce
             say(f"fidelity: the real trace, {number + 1} of {PASSES}")
             reports.append(await run_trace(scene, trace))
     return scene, trace, reports
-
-
-def counted(report: Report, trace: Sequence[Level]) -> list[dict[str, Answered]]:
-    """What callers of each function saw of each level."""
-    found, begin_us = [], 0
-    for level in trace:
-        end_us = begin_us + level.duration_us
-        own = [sent for sent in report.sent if begin_us <= sent.at_us < end_us]
-        found.append({name: _of([sent for sent in own if sent.function == name], level.seconds) for name in SLICES})
-        begin_us = end_us + GAP_US
-    return found
-
-
-def rows(
-    trace: Sequence[Level],
-    simulated: Sequence[Mapping[str, Answered]],
-    real: Sequence[Sequence[Mapping[str, Answered]]],
-) -> list[Row]:
-    """Level by level, function by function."""
-    first, second = real
-    return [
-        Row(
-            load=level.load,
-            function=name,
-            simulated=ours[name],
-            real=(one[name], other[name]),
-            error=gap(ours[name], both(one[name], other[name])),
-            repeat=gap(one[name], other[name]),
-        )
-        for level, ours, one, other in zip(trace, simulated, first, second, strict=True)
-        for name in sorted(ours)
-    ]
-
-
-def headline(found: Sequence[Row]) -> dict[str, object]:
-    """The published figures: means over levels and functions, the worst of them beside."""
-    error, repeat = mean_gap([row.error for row in found]), mean_gap([row.repeat for row in found])
-    worst, worst_repeat = worst_gap([row.error for row in found]), worst_gap([row.repeat for row in found])
-    return {
-        "fidelity_error_goodput": error.goodput,
-        "fidelity_error_p99": error.p99,
-        "fidelity_worst_goodput": worst.goodput,
-        "fidelity_worst_p99": worst.p99,
-        "real_repeat_goodput": repeat.goodput,
-        "real_repeat_p99": repeat.p99,
-        "real_repeat_worst_p99": worst_repeat.p99,
-    }
-
-
-def _of(sent: Sequence[Sent], seconds: float) -> Answered:
-    latencies_us = [each.latency_us for each in sent if each.what == "answered"]
-    in_time = sum(latency_us <= OBJECTIVE_US for latency_us in latencies_us)
-    return Answered(
-        arrived=len(sent),
-        in_time=in_time,
-        refused=sum(each.what == "refused" for each in sent),
-        late=len(latencies_us) - in_time,
-        failed=sum(each.what == "failed" for each in sent),
-        p50_us=percentile_us(latencies_us, 50),
-        p99_us=percentile_us(latencies_us, 99),
-        seconds=seconds,
-    )
 
 
 def _slowness(scene: Scene, reports: Sequence[Report]) -> float:

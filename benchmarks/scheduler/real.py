@@ -18,7 +18,7 @@ from benchmarks.platforms import ROOT, client_environment, open_own_platform
 from benchmarks.quota.model import COMPACT, write_compact
 from benchmarks.quota.real import layers_for
 from benchmarks.scheduler.sender import Due, Report, Timetable
-from benchmarks.scheduler.traces import Level
+from benchmarks.scheduler.traces import GAP_US, Level
 from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import Platform
 from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
@@ -30,8 +30,6 @@ BATCH_US = 4_000
 MAX_BATCH = 4
 OBJECTIVE_MS = 100.0
 PATIENCE_US = 100 * US_PER_MS
-GAP_US = US_PER_S // 2
-"""Between two levels, for what is left of the one before."""
 IDLE = 25
 SENDER = "benchmarks.scheduler.sender"
 SLICES = {"steady": (0.6, 1.0), "capped": (0.4, 0.4)}

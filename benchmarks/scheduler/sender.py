@@ -7,7 +7,8 @@ what this process is late by is the caller's wait and nobody's excuse. A request
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -15,7 +16,8 @@ import msgspec
 import numpy as np
 
 from benchmarks.quota.model import COMPACT
-from fastgshare.client import Client, RequestRefused, connect
+from fastgshare.client import RequestRefused, Result, connect
+from fastgshare.client.values import Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.units import us_to_s
@@ -67,13 +69,21 @@ class Report(msgspec.Struct, frozen=True):
     sent: list[Sent]
 
 
+class Door(Protocol):
+    """What a client is here."""
+
+    async def invoke(self, function: str, inputs: Mapping[str, Value], *, timeout_s: float) -> Result:
+        """The answer. Raises RequestRefused."""
+        ...
+
+
 async def send(timetable: Timetable) -> Report:
     """All of it, over one connection."""
     async with connect(timetable.nats_url, name="trace") as client:
         idle = []
         for function in timetable.functions:
             for _ in range(timetable.idle):
-                idle.append(await _one(client, Due(0, function), monotonic_us(), PATIENT_S * 1e6))
+                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * 1e6))
                 await anyio.sleep(THINK_S)
         sent: list[Sent] = []
         start_us = monotonic_us() + SETTLE_US
@@ -90,11 +100,12 @@ async def _until(due_us: int) -> None:
         await anyio.sleep(us_to_s(left_us))
 
 
-async def _note(client: Client, due: Due, start_us: int, patience_us: float, sent: list[Sent]) -> None:
-    sent.append(await _one(client, due, start_us + due.at_us, patience_us))
+async def _note(client: Door, due: Due, start_us: int, patience_us: float, sent: list[Sent]) -> None:
+    sent.append(await one(client, due, start_us + due.at_us, patience_us))
 
 
-async def _one(client: Client, due: Due, planned_us: int, patience_us: float) -> Sent:
+async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Sent:
+    """Send it now, though it was planned for `planned_us`, and await its end."""
     lag_us = monotonic_us() - planned_us
     left_s = max((patience_us - lag_us) / 1e6, SHORTEST_S)
     try:
@@ -102,7 +113,7 @@ async def _one(client: Client, due: Due, planned_us: int, patience_us: float) ->
     except RequestRefused as refused:
         what = "failed" if refused.body.code in LOST else "refused"
         took_us = monotonic_us() - planned_us
-        return Sent(due.at_us, due.function, what, lag_us, took_us, why=f"{refused.body.code}: {refused.body.message}")
+        return Sent(due.at_us, due.function, what, lag_us, took_us, why=str(refused))
     took_us = monotonic_us() - planned_us
     timing = result.timing
     assert timing is not None, "a worker tells where the time went"

@@ -7,6 +7,9 @@ import msgspec
 
 from fastgshare.shared.units import US_PER_S
 
+GAP_US = US_PER_S // 2
+"""Between two levels, for what is left of the one before."""
+
 
 class Level(msgspec.Struct, frozen=True):
     """Load on the device as a share of what it can do, for `seconds`; `arrivals_us` by function, from its start."""

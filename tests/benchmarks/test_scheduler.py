@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks.scheduler import bench
+from benchmarks.scheduler.comparison import counted, headline, rows
 from benchmarks.scheduler.figures import (
     TARGETS,
     Answered,
@@ -16,7 +17,13 @@ from benchmarks.scheduler.figures import (
     unmeasured,
     worst_gap,
 )
-from benchmarks.scheduler.traces import levels, poisson
+from benchmarks.scheduler.sender import Due, Report, Sent, one
+from benchmarks.scheduler.traces import GAP_US, Level, levels, poisson
+from benchmarks.targets import EXIT_MISSED
+from fastgshare.client import RequestRefused, Result
+from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.messages import Timing
 
 COSTS = {"time_sharing": 400.0, "paper": 250.0, "objective": 200.0}
 
@@ -29,10 +36,6 @@ def answered(in_time: int, p99_us: int) -> Answered:
 
 def good() -> dict[str, object]:
     return {key: target.bound for key, target in TARGETS.items()} | {"device_seconds_e": COSTS}
-
-
-def quiet(line: str) -> None:
-    """For parts that need somebody to talk to."""
 
 
 def test_every_target_is_looked_at() -> None:
@@ -118,5 +121,73 @@ def test_a_part_that_breaks_is_told_and_the_others_run(capsys: pytest.CaptureFix
 def test_a_missed_target_is_an_exit_status_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     result = bench.Result(figures={"orders_placed": 419})
     assert bench.publish(result, 1.0, check=False) == 0
-    assert bench.publish(result, 1.0, check=True) == bench.EXIT_MISSED
+    assert bench.publish(result, 1.0, check=True) == EXIT_MISSED
     assert "missed: orders_placed 419, expected at least 420" in capsys.readouterr().out
+
+
+def test_a_report_is_counted_by_level_and_function_and_refusals_have_no_latency() -> None:
+    trace = [Level(0.5, 1.0, {"a": (0,), "b": (500,)}), Level(1.0, 1.0, {"a": (0, 10), "b": ()})]
+    second_us = 1_000_000 + GAP_US
+    sent = [
+        Sent(0, "a", "answered", 0, 80),
+        Sent(500, "b", "answered", 0, 120),
+        Sent(second_us, "a", "refused", 0, 5),
+        Sent(second_us + 10, "a", "failed", 0, 5),
+    ]
+
+    calm, busy = counted(Report([], sent), trace, objective_us=100)
+
+    assert (calm["a"].in_time, calm["a"].late, calm["a"].p99_us) == (1, 0, 80)
+    assert (calm["b"].in_time, calm["b"].late, calm["b"].p99_us) == (0, 1, 120)
+    assert (busy["a"].arrived, busy["a"].refused, busy["a"].failed, busy["a"].p99_us) == (2, 1, 1, 0)
+    assert busy["b"].arrived == 0
+
+
+def test_simulated_is_held_against_the_mean_of_two_real_runs_which_are_held_against_each_other() -> None:
+    trace = [Level(0.5, 2.0, {"a": ()})]
+
+    found = rows(trace, [{"a": answered(99, 1_320)}], [[{"a": answered(90, 1_000)}], [{"a": answered(90, 1_200)}]])
+    published = headline(found)
+
+    assert published["fidelity_error_goodput"] == 0.1
+    assert published["fidelity_error_p99"] == 0.2
+    assert published["real_repeat_goodput"] == 0
+    assert published["real_repeat_p99"] == pytest.approx(0.1667, abs=1e-3)
+
+
+class Answering:
+    """Stands in for a client: notes how long callers said they would wait."""
+
+    def __init__(self, refusal: ErrorBody | None = None) -> None:
+        self.refusal = refusal
+        self.timeouts_s: list[float] = []
+
+    async def invoke(self, function: str, inputs: object, *, timeout_s: float) -> Result:
+        self.timeouts_s.append(timeout_s)
+        if self.refusal is not None:
+            raise RequestRefused(self.refusal)
+        return Result({}, None, None, Timing(execute_us=700, batch=2))
+
+
+async def test_what_the_sender_is_late_by_counts_and_is_taken_off_the_deadline() -> None:
+    client = Answering()
+
+    sent = await one(client, Due(5, "a"), monotonic_us() - 60_000, patience_us=100_000)
+
+    assert (sent.what, sent.execute_us, sent.batch) == ("answered", 700, 2)
+    assert sent.latency_us >= sent.lag_us >= 60_000
+    assert client.timeouts_s[0] <= 0.04
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (ErrorCode.OVERLOADED, "refused"),
+        (ErrorCode.DEADLINE_EXCEEDED, "refused"),
+        (ErrorCode.MODEL_FAILED, "failed"),
+    ],
+)
+async def test_a_refusal_is_none_of_the_model_s_failures(code: ErrorCode, what: str) -> None:
+    sent = await one(Answering(ErrorBody(code, "so")), Due(5, "a"), monotonic_us(), patience_us=100_000)
+
+    assert (sent.what, sent.why) == (what, f"{code.value}: so")
