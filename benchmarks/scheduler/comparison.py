@@ -23,12 +23,19 @@ class Row(msgspec.Struct, frozen=True):
 
 def counted(report: Report, trace: Sequence[Level], objective_us: int) -> list[dict[str, Answered]]:
     """What callers of each function saw of each level."""
+    found = []
+    for level, own in zip(trace, by_level(report, trace), strict=True):
+        by_function = {name: [sent for sent in own if sent.function == name] for name in level.arrivals_us}
+        found.append({name: _of(sent, level.seconds, objective_us) for name, sent in by_function.items()})
+    return found
+
+
+def by_level(report: Report, trace: Sequence[Level]) -> list[list[Sent]]:
+    """Which requests were of which level."""
     found, begin_us = [], 0
     for level in trace:
         end_us = begin_us + level.duration_us
-        own = [sent for sent in report.sent if begin_us <= sent.at_us < end_us]
-        by_function = {name: [sent for sent in own if sent.function == name] for name in level.arrivals_us}
-        found.append({name: _of(sent, level.seconds, objective_us) for name, sent in by_function.items()})
+        found.append([sent for sent in report.sent if begin_us <= sent.at_us < end_us])
         begin_us = end_us + GAP_US
     return found
 

@@ -6,7 +6,7 @@ over NATS. Only the device's core is kept for the device: every other process of
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from benchmarks.quota.real import layers_for
 from benchmarks.scheduler.sender import Due, Report, Timetable
 from benchmarks.scheduler.traces import GAP_US, Level
 from fastgshare.cli.up.config import UpConfig
-from fastgshare.cli.up.platform import Platform
 from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
 from fastgshare.shared.messages import DeviceStatus, FunctionSpec, NodeStatus, Profile, ProfileState, Slice
 from fastgshare.shared.tables import Table
@@ -52,6 +51,7 @@ class Scene(msgspec.Struct, frozen=True):
     node: NodeStatus
     nats_url: str
     cores: tuple[int, ...]
+    pids: dict[str, int]
 
     @property
     def device(self) -> DeviceStatus:
@@ -80,14 +80,15 @@ async def open_scene(home: Path, budgets: Budgets) -> AsyncIterator[Scene]:
     config = UpConfig(data_dir=home / "platform", nats_port=0, http_port=0, device="cpu", cores=1)
     async with open_own_platform(config, settings) as platform:
         nats_url = platform.endpoints.nats_url
-        others = await _keep_core_free(platform)
+        pids = await pids_of(platform)
+        others = _keep_core_free(pids)
         async with connect(nats_url, name="bench", env=client_environment(config.data_dir)) as client:
             for name in SLICES:
                 await client.deploy(_definition(name, model))
             table = await _table(client, next(iter(SLICES)), budgets.table_s)
             status = await client.status()
             specs = tuple(await client.functions())
-        yield Scene(specs, table, status.nodes[0], nats_url, others)
+        yield Scene(specs, table, status.nodes[0], nats_url, others, pids)
 
 
 async def run_trace(scene: Scene, trace: Sequence[Level]) -> Report:
@@ -122,10 +123,10 @@ async def _table(client: Client, function: str, budget_s: float) -> Profile:
     return (await client.profiles(function))[0]
 
 
-async def _keep_core_free(platform: Platform) -> tuple[int, ...]:
+def _keep_core_free(pids: Mapping[str, int]) -> tuple[int, ...]:
     """Put everything but the device's worker on other cores than the first, where there are any; which those are."""
     others = tuple(sorted(os.sched_getaffinity(0))[1:])
-    for name, pid in (await pids_of(platform)).items():
+    for name, pid in pids.items():
         if others and not name.startswith("worker"):
             for task in Path(f"/proc/{pid}/task").iterdir():
                 with suppress(ProcessLookupError):  # that thread ended

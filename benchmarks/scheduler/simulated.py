@@ -5,11 +5,13 @@ by one to idle functions, as what they took beyond their time on the device.
 """
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
-from fastgshare.simulator.core.simulation import simulate
+from fastgshare.simulator.core.world import simulate
 
-from benchmarks.scheduler.figures import Answered
+from msgspec.structs import replace
+
+from benchmarks.scheduler.figures import Answered, percentile_us
 from benchmarks.scheduler.real import PATIENCE_US, Scene
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
@@ -19,8 +21,10 @@ from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
 LEAD_US = 2_000_000
 """Before the first arrival: every replica is ready."""
 LOAD_US = 100_000
-LEGS = 4
-"""Client to gateway to worker, and back: what an idle request takes beyond the device is spread evenly over these."""
+ENOUGH = 10
+"""Requests in batches of one size, to tell what such a batch takes."""
+LEGS = 3
+"""Caller to gateway, to worker, to caller: what an idle request takes beyond the device is spread evenly over these."""
 
 
 def hops_of(idle: Sequence[Sent]) -> Hops:
@@ -28,6 +32,29 @@ def hops_of(idle: Sequence[Sent]) -> Hops:
     beyond_us = median(each.latency_us - each.execute_us for each in idle)
     leg_us = max(round(beyond_us / LEGS), 0)
     return Hops(client_us=leg_us, worker_us=leg_us)
+
+
+def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:
+    """The same with a device as fast, and as uneven, as it was when these requests ran: times of the table, longer by
+    what batches took over it. Nothing else is taken from them."""
+    took_us = {
+        rows: [each.execute_us for each in sent if each.batch == rows] for rows in sorted({s.batch for s in sent})
+    }
+    known = {rows: times for rows, times in took_us.items() if rows and len(times) >= ENOUGH}
+    if not known:
+        return scene
+    slowness = fmean(fmean(times) / scene.device_us(rows) for rows, times in known.items())
+    spread = fmean(percentile_us(times, 95) / fmean(times) for times in known.values())
+    surface = tuple(
+        replace(
+            point,
+            device_us=round(point.device_us * slowness),
+            device_p95_us=round(point.device_us * slowness * max(spread, 1.0)),
+            throughput_rps=point.throughput_rps / slowness,
+        )
+        for point in scene.table.surface
+    )
+    return replace(scene, table=replace(scene.table, surface=surface))
 
 
 def simulate_level(scene: Scene, level: Level, hops: Hops) -> dict[str, Answered]:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastgshare.simulator.adapters.reading import complete, parse_scenario
-from fastgshare.simulator.core.engine import simulate
 from fastgshare.simulator.core.scenario.building import run_of
+from fastgshare.simulator.core.world import simulate
 
 from benchmarks.platforms import ROOT
 from fastgshare.simulator.core.outcome import Outcome
