@@ -1,0 +1,35 @@
+"""FaST-GShare's own policy, the baseline: `heuristic` on the published grid of quotas, by throughput per resource.
+
+Where slices have the same RPR the smaller one is taken; the paper's measurements rank the smallest quota first by more
+than that (0.27 of the whole rate at a quota of 0.2). Batches are those that the node runs, and spare time may be used,
+as in the paper. It counts arrivals of now and knows no head-room.
+"""
+
+from fastgshare.scheduler.core.menu import Option
+from fastgshare.scheduler.core.policies import heuristic
+from fastgshare.scheduler.core.policies.port import Answer, Demand, Question
+
+QUOTAS = (0.2, 0.4, 0.6, 0.8, 1.0)
+TIE = 0.01
+
+
+class Paper:
+    """Ranks by RPR."""
+
+    is_fixed = False
+
+    def demand_rps(self, demand: Demand, headroom: float) -> float:
+        """Arrivals now, and those that wait."""
+        return demand.rate_rps + demand.waiting_rps
+
+    def answer(self, question: Question) -> Answer:
+        """The efficient slice as often as it fits, and the smallest for the rest."""
+        assert question.menu is not None
+        options = [option for option in question.menu.options if option.quota in QUOTAS]
+        return heuristic.scale(question, options, _efficient(options))
+
+
+def _efficient(options: list[Option]) -> Option:
+    highest = max(option.bare_rps / option.cost for option in options)
+    able = [option for option in options if option.bare_rps / option.cost >= highest * (1 - TIE)]
+    return min(able, key=lambda option: (option.cost, option.share))
