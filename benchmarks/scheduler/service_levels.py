@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.platforms import ROOT
 from fastgshare.simulator.adapters.reading import read_scenario
+from fastgshare.simulator.core.outcome import Outcome
 from fastgshare.simulator.core.scenario.building import run_of
 from fastgshare.simulator.core.world import simulate
-
-from benchmarks.platforms import ROOT
-from fastgshare.simulator.core.outcome import Outcome
 
 SCENARIO = ROOT / "examples" / "scenarios" / "service_levels.yaml"
 POLICIES = ("time_sharing", "paper", "objective")

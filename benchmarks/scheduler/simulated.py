@@ -7,8 +7,6 @@ by one to idle functions, as what they took beyond their time on the device.
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from fastgshare.simulator.core.world import simulate
-
 from msgspec.structs import replace
 
 from benchmarks.scheduler.figures import Answered, percentile_us
@@ -17,6 +15,7 @@ from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
 from fastgshare.simulator.core.outcome import FunctionOutcome
 from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
+from fastgshare.simulator.core.world import simulate
 
 LEAD_US = 2_000_000
 """Before the first arrival: every replica is ready."""

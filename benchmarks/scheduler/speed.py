@@ -8,12 +8,11 @@ runs is taken: what disturbs a run can only slow it down.
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.platforms import ROOT
 from fastgshare.simulator.adapters.reading import complete, parse_scenario
+from fastgshare.simulator.core.outcome import Outcome
 from fastgshare.simulator.core.scenario.building import run_of
 from fastgshare.simulator.core.world import simulate
-
-from benchmarks.platforms import ROOT
-from fastgshare.simulator.core.outcome import Outcome
 
 SCENARIO = """
 devices: {gpu: v100, count: 16}
