@@ -44,8 +44,8 @@ class Replica:
         self._hop_us = scene.run.hops.client_us
         self._plan = scene.functions[placement.function.name]
         self.mask = 0
-        profile, self._table = scene.table(placement.function.model.digest, device.plan.kind)
-        self.queue.timetable.learn_profile(profile)
+        self._table = scene.table(placement.function.model.digest, device.plan.kind)
+        self.queue.timetable.learn_table(self._table)
         self._paces: dict[int, Pace] = {}
         self._is_open = False
         self._is_ready = False

@@ -195,10 +195,8 @@ class Gatekeeper:
 
     def signature(self, function: FunctionName) -> Signature | None:
         """What the function takes and gives, from its newest ready replica."""
-        ready = self.fleet.ready(function)
-        if not ready:
-            return None
-        return max(ready, key=lambda target: target.status.generation).status.signature
+        newest = self.fleet.newest(function)
+        return newest.status.signature if newest is not None else None
 
     def loads(self) -> dict[FunctionName, FunctionLoad]:
         """Per function, what the scheduler needs."""
@@ -252,9 +250,10 @@ class Gatekeeper:
         ticket.dispatched_us = now_us
         ticket.predicted_us = finish_us
         ticket.rows_ahead = target.waiting_rows + ticket.rows - 1
+        ticket.latest = ticket.attempt_id
         self._ledger.open(ticket)
         target.add(ticket)
-        return Dispatch(ticket, target.status.replica, ticket.attempt_id)
+        return Dispatch(ticket, ticket.replica, ticket.latest)
 
     def _no_target(self, ticket: Ticket, now_us: int) -> Action | None:
         function = ticket.function
@@ -353,15 +352,14 @@ class Gatekeeper:
         return Refuse(ticket, error)
 
     def _finish(self, completion: Completion, end_us: int) -> None:
-        ticket = self._ledger.get(request_of(completion.attempt))
+        ticket = self._ledger.close(request_of(completion.attempt))
         if ticket is None:
             return
-        self._ledger.close(ticket.request_id)
         target = self._detach(ticket)
         counters = self.counters[ticket.function]
-        elapsed_us = max(end_us - ticket.arrived_us, 0)
+        elapsed_us = end_us - ticket.arrived_us if end_us > ticket.arrived_us else 0
         counters.late += end_us > ticket.deadline_us
-        latest = target if completion.attempt == ticket.attempt_id else None
+        latest = target if completion.attempt == ticket.latest else None
         if not completion.ok:
             counters.count_failure(elapsed_us)
             if latest is not None and completion.code == ErrorCode.DEADLINE_EXCEEDED:

@@ -3,6 +3,8 @@
 A request that was answered is forgotten: whoever sends it again did not get the answer.
 """
 
+import math
+
 from fastgshare.gateway.core.tickets import Ticket
 from fastgshare.shared.ids import RequestId
 
@@ -10,11 +12,12 @@ from fastgshare.shared.ids import RequestId
 class Ledger:
     """The open tickets. A payload is kept until its request's last word, to dispatch it again."""
 
-    __slots__ = ("_tickets", "payload_bytes")
+    __slots__ = ("_earliest_us", "_tickets", "payload_bytes")
 
     def __init__(self) -> None:
         self.payload_bytes = 0
         self._tickets: dict[RequestId, Ticket] = {}
+        self._earliest_us: float = math.inf  # no open ticket has an earlier deadline
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -28,6 +31,8 @@ class Ledger:
         if ticket.request_id not in self._tickets:
             self._tickets[ticket.request_id] = ticket
             self.payload_bytes += len(ticket.payload)
+            if ticket.deadline_us < self._earliest_us:
+                self._earliest_us = ticket.deadline_us
 
     def close(self, request_id: RequestId) -> Ticket | None:
         """Let go of a ticket; None if it is not open."""
@@ -37,5 +42,9 @@ class Ledger:
         return ticket
 
     def overdue(self, before_us: int) -> list[Ticket]:
-        """Tickets whose deadline was before `before_us`."""
-        return [ticket for ticket in self._tickets.values() if ticket.deadline_us < before_us]
+        """Tickets whose deadline was before `before_us`. Asked often: it looks only where there may be some."""
+        if before_us <= self._earliest_us:
+            return []
+        tickets = self._tickets.values()
+        self._earliest_us = min((ticket.deadline_us for ticket in tickets), default=math.inf)
+        return [ticket for ticket in tickets if ticket.deadline_us < before_us]
