@@ -1,25 +1,20 @@
 """Scheduling decisions, what they cost, and how true their simulation is, part by part.
 
-See README.md beside this file for what each figure means. A part is a module with `measure(quick, say)` that gives
-figures by key; it is imported when its turn comes, so that each runs alone. One that breaks is told, the others run.
+See README.md beside this file for what each figure means. A part that breaks is told, and the others run.
 """
 
 import argparse
-import importlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from benchmarks.scheduler.figures import TARGETS, missed, unmeasured
+from benchmarks.scheduler.parts import PARTS, Part
 from benchmarks.targets import EXIT_MISSED, machine, shown
 
-Say = Callable[[str], None]
-Part = Callable[[bool, Say], Mapping[str, object]]
-PARTS = ("fidelity", "cold_start", "service_levels", "packing", "scale", "speed")
-"""In this order: first those that measure the real platform."""
 EXIT_FAULT = 1
 BELOW = "ours lowest"
 
@@ -37,22 +32,12 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="objectives met with the fewest devices, live and simulated")
     parser.add_argument("--quick", action="store_true", help="within 45 s")
     parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    parser.add_argument("--only", choices=PARTS, action="append", help="this part, not all (may be repeated)")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part, not all (may be repeated)")
     options = parser.parse_args(argv)
-    chosen = {name: load(name) for name in options.only or PARTS}
+    chosen = {name: PARTS[name] for name in options.only or PARTS}
     began_s = time.monotonic()
     result = measure(chosen, options.quick)
     return publish(result, time.monotonic() - began_s, options.check)
-
-
-def load(name: str) -> Part:
-    """The part, imported when it is called."""
-
-    def part(quick: bool, say: Say) -> Mapping[str, object]:
-        measure: Part = importlib.import_module(f"benchmarks.scheduler.{name}").measure
-        return measure(quick, say)
-
-    return part
 
 
 def measure(parts: Mapping[str, Part], quick: bool) -> Result:

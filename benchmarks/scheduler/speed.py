@@ -1,8 +1,8 @@
 """How many requests a second of one core are simulated, with everything in it, and which room takes how much of that.
 
-A steady fleet: eight emulated V100s, 48 replicas of three models on slices as the paper has them, at about 80 % of what
-they can do. Each request is admitted, routed, batched, waits for tokens, runs and is answered; the scheduler hears of it
-all. Processor time is counted, so what else the machine does matters little; the fastest of several runs is taken.
+A steady fleet: eight emulated V100s, 48 replicas of three models on slices as the paper has them, at about 80 % of
+what they can do. Each request is admitted, routed, batched, waits for tokens, runs and is answered; the scheduler hears
+of it all. Processor time is counted, so that other work on the machine matters little; the fastest of several runs.
 """
 
 import time

@@ -17,6 +17,7 @@ from benchmarks.scheduler.figures import (
     unmeasured,
     worst_gap,
 )
+from benchmarks.scheduler.parts import Say
 from benchmarks.scheduler.sender import Due, Report, Sent, one
 from benchmarks.scheduler.traces import GAP_US, Level, levels, poisson
 from benchmarks.targets import EXIT_MISSED
@@ -102,10 +103,10 @@ def test_a_trace_is_the_same_for_one_seed_and_has_about_the_rate_asked_for() -> 
 
 
 def test_a_part_that_breaks_is_told_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
-    def breaks(quick: bool, say: bench.Say) -> dict[str, object]:
+    def breaks(quick: bool, say: Say) -> dict[str, object]:
         raise ValueError("no such scenario")
 
-    def places(quick: bool, say: bench.Say) -> dict[str, object]:
+    def places(quick: bool, say: Say) -> dict[str, object]:
         return {"orders_placed": 420 if quick else 0}
 
     result = bench.measure({"breaks": breaks, "packing": places}, quick=True)
