@@ -4,7 +4,6 @@ See README.md beside this file for what each figure means.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ import msgspec
 from benchmarks.profiler import real, virtual
 from benchmarks.profiler.figures import Comparison, compare
 from benchmarks.profiler.replay import follow
-from fastgshare.node_manager.devices.cpu import cpu_kind
+from benchmarks.targets import EXIT_MISSED, Targets, at_least, at_most, machine, misses, shown
 from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.node_manager.devices.sim.gpus import GPUS
 from fastgshare.profiler.core.plan import axes_for
@@ -29,12 +28,11 @@ SEEDS = (1, 2)
 """The few points and the grid scatter differently: what is compared was never the same measurement."""
 QUICK_BUDGETS = real.Budgets(closed_ms=200, open_ms=35, precision=0.08, max_batch=2, passes=1)
 FULL_BUDGETS = real.Budgets(closed_ms=300, open_ms=100, precision=0.05, max_batch=4, passes=3)
-EXIT_MISSED = 2
-TARGETS: dict[str, tuple[str, float]] = {
-    "points_used_share": ("at most", 0.35),
-    "median_error": ("at most", 0.05),
-    "p95_error": ("at most", 0.12),
-    "rank_agreement": ("at least", 0.95),
+TARGETS: Targets = {
+    "points_used_share": at_most(0.35),
+    "median_error": at_most(0.05),
+    "p95_error": at_most(0.12),
+    "rank_agreement": at_least(0.95),
 }
 
 
@@ -99,29 +97,15 @@ def publish(cores: real.Real, emulated: Sim, wall_s: float, check: bool) -> int:
     """Say it all; the exit status."""
     columns = {"cpu": msgspec.to_builtins(cores.comparison), "sim": msgspec.to_builtins(emulated)}
     print(f"{'':<22}{'cpu, real':<12}{'sim, virtual':<14}target")
-    for key, (relation, bound) in TARGETS.items():
-        print(f"{key:<22}{columns['cpu'][key]:<12.4g}{columns['sim'][key]:<14.4g}{relation} {bound:g}")
-    missed = [f"{side}: {line}" for side, figures in columns.items() for line in misses(figures)]
+    for key, target in TARGETS.items():
+        print(f"{key:<22}{shown(columns['cpu'][key]):<12}{shown(columns['sim'][key]):<14}{target}")
+    missed = [f"{side}: {line}" for side, figures in columns.items() for line in misses(TARGETS, figures)]
     for line in missed:
         print(f"missed: {line}")
-    worst = {key: _worse(relation, columns["cpu"][key], columns["sim"][key]) for key, (relation, _) in TARGETS.items()}
-    machine = {"cpu": cpu_kind(), "cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
+    worst = {key: target.worse(columns["cpu"][key], columns["sim"][key]) for key, target in TARGETS.items()}
     document = {**worst, "wall_s": round(wall_s, 1), "cpu": cores, "sim": emulated, "missed": missed}
-    print(msgspec.json.encode({**document, "machine": machine}).decode(), flush=True)
+    print(msgspec.json.encode({**document, "machine": machine()}).decode(), flush=True)
     return EXIT_MISSED if missed and check else 0
-
-
-def misses(figures: dict[str, float]) -> list[str]:
-    """The targets that these figures miss."""
-    found = []
-    for key, (relation, bound) in TARGETS.items():
-        if _worse(relation, figures[key], bound) != bound:
-            found.append(f"{key} {figures[key]:g}, expected {relation} {bound:g}")
-    return found
-
-
-def _worse(relation: str, one: float, other: float) -> float:
-    return max(one, other) if relation == "at most" else min(one, other)
 
 
 def say(line: str) -> None:

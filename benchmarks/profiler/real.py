@@ -5,26 +5,22 @@ all grids, and the small table is what the profiler's plan picks of it: what is 
 grids are apart is told beside, as nothing can be predicted better than it can be measured.
 """
 
-import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.platforms import client_environment, open_own_platform
 from benchmarks.profiler.figures import Comparison, apart, compare, mean_of
 from benchmarks.profiler.replay import few_of
 from benchmarks.quota.model import CHANNELS, SIDE, write_convolutions
 from benchmarks.quota.real import layers_for
 from fastgshare.cli.up.config import UpConfig
-from fastgshare.cli.up.platform import open_platform
 from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
-from fastgshare.client.location import DATA_DIR_VARIABLE
-from fastgshare.client.wheels import CACHE_VARIABLE
 from fastgshare.shared.messages import Profile, ProfileState
 
-ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "convolutions"
 BATCH_US = 2_500
 MS_PER_S = 1_000
@@ -98,26 +94,9 @@ async def _platform(budgets: Budgets, home: Path) -> AsyncIterator[Client]:
         "FASTGSHARE_OPEN_MS": str(budgets.open_ms),
         "FASTGSHARE_PRECISION": str(budgets.precision),
     }
-    before = _changed(settings)
-    try:
-        async with open_platform(UpConfig(data_dir=home, nats_port=0, http_port=0, device="cpu")) as platform:
-            env = {
-                **os.environ,
-                DATA_DIR_VARIABLE: str(home),
-                CACHE_VARIABLE: os.environ.get(CACHE_VARIABLE) or str(ROOT / ".cache" / "wheels"),
-            }
-            async with connect(platform.endpoints.nats_url, name="bench", env=env) as client:
-                yield client
-    finally:
-        _changed(before)
-
-
-def _changed(settings: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Set these variables for the children to come (None: unset); what they were before."""
-    before = {name: os.environ.get(name) for name in settings}
-    for name, value in settings.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    return before
+    config = UpConfig(data_dir=home, nats_port=0, http_port=0, device="cpu")
+    async with (
+        open_own_platform(config, settings) as platform,
+        connect(platform.endpoints.nats_url, name="bench", env=client_environment(home)) as client,
+    ):
+        yield client

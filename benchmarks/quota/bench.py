@@ -19,7 +19,8 @@ from benchmarks.quota import virtual
 from benchmarks.quota.figures import QuotaError, overlaps, percentile, quota_error, time_between
 from benchmarks.quota.model import CHANNELS, SIDE, write_convolutions, write_heavy
 from benchmarks.quota.real import MEMORY_MIB, WINDOW_US, Stand, layers_for, open_loop, spend
-from fastgshare.node_manager.devices.cpu import CpuDevice, cpu_kind
+from benchmarks.targets import EXIT_MISSED, Targets, at_least, at_most, machine, misses, shown
+from fastgshare.node_manager.devices.cpu import CpuDevice
 from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.devices.ports import Lane, StoredModel
 from fastgshare.node_manager.worker.app import SWITCH_INTERVAL_S
@@ -35,14 +36,13 @@ PACKS = ((0.2, 0.8), (0.5, 0.5), (0.1, 0.4, 0.5), (0.1, 0.2, 0.2, 0.5))
 LOAD = 0.7
 SEED = 11
 HEAVY_MIB = 64
-EXIT_MISSED = 2
-TARGETS: dict[str, tuple[str, float]] = {
-    "max_quota_error_points": ("at most", 2.0),
-    "overlap_violations": ("at most", 0),
-    "isolation_drop": ("at least", 0.95),
-    "p95_ratio_q02": ("at most", 8.0),
-    "spare_time_used": ("at least", 0.97),
-    "decision_us": ("at most", 20.0),
+TARGETS: Targets = {
+    "max_quota_error_points": at_most(2.0),
+    "overlap_violations": at_most(0),
+    "isolation_drop": at_least(0.95),
+    "p95_ratio_q02": at_most(8.0),
+    "spare_time_used": at_least(0.97),
+    "decision_us": at_most(20.0),
 }
 
 
@@ -195,30 +195,14 @@ def publish(real: Mapping[str, object], emulated: virtual.Figures, check: bool) 
     sim = virtual.headline(emulated)
     figures = {**real, "decision_us": sim["decision_us"]}
     print(f"{'':<26}{'cpu, real':<12}{'sim, virtual':<14}target")
-    for key, (relation, bound) in TARGETS.items():
-        print(f"{key:<26}{_shown(figures[key]):<12}{_shown(sim[key]):<14}{relation} {bound:g}")
-    missed = [*misses(figures), *(f"sim: {line}" for line in misses(sim))]
+    for key, target in TARGETS.items():
+        print(f"{key:<26}{shown(figures[key]):<12}{shown(sim[key]):<14}{target}")
+    missed = [*misses(TARGETS, figures), *(f"sim: {line}" for line in misses(TARGETS, sim))]
     for line in missed:
         print(f"missed: {line}")
-    machine = {"cpu": cpu_kind(), "cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
-    document = {**figures, "sim": sim, "virtual": emulated, "missed": missed, "machine": machine}
+    document = {**figures, "sim": sim, "virtual": emulated, "missed": missed, "machine": machine()}
     print(msgspec.json.encode(document).decode(), flush=True)
     return EXIT_MISSED if missed and check else 0
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
-
-
-def misses(figures: Mapping[str, object]) -> list[str]:
-    """The targets that these figures miss."""
-    found = []
-    for key, (relation, bound) in TARGETS.items():
-        value = figures[key]
-        assert isinstance(value, int | float), f"{key} is {value!r}"
-        if value > bound if relation == "at most" else value < bound:
-            found.append(f"{key} {value:g}, expected {relation} {bound:g}")
-    return found
 
 
 def say(line: str) -> None:

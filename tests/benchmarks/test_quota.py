@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks.quota.bench import TARGETS, misses
+from benchmarks.quota.bench import TARGETS
 from benchmarks.quota.figures import Run, overlaps, percentile, quota_error, time_between
+from benchmarks.targets import misses
 
 WINDOW_US = 100
 
@@ -40,9 +41,9 @@ def test_percentiles_are_values_that_occurred(percent: float, value: float) -> N
 
 
 def test_a_target_is_missed_on_its_own_side_and_every_target_is_looked_at() -> None:
-    fine = {key: bound for key, (_, bound) in TARGETS.items()}
-    assert misses(fine) == []
-    bad = {key: bound + (1 if relation == "at most" else -1) for key, (relation, bound) in TARGETS.items()}
-    assert len(misses(bad)) == len(TARGETS)
+    fine = {key: target.bound for key, target in TARGETS.items()}
+    assert misses(TARGETS, fine) == []
+    bad = {key: target.bound + (1 if target.relation == "at most" else -1) for key, target in TARGETS.items()}
+    assert len(misses(TARGETS, bad)) == len(TARGETS)
     with pytest.raises(KeyError):
-        misses({})
+        misses(TARGETS, {})

@@ -1,0 +1,90 @@
+"""Scheduling decisions, what they cost, and how true their simulation is, part by part.
+
+See README.md beside this file for what each figure means. A part that breaks is told, and the others run.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from benchmarks.scheduler.figures import TARGETS, missed, unmeasured
+from benchmarks.scheduler.parts import PARTS, Part
+from benchmarks.targets import EXIT_MISSED, machine, shown
+
+EXIT_FAULT = 1
+BELOW = "ours lowest"
+
+
+class Result(msgspec.Struct):
+    """Figures of all parts, the seconds that each took, and the parts that broke, with the error."""
+
+    figures: dict[str, object] = {}
+    part_s: dict[str, float] = {}
+    broken: dict[str, str] = {}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print a table and, as the last line, one JSON object; the exit status."""
+    parser = argparse.ArgumentParser(description="objectives met with the fewest devices, live and simulated")
+    parser.add_argument("--quick", action="store_true", help="within 45 s")
+    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part, not all (may be repeated)")
+    options = parser.parse_args(argv)
+    chosen = {name: PARTS[name] for name in options.only or PARTS}
+    began_s = time.monotonic()
+    result = measure(chosen, options.quick)
+    return publish(result, time.monotonic() - began_s, options.check)
+
+
+def measure(parts: Mapping[str, Part], quick: bool) -> Result:
+    """One part after the other."""
+    result = Result()
+    for name, part in parts.items():
+        began_s = time.monotonic()
+        try:
+            result.figures.update(part(quick, say))
+        except Exception as error:
+            traceback.print_exc()
+            result.broken[name] = f"{type(error).__name__}: {error}"
+        result.part_s[name] = round(time.monotonic() - began_s, 2)
+    return result
+
+
+def publish(result: Result, wall_s: float, check: bool) -> int:
+    """Say it all; the exit status."""
+    figures = result.figures
+    for key, target in TARGETS.items():
+        if key in figures:
+            print(f"{key:<28}{shown(figures[key]):<12}{target}")
+    if isinstance(costs := figures.get("device_seconds_e"), Mapping):
+        for policy, seconds in costs.items():
+            print(f"{f'device_seconds_e {policy}':<28}{shown(seconds):<12}{BELOW}")
+    lines, without = missed(figures), unmeasured(figures)
+    for line in [
+        *(f"missed: {line}" for line in lines),
+        *(f"broke: {name}: {error}" for name, error in result.broken.items()),
+        *(f"not measured: {key}" for key in without),
+    ]:
+        print(line)
+    document = {
+        **figures,
+        "missed": lines,
+        "not_measured": without,
+        "broken": result.broken,
+        "wall_s": round(wall_s, 1),
+        "part_s": result.part_s,
+        "machine": machine(),
+    }
+    print(msgspec.json.encode(document).decode(), flush=True)
+    if result.broken:
+        return EXIT_FAULT
+    return EXIT_MISSED if lines and check else 0
+
+
+def say(line: str) -> None:
+    """Progress, beside the result."""
+    print(f"bench: {line}", file=sys.stderr, flush=True)

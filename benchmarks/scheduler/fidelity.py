@@ -1,0 +1,103 @@
+"""How far simulation is from the real platform: one trace on both, on `cpu`, level by level of load.
+
+The real trace runs twice: no simulator can agree better with the real system than that does with itself.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from benchmarks.scheduler.comparison import by_level, counted, headline, rows
+from benchmarks.scheduler.figures import percentile_us
+from benchmarks.scheduler.meter import Meter
+from benchmarks.scheduler.real import OBJECTIVE_MS, Budgets, Scene, open_scene, run_trace
+from benchmarks.scheduler.sender import Report, Sent
+from benchmarks.scheduler.simulated import at_speed, hops_of, simulate_level
+from benchmarks.scheduler.traces import Level, levels
+from fastgshare.shared.units import US_PER_MS
+
+SEED = 5
+SHARES = {"steady": 0.6, "capped": 0.4}
+OBJECTIVE_US = round(OBJECTIVE_MS * US_PER_MS)
+PASSES = 2
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Which levels of load, for how long each, and how well the table is known."""
+
+    loads: tuple[float, ...]
+    seconds: float
+    budgets: Budgets
+
+
+QUICK = Plan((0.5, 0.9), 2.0, Budgets(point_ms=150, open_ms=0, table_s=2.0))
+FULL = Plan((0.4, 0.7, 0.9, 1.1), 15.0, Budgets(point_ms=600, open_ms=200, table_s=20.0))
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The real side. `others_cores`: how many cores anybody else kept busy meanwhile, by pass."""
+
+    scene: Scene
+    trace: list[Level]
+    reports: list[Report]
+    others_cores: list[float]
+
+
+def measure(quick: bool, say: Callable[[str], None]) -> dict[str, object]:
+    """Run everything; the figures by key."""
+    with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
+        recorded = anyio.run(record, QUICK if quick else FULL, Path(home), say)
+    say("fidelity: the same in virtual time")
+    return compared(recorded)
+
+
+async def record(plan: Plan, home: Path, say: Callable[[str], None]) -> Recorded:
+    """The real side: the trace, twice."""
+    say("fidelity: a real platform on one core")
+    async with open_scene(home, plan.budgets) as scene:
+        trace = levels(plan.loads, plan.seconds, scene.capacity_rps, SHARES, SEED)
+        reports, others_cores = [], []
+        for number in range(PASSES):
+            say(f"fidelity: the real trace, {number + 1} of {PASSES}")
+            meter = Meter(scene.pids)
+            reports.append(await run_trace(scene, trace))
+            others_cores.append(round(meter.others_cores(), 2))
+    return Recorded(scene, trace, reports, others_cores)
+
+
+def compared(recorded: Recorded) -> dict[str, object]:
+    """The simulated side, and how far it is from the real."""
+    scene, trace, reports = recorded.scene, recorded.trace, recorded.reports
+    hops = hops_of([sent for report in reports for sent in report.idle])
+    real = [counted(report, trace, OBJECTIVE_US) for report in reports]
+    parts = [by_level(report, trace) for report in reports]
+    ran = [[sent for part in pair for sent in part] for pair in zip(*parts, strict=True)]
+    told = rows(trace, [simulate_level(scene, level, hops) for level in trace], real)
+    at_their_speed = [
+        simulate_level(at_speed(scene, sent), level, hops) for level, sent in zip(trace, ran, strict=True)
+    ]
+    corrected = headline(rows(trace, at_their_speed, real))
+    return {
+        **headline(told),
+        "fidelity_error_goodput_at_speed": corrected["fidelity_error_goodput"],
+        "fidelity_error_p99_at_speed": corrected["fidelity_error_p99"],
+        "others_cores": max(recorded.others_cores),
+        "fidelity": {
+            "levels": told,
+            "hops": {"client_us": hops.client_us, "worker_us": hops.worker_us},
+            "capacity_rps": round(scene.capacity_rps, 1),
+            "sender_lag_p99_us": percentile_us([sent.lag_us for report in reports for sent in report.sent], 99),
+            "device_over_table": [round(slowness(scene, sent), 3) for sent in ran],
+            "others_cores": recorded.others_cores,
+        },
+    }
+
+
+def slowness(scene: Scene, sent: Sequence[Sent]) -> float:
+    """Device time of these requests' batches over what the table says: how the machine drifted since then."""
+    ran = [each for each in sent if each.batch]
+    told_us = sum(scene.device_us(each.batch) for each in ran)
+    return sum(each.execute_us for each in ran) / told_us if told_us else 1.0

@@ -1,0 +1,134 @@
+"""An open-loop client in a process of its own: a timetable of requests on standard input, what became of each on
+standard output.
+
+Requests go out when the timetable says, whatever became of those before. A latency counts from the *planned* time, so
+what this process is late by is the caller's wait and nobody's excuse. A request's deadline is that much nearer.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import anyio
+import anyio.abc
+import msgspec
+import numpy as np
+
+from benchmarks.quota.model import COMPACT
+from fastgshare.client import RequestRefused, Result, connect
+from fastgshare.client.values import Value
+from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.errors import ErrorCode
+from fastgshare.shared.units import us_to_s
+
+SETTLE_US = 200_000
+SHORTEST_S = 0.001
+THINK_S = 0.015
+"""Between idle requests: no quota holds back who asks for so little."""
+PATIENT_S = 10.0
+LOST = (ErrorCode.MODEL_FAILED, ErrorCode.HANDLER_FAILED, ErrorCode.NOT_FOUND, ErrorCode.INVALID)
+
+
+class Due(msgspec.Struct, frozen=True, array_like=True):
+    """A single input to a function, so many microseconds after the start."""
+
+    at_us: int
+    function: str
+
+
+class Timetable(msgspec.Struct, frozen=True):
+    """`idle` requests of each function one after the other first, then what is `due`, with `patience_us` for each."""
+
+    nats_url: str
+    idle: int
+    functions: tuple[str, ...]
+    due: tuple[Due, ...]
+    patience_us: int
+    cores: tuple[int, ...]
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a request: `answered`, `refused` or `failed`; how late it was sent, and how long it took, both
+    from its planned time. Of an answer: its time on the device, and how large its batch was."""
+
+    at_us: int
+    function: str
+    what: str
+    lag_us: int
+    latency_us: int
+    execute_us: int = 0
+    batch: int = 0
+    why: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The idle requests, and those of the timetable."""
+
+    idle: list[Sent]
+    sent: list[Sent]
+
+
+class Door(Protocol):
+    """What a client is here."""
+
+    async def invoke(self, function: str, inputs: Mapping[str, Value], *, timeout_s: float) -> Result:
+        """The answer. Raises RequestRefused."""
+        ...
+
+
+async def send(timetable: Timetable) -> Report:
+    """All of it, over one connection."""
+    async with connect(timetable.nats_url, name="trace") as client:
+        idle = []
+        for function in timetable.functions:
+            for _ in range(timetable.idle):
+                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * 1e6))
+                await anyio.sleep(THINK_S)
+        sent: list[Sent] = []
+        start_us = monotonic_us() + SETTLE_US
+        async with anyio.create_task_group() as tasks:
+            for due in timetable.due:
+                await _until(start_us + due.at_us)
+                tasks.start_soon(_note, client, due, start_us, timetable.patience_us, sent)
+    return Report(idle, sent)
+
+
+async def _until(due_us: int) -> None:
+    left_us = due_us - monotonic_us()
+    if left_us > 0:
+        await anyio.sleep(us_to_s(left_us))
+
+
+async def _note(client: Door, due: Due, start_us: int, patience_us: float, sent: list[Sent]) -> None:
+    sent.append(await one(client, due, start_us + due.at_us, patience_us))
+
+
+async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Sent:
+    """Send it now, though it was planned for `planned_us`, and await its end."""
+    lag_us = monotonic_us() - planned_us
+    left_s = max((patience_us - lag_us) / 1e6, SHORTEST_S)
+    try:
+        result = await client.invoke(due.function, {"x": np.ones((1, COMPACT), np.float32)}, timeout_s=left_s)
+    except RequestRefused as refused:
+        what = "failed" if refused.body.code in LOST else "refused"
+        took_us = monotonic_us() - planned_us
+        return Sent(due.at_us, due.function, what, lag_us, took_us, why=str(refused))
+    took_us = monotonic_us() - planned_us
+    timing = result.timing
+    assert timing is not None, "a worker tells where the time went"
+    return Sent(due.at_us, due.function, "answered", lag_us, took_us, timing.execute_us, timing.batch)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read, send, write."""
+    timetable = msgspec.json.decode(sys.stdin.buffer.read(), type=Timetable)
+    if timetable.cores:
+        os.sched_setaffinity(0, timetable.cores)
+    report = anyio.run(send, timetable, backend_options={"use_uvloop": True})
+    sys.stdout.buffer.write(msgspec.json.encode(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""The simulated side of the fidelity benchmark: the same definitions, table and arrivals, over virtual time. Pure.
+
+What simulation needs beside these is how long the way of a request takes (`Hops`): measured on requests that came one
+by one to idle functions, as what they took beyond their time on the device.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean, median
+
+from msgspec.structs import replace
+
+from benchmarks.scheduler.figures import Answered, percentile_us
+from benchmarks.scheduler.real import PATIENCE_US, Scene
+from benchmarks.scheduler.sender import Sent
+from benchmarks.scheduler.traces import Level
+from fastgshare.simulator.core.outcome import FunctionOutcome
+from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
+from fastgshare.simulator.core.world import simulate
+
+LEAD_US = 2_000_000
+"""Before the first arrival: every replica is ready."""
+LOAD_US = 100_000
+ENOUGH = 10
+"""Requests in batches of one size, to tell what such a batch takes."""
+LEGS = 3
+"""Caller to gateway, to worker, to caller: what an idle request takes beyond the device is spread evenly over these."""
+
+
+def hops_of(idle: Sequence[Sent]) -> Hops:
+    """The way of a request, from idle ones."""
+    beyond_us = median(each.latency_us - each.execute_us for each in idle)
+    leg_us = max(round(beyond_us / LEGS), 0)
+    return Hops(client_us=leg_us, worker_us=leg_us)
+
+
+def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:
+    """The same with a device as fast, and as uneven, as it was when these requests ran: times of the table, longer by
+    what batches took over it. Nothing else is taken from them."""
+    took_us = {
+        rows: [each.execute_us for each in sent if each.batch == rows] for rows in sorted({s.batch for s in sent})
+    }
+    known = {rows: times for rows, times in took_us.items() if rows and len(times) >= ENOUGH}
+    if not known:
+        return scene
+    slowness = fmean(fmean(times) / scene.device_us(rows) for rows, times in known.items())
+    spread = fmean(percentile_us(times, 95) / fmean(times) for times in known.values())
+    surface = tuple(
+        replace(
+            point,
+            device_us=round(point.device_us * slowness),
+            device_p95_us=round(point.device_us * slowness * max(spread, 1.0)),
+            throughput_rps=point.throughput_rps / slowness,
+        )
+        for point in scene.table.surface
+    )
+    return replace(scene, table=replace(scene.table, surface=surface))
+
+
+def simulate_level(scene: Scene, level: Level, hops: Hops) -> dict[str, Answered]:
+    """What callers of each function would have seen of one level."""
+    outcome = simulate(run_of(scene, level, hops))
+    return {function.function: answered(function, level.seconds) for function in outcome.functions}
+
+
+def run_of(scene: Scene, level: Level, hops: Hops) -> Run:
+    """One level as a simulation: everything else as it really stands."""
+    device = scene.device
+    plan = DevicePlan(device.device, scene.node.node, device.kind, device.chunks, device.memory_mib)
+    functions = tuple(
+        FunctionPlan(
+            spec=spec,
+            arrivals=[LEAD_US + at_us for at_us in level.arrivals_us[spec.name]],
+            patience_us=PATIENCE_US,
+            load_us=LOAD_US,
+            reload_us=LOAD_US,
+        )
+        for spec in scene.specs
+    )
+    return Run(
+        devices=(plan,),
+        functions=functions,
+        tables={(scene.table.model_digest, scene.table.device_kind): scene.table},
+        duration_us=LEAD_US + level.duration_us + PATIENCE_US,
+        hops=hops,
+        seed=1,
+    )
+
+
+def answered(function: FunctionOutcome, seconds: float) -> Answered:
+    """A simulated function's requests as the real ones are counted."""
+    counts = function.counts
+    return Answered(
+        arrived=counts.arrived,
+        in_time=counts.in_time,
+        refused=counts.refused,
+        late=counts.late,
+        failed=counts.failed,
+        p50_us=function.latency_us.get("50", 0),
+        p99_us=function.latency_us.get("99", 0),
+        seconds=seconds,
+    )
