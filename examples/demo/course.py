@@ -270,4 +270,5 @@ def _summary(
         stages=[],
         machine=facts(ROOT),
         memory_mib=memory_mib,
+        moments=load.moments,
     )
