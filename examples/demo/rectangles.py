@@ -61,8 +61,7 @@ def bands(moments: Sequence[Moment], seconds: float, functions: Sequence[str]) -
     letter = letters(functions)
     return {
         f"{device} {chunk}": tuple(
-            "".join(_band(column, device, chunk, band, letter) for column in columns)
-            for band in reversed(range(BANDS))
+            "".join(_band(column, device, chunk, band, letter) for column in columns) for band in reversed(range(BANDS))
         )
         for device, chunk in chunks
     }
