@@ -210,16 +210,21 @@ async def _first_answers(
     replicas = [replica for function in status.functions for replica in function.replicas]
     tastes: dict[str, Taste] = {}
     for function in FUNCTIONS:
-        places = places_of(function, replicas)
-        if not places:
+        if not places_of(function, replicas):
             raise NoWord(reason=f"{function} has no ready replica")
-        tasted = await taste(scene.nats, scene.http, scene.examples[function], places, scene.ledger)
+        tasted = await taste(scene.nats, scene.http, scene.examples[function], chunks_of(status), scene.ledger)
         held = next(replica.slice for replica in replicas if replica.function == function and not replica.loan)
         line = cost_line(function, tasted.cost, profiles.get(function), held)
         tastes[function] = Taste(tasted.cost, [*tasted.lines, line])
         for told in tastes[function].lines:
             screen.say(f"  {told}")
     return tastes
+
+
+def chunks_of(status: PlatformStatus) -> tuple[frozenset[str], ...]:
+    """Every chunk of every device, each a place of its own: replicas move and grow to where there is room."""
+    devices = [device for node in status.nodes for device in node.devices]
+    return tuple(frozenset({f"{device.device} {chunk}"}) for device in devices for chunk in range(device.chunks))
 
 
 def profiles_of(status: PlatformStatus) -> dict[str, Profile]:

@@ -245,8 +245,8 @@ def _fleets(summary: Summary) -> Section:
         grid=Grid(("simulated", "devices", "device seconds", *functions), "lrr" + "r" * len(functions), rows)
         if rows
         else None,
-        after="The arrivals of this run on devices such as this machine's, as `fastgshare simulate` reckons it from the "
-        "profiles: as many devices as each policy asks for. Shares are of all requests, answered in time.",
+        after="The arrivals of this run on devices such as this machine's, as `fastgshare simulate` reckons it from "
+        "the profiles: as many devices as each policy asks for. Shares are of all requests, answered in time.",
         brief=bool(rows),
     )
 
