@@ -22,6 +22,8 @@ COMMANDS = {
     "delete": "fastgshare.cli.commands.delete",
     "logs": "fastgshare.cli.commands.logs",
     "profile": "fastgshare.cli.commands.profile.command",
+    "simulate": "fastgshare.cli.commands.simulation.simulate",
+    "plan": "fastgshare.cli.commands.simulation.plan",
 }
 
 

@@ -22,9 +22,9 @@ class FunctionOutcome(msgspec.Struct, kw_only=True):
     """One function's requests.
 
     `latency_us` are percentiles (50, 90, 95, 99, 99.9, 100) of answers, from the caller's send to its receipt, refusals
-    not among them. `samples` are counts by time of arrival, one for each `sample_us` of the run. `busy_us` is device
-    time times the share of the device that it ran on; `replicas` has (when, how many ready) at each change.
-    `cold_starts_us` are the waits of first requests for a replica.
+    not among them; `mean_us` is their average. `samples` are counts by time of arrival, one for each `sample_us` of the
+    run. `busy_us` is device time times the share of the device that it ran on; `replicas` has (when, how many ready) at
+    each change. `cold_starts_us` are the waits of first requests for a replica.
     """
 
     function: FunctionName
@@ -38,6 +38,7 @@ class FunctionOutcome(msgspec.Struct, kw_only=True):
     replicas: list[tuple[int, int]] = []
     cold_starts_us: list[int] = []
     infeasible: str = ""
+    mean_us: int = 0
 
     @property
     def attainment(self) -> float:

@@ -1,0 +1,150 @@
+"""What the simulator tells, for a person: a bar while it works on standard error, tables of what came of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fastgshare.cli.running import say
+from fastgshare.shared.simulated import Advanced, Began, Noted, Planned, Simulated, Told, Tried, Wrote
+
+
+@dataclass(slots=True)
+class Heard:
+    """What is to be shown at the end."""
+
+    simulated: list[Simulated] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+    wrote: list[str] = field(default_factory=list)
+
+
+def listen(lines: Iterable[Told]) -> Heard:
+    """Show progress until the simulator has ended."""
+    heard = Heard()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s, {task.fields[requests]:,} requests"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = _Bar(bars)
+        for one in lines:
+            bar.take(one)
+            _keep(heard, one)
+    return heard
+
+
+class _Bar:
+    """One bar for the simulation under way."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._begun = 0
+
+    def take(self, one: Told) -> None:
+        match one:
+            case Began():
+                self._begun += 1
+                what = f"{one.what} ({self._begun} of {one.of})" if one.of > 1 else one.what
+                self._end()
+                self._task = self._bars.add_task(what, total=one.duration_s, requests=0)
+            case Advanced() if self._task is not None:
+                self._bars.update(self._task, completed=one.at_s, requests=one.requests)
+            case Noted():
+                say(f"note: {one.text}")
+            case Tried():
+                say(_tried(one))
+            case _:
+                pass
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+
+
+def _keep(heard: Heard, one: Told) -> None:
+    match one:
+        case Simulated():
+            heard.simulated.append(one)
+        case Planned():
+            heard.planned.append(one)
+        case Wrote():
+            heard.wrote.append(one.path)
+        case _:
+            pass
+
+
+def _tried(one: Tried) -> str:
+    number = f"{one.devices} device{'' if one.devices == 1 else 's'}"
+    if one.is_enough:
+        return f"{number}: enough, {one.device_seconds:,.0f} device-seconds, {one.late_share:.2%} not in time"
+    return f"{number}: not enough, {one.why}"
+
+
+def policies_table(figures: Sequence[Simulated]) -> Table:
+    """A row a policy."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("policy", "devices", "device-seconds", "not in time", "promised", "at work", "decisions", "took s"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for each in figures:
+        table.add_row(
+            each.policy,
+            str(each.most_devices),
+            f"{each.device_seconds:,.0f}",
+            f"{each.late_share:.2%}",
+            f"{each.promised:.0%}",
+            f"{each.busy:.0%}",
+            str(each.decisions),
+            f"{each.wall_s:.1f}",
+        )
+    return table
+
+
+def functions_table(figures: Sequence[Simulated]) -> Table:
+    """A row for each policy and function."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = ("policy", "function", "objective", "requests", "in time", "late", "refused", "failed", "p50 ms", "p99 ms")
+    for name in (*names, "replicas", "met"):
+        table.add_column(name, justify="left" if name in ("policy", "function", "objective", "met") else "right")
+    for each in figures:
+        for function in each.functions:
+            table.add_row(
+                each.policy,
+                function.function,
+                f"p{function.slo_percentile:g} {function.slo_ms:g} ms",
+                f"{function.requests:,}",
+                f"{function.attainment:.2%}",
+                f"{function.late:.2%}",
+                f"{function.refused:.2%}",
+                f"{function.failed:.2%}",
+                f"{function.p50_ms:.1f}",
+                f"{function.p99_ms:.1f}",
+                str(function.most_replicas),
+                "yes" if function.is_met else "no",
+            )
+    return table
+
+
+def reasons(figures: Sequence[Simulated]) -> Iterator[str]:
+    """Why a function could not be served at all, a line each."""
+    for each in figures:
+        for function in each.functions:
+            if function.infeasible:
+                yield f"{each.policy}: {function.function}: {function.infeasible}"
+
+
+def answer(planned: Planned) -> str:
+    """The number, or why there is none; and what was just below it."""
+    if not planned.devices:
+        return f"{planned.policy}: no number of {planned.kind} is enough: {planned.why}"
+    chosen = next(one for one in planned.tried if one.devices == planned.devices)
+    below = [one for one in planned.tried if one.devices < planned.devices]
+    told = (
+        f"{planned.policy}: {planned.devices} {planned.kind}, {chosen.device_seconds:,.0f} device-seconds, "
+        f"{chosen.late_share:.2%} not in time"
+    )
+    return f"{told}; {below[-1].devices} are not enough: {below[-1].why}" if below else told
