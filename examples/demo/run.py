@@ -21,6 +21,7 @@ from examples.demo.course import ROOT, Options, Played, run_demo
 from examples.demo.elsewhere import NotSimulated, simulated, tables_are_there, write_scenario
 from examples.demo.faults import first_fault
 from examples.demo.figures import Summary
+from examples.demo.picture import draw
 from examples.demo.render import markdown, show
 from examples.demo.screen import Screen, screen_for
 from examples.demo.sections import sections, verdict
@@ -69,7 +70,7 @@ def publish(played: Played, reports: Path, screen: Screen) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with screen.working("simulating the same load with a device for every function"):
         summary = _elsewhere(played, folder)
-    told, said = sections(summary), verdict(summary)
+    told, said = sections(summary, draw(summary, folder)), verdict(summary)
     (folder / "report.md").write_text(markdown("FaST-GShare demo", [said, *map(_as_note, summary.notes)], told))
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     show(screen.console, told)

@@ -46,14 +46,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     brief: bool = False
 
 
-def sections(summary: Summary) -> list[Section]:
-    """The whole report, in order."""
+def sections(summary: Summary, picture: str = "") -> list[Section]:
+    """The whole report, in order; `picture` is the name of a file beside it that shows the device over time."""
     return [
         _functions(summary),
         _answers(summary),
         _refusals(summary),
         _over_time(summary),
-        _rectangles(summary),
+        _rectangles(summary, picture),
         _fleets(summary),
         _phases(summary),
         _doors(summary),
@@ -208,7 +208,7 @@ def _over_time(summary: Summary) -> Section:
     return Section(title="Second by second", plot=over_time(summary), after=LEGEND, brief=True)
 
 
-def _rectangles(summary: Summary) -> Section:
+def _rectangles(summary: Summary, picture: str) -> Section:
     functions = [figures.target.function for figures in summary.functions]
     plot: list[str] = []
     for chunk, lines in bands(summary.moments, summary.load_seconds, functions).items():
@@ -220,6 +220,7 @@ def _rectangles(summary: Summary) -> Section:
     legend = ", ".join(f"{letter} is {function}" for function, letter in letters(functions).items())
     return Section(
         title="The device, second by second",
+        text=f"![what replicas held]({picture})" if picture else "",
         grid=Grid(("function", "most replicas", "came or went", "slices changed in place"), "lrrr", rows),
         plot=tuple(plot),
         after=f"A block is a chunk of the device (a core), its height all of its time in tenths, a column a second: "
