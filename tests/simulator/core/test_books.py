@@ -1,5 +1,7 @@
 """Whatever happens, every request that arrived is accounted for exactly once, and the same run has the same outcome."""
 
+from typing import Any
+
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,10 +16,11 @@ from fastgshare.simulator.core.world import World, simulate
 from tests.simulator.core.scenes import devices, function, poisson, table
 
 LENGTH_US = 12 * US_PER_S
+Parts = dict[str, Any]
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> dict[str, object]:
+def runs(draw: st.DrawFn) -> Parts:
     """What a small run is made of: it is made anew for each simulation, as its arrivals are used up."""
     functions = draw(
         st.lists(
@@ -47,11 +50,11 @@ def runs(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
-def made(parts: dict[str, object]) -> Run:
+def made(parts: Parts) -> Run:
     """The run of these parts."""
     plans: list[FunctionPlan] = []
     tables: dict[tuple[Digest, str], Profile] = {}
-    for number, part in enumerate(parts["functions"]):  # type: ignore[arg-type]
+    for number, part in enumerate(parts["functions"]):
         name = f"f{number}"
         held = Slice(sm_partition=part["width"], quota_request=part["request"], quota_limit=part["limit"])
         spec = function(name, held=held, autoscale=Autoscale(min=part["min"], max=3), slo_ms=200)
@@ -60,7 +63,7 @@ def made(parts: dict[str, object]) -> Run:
         tables.update([table(name, part["batch_us"])])
     fleet = devices(4, per_node=2)
     failures = []
-    for at_us, is_node, until_us in parts["failures"]:  # type: ignore[attr-defined]
+    for at_us, is_node, until_us in parts["failures"]:
         back_us = max(at_us + 1, until_us) if until_us is not None else None
         failures.append(Failure(at_us, fleet[0].node, None if is_node else fleet[1].device, back_us))
     return Run(
@@ -70,15 +73,15 @@ def made(parts: dict[str, object]) -> Run:
         LENGTH_US,
         settings=Settings(idle_us=3 * US_PER_S, scale_down_us=2 * US_PER_S),
         failures=tuple(failures),
-        gateways=parts["gateways"],  # type: ignore[arg-type]
-        stretch_permille=parts["stretch"],  # type: ignore[arg-type]
-        seed=parts["seed"],  # type: ignore[arg-type]
+        gateways=parts["gateways"],
+        stretch_permille=parts["stretch"],
+        seed=parts["seed"],
     )
 
 
 @given(runs())
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_request_is_accounted_for_exactly_once(parts: dict[str, object]) -> None:
+def test_every_request_is_accounted_for_exactly_once(parts: Parts) -> None:
     run = made(parts)
     expected = [len(list(plan.arrivals)) for plan in run.functions]
     world = World(made(parts))
@@ -112,7 +115,7 @@ def check_rectangles(outcome: Outcome) -> None:
 
 @given(runs())
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_same_run_has_the_same_outcome(parts: dict[str, object]) -> None:
+def test_the_same_run_has_the_same_outcome(parts: Parts) -> None:
     first, second = simulate(made(parts)), simulate(made(parts))
 
     assert msgspec.json.encode(first) == msgspec.json.encode(second)
