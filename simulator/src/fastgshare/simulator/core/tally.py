@@ -5,14 +5,13 @@ So failures are what is left of those that arrived, and nothing has to watch for
 """
 
 from fastgshare.gateway.core.tickets import Ticket
-from fastgshare.shared.ids import AttemptId, RequestId
+from fastgshare.shared.ids import RequestId
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.units import ms_to_us
 from fastgshare.simulator.core.histogram import Histogram
 from fastgshare.simulator.core.outcome import Counts, FunctionOutcome
 
 PERCENTILES = (50, 90, 95, 99, 99.9, 100)
-NOT_SENT = AttemptId("")
 
 
 class Tally:
@@ -70,6 +69,8 @@ class Tally:
         if not call.is_over:
             call.is_over = True
             self.refused[call.sample] += 1
+            if call.sent_us == self._cold_since_us:
+                self._cold_since_us = None  # it waited in vain
 
     def count_ready(self, change: int, now_us: int) -> None:
         """So many more replicas are ready, `now_us` after the beginning."""
@@ -145,7 +146,7 @@ class Call(Ticket):
         self.dispatched_us = 0
         self.predicted_us = 0
         self.rows_ahead = 0
-        self.latest = NOT_SENT
+        self.latest = None
         self.tally = tally
         self.door = door
         self.sample = sample
