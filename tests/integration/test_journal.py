@@ -37,10 +37,11 @@ async def back(client: Client, name: str) -> bool:
 
 async def an_eventful_life(world: World, directory: Path) -> None:
     fixed = functions.slow("fixed", directory, 10, replicas=2)
-    scaled = functions.slow("scaled", directory, 40, autoscale=Autoscale(min=1, max=3), replicas=None)
+    bounds = Autoscale(min=1, max=2)
+    scaled = functions.slow("scaled", directory, 40, max_batch=1, autoscale=bounds, replicas=None)
     async with deployed(world, fixed, scaled) as client:
         async with under_load(by_nats(client, "scaled"), 8, 30.0) as load:
-            await load.more(100)
+            await until(partial(ready, client, "scaled", 2))  # more wait than one is good for
             world.kill(WORKER)
             await until(partial(back, client, "fixed"))
             await load.more(20)
@@ -71,7 +72,8 @@ def test_a_live_run_replays_to_the_same_commands(tmp_path: Path) -> None:
     assert replayed.returncode == 0, replayed.stdout
     assert replayed.stdout.count("the same again") == 2
 
-    shown = subprocess.run((*COMMAND, str(data_dir / "journal")), capture_output=True, text=True)
+    shown = subprocess.run((*COMMAND, str(data_dir / "journal"), "-n", "1000"), capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "PlaceReplica fixed-g1" in shown.stdout
     assert "RemoveReplica fixed-g1" in shown.stdout
+    assert "Report scaled scaled: from 1 to 2 replicas" in shown.stdout

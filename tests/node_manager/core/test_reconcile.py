@@ -362,3 +362,55 @@ def test_a_refused_resize_stays_told_whatever_else_is_reported() -> None:
     made.placed(placement(A, function=holding(0.7)), T0)
     made.reported(ReplicaReport(A, ReplicaState.READY, placement=placement(A, function=holding(0.5))), T0)
     assert "keeps its slice" in made.actual[A].note
+
+
+def test_a_replica_that_found_no_time_is_loaded_when_another_has_left() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    assert loads(made.placed(placement(B, function=holding(0.5, name="g")), T0)) == []
+    made.unplaced(A)
+    assert made.actual[B].state is ReplicaState.FAILED
+    assert loads(made.drained(A, T0)) == [B]
+    assert made.actual[B].state is ReplicaState.LOADING
+    assert not made.actual[B].transient
+
+
+def test_a_replica_that_found_no_time_is_loaded_when_another_holds_less() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    assert loads(made.placed(placement(A, function=holding(0.3)), T0)) == [B]
+
+
+def test_a_replica_that_found_no_memory_is_tried_again_when_another_has_left_and_only_then() -> None:
+    made = core()
+    third = ReplicaId("c")
+    for replica, name in ((A, "f"), (B, "g"), (third, "h")):
+        made.placed(placement(replica, function=holding(0.2, name=name)), T0)
+    made.reported(READY_A, T0)
+    made.reported(ReplicaReport(B, ReplicaState.FAILED, "others hold it", transient=True), T0)
+    made.reported(ReplicaReport(third, ReplicaState.FAILED, "it is broken"), T0)
+    made.unplaced(A)
+    assert loads(made.drained(A, T0)) == [B]
+
+
+def test_a_new_worker_tries_again_what_found_no_memory_and_not_what_is_broken() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.2)), T0)
+    made.placed(placement(B, function=holding(0.2, name="g")), T0)
+    made.reported(ReplicaReport(A, ReplicaState.FAILED, "others hold it", transient=True), T0)
+    made.reported(ReplicaReport(B, ReplicaState.FAILED, "it is broken"), T0)
+    made.worker_died("killed", T0)
+    assert loads(made.worker_started("life-2", "cpu", 2, T0)) == [A]
+
+
+def test_who_was_turned_away_and_removed_is_not_tried_again() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    assert made.unplaced(B) == [ForgetStatus(B)]
+    made.unplaced(A)
+    assert loads(made.drained(A, T0)) == []

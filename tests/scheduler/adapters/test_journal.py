@@ -160,3 +160,24 @@ async def test_decisions_are_shown_with_time_and_reason(
         if isinstance(decided, PlaceReplica):
             assert decided.reason in line
     assert command.main([str(tmp_path / "nothing")]) == command.UNREADABLE
+
+
+async def test_the_last_decisions_are_shown_over_runs_and_instances(
+    tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for root in (tmp_path, tmp_path, tmp_path / "another"):
+        await kept(root, world)
+    assert command.main([str(tmp_path), "--show", "3"]) == command.SAME
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert command.main([str(tmp_path / "one"), "--show", "100000"]) == command.SAME
+    assert len(capsys.readouterr().out.splitlines()) == 2 * len(world.commands)
+
+
+async def test_runs_that_wrote_little_are_bounded_in_number(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_FILES", 3)
+    for _ in range(5):
+        await kept(tmp_path, world)
+    assert len(segments_under(tmp_path)) == 3
+    assert len(list((tmp_path / "one").iterdir())) == 3

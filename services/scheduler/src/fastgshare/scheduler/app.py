@@ -14,6 +14,7 @@ from fastgshare.scheduler.adapters.observer import Observer
 from fastgshare.scheduler.adapters.wishes import Wishes
 from fastgshare.scheduler.adapters.writer import Writer
 from fastgshare.scheduler.config import SchedulerConfig
+from fastgshare.scheduler.core.commands import Decision
 from fastgshare.scheduler.core.events import Event, Ticked
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.shared import subjects
@@ -91,7 +92,11 @@ class Engine:
 
     def _step(self, event: Event) -> None:
         now_us = monotonic_us()
-        decision = self._core.step(now_us, event)
+        try:
+            decision = self._core.step(now_us, event)
+        except Exception:
+            self._journal.record(now_us, event, Decision())  # what it stumbled over is the last entry
+            raise
         self._wake_at_us = decision.wake_at_us
         self._writer.submit(decision.commands)
         self._journal.record(now_us, event, decision)

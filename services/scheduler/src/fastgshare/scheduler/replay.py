@@ -6,7 +6,6 @@ again; 1, something was not, and the first difference of each segment is told; 2
 
 import argparse
 import sys
-from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -98,17 +97,23 @@ def _of_other_code(path: Path) -> str:
 
 def show(paths: list[Path], count: int) -> int:
     """Print the last `count` decisions; the exit status."""
-    found: deque[Told] = deque(maxlen=count)
+    found: list[Told] = []
     status = SAME
-    for path in paths:
-        try:
-            found.extend(told(Segment(path)))
-        except JournalInvalid as error:
-            print(error, file=sys.stderr)
-            status = UNREADABLE
-    several = len({entry.instance for entry in found}) > 1
-    for entry in sorted(found, key=lambda entry: entry.at_us):
-        print(f"{entry.instance}  {entry}" if several else entry)
+    for instance in sorted({path.parent.parent for path in paths}):
+        own: list[Told] = []
+        for path in reversed([path for path in paths if path.parent.parent == instance]):
+            try:
+                own = [*told(Segment(path)), *own]
+            except JournalInvalid as error:
+                print(error, file=sys.stderr)
+                status = UNREADABLE
+            if len(own) >= count:
+                break
+        found += own[-count:]
+    found = sorted(found, key=lambda each: each.at_us)[-count:]
+    several = len({each.instance for each in found}) > 1
+    for each in found:
+        print(f"{each.instance}  {each}" if several else each)
     return status
 
 

@@ -28,6 +28,8 @@ AGAIN_S = 10.0
 """How long after a fault another segment is tried."""
 SEGMENTS = 16
 """How many segments fill the bound."""
+MAX_FILES = 256
+"""Of an instance: a scheduler that starts again and again must not fill a directory."""
 MAX_WAITING = 16 * BYTES_PER_MIB
 
 logger = logging.getLogger(__name__)
@@ -145,8 +147,8 @@ class Journal:
         segments = [(path, path.stat().st_size) for path in segments_under(self._runs)]
         room = self._max_bytes - (self._limit(self._segment) if self._segment else self._max_bytes // SEGMENTS)
         total = sum(size for _, size in segments)
-        for path, size in segments:
-            if total <= room:
+        for left, (path, size) in zip(range(len(segments), 0, -1), segments, strict=True):
+            if total <= room and left < MAX_FILES:
                 return
             path.unlink()
             total -= size
