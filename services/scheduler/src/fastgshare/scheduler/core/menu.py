@@ -2,10 +2,11 @@
 
 Widths are whole chunks, quotas tenths of the time. A slice costs its true share of the device, `width / chunks * quota`;
 its RPR is the rate over the cost (FaST-GShare, ICPP 2023, section 4), and the slice with the highest is the efficient
-one; `best`. Rates come in two measures: `rates` are what `queueing` says may arrive while the objective is met, for one replica and
-for several that serve together (`POOLS`); `bare_rps` is what the table says is done in a closed loop, where nobody waits. Device times are stretched by what neighbours on
-the rest of the device may cost, and batches are those that the node runs: up to a fifth of the window, up to a tenth
-where others may share the chunks. An objective that no slice meets leaves no tier, and `closest` says how near it is.
+one, `best`. Rates come in two measures: `rates` are what `queueing` says may arrive while the objective is met, for one
+replica and for several that serve together (`POOLS`); `bare_rps` is what the table says is done in a closed loop, where
+nobody waits. Device times are stretched by what neighbours on the rest of the device may cost, and batches are those
+that the node runs: up to a fifth of the window, up to a tenth where others may share the chunks. An objective that no
+slice meets leaves no tier, and `closest` says how near it is.
 """
 
 from bisect import bisect_left
@@ -89,8 +90,8 @@ class Tier:
 class Menu:
     """What there is to choose from; `menu_of` makes it.
 
-    `options` by width, then quota. `tiers`: one for each of `POOLS`, none where the objective cannot be met. `rows`: the
-    options of each width that can meet it, by rising quota.
+    `options` by width, then quota. `tiers`: one for each of `POOLS`, none where the objective cannot be met. `rows`:
+    the options of each width that can meet it, by rising quota.
     """
 
     table: Table
@@ -178,7 +179,7 @@ def slice_of(option: Option, spec: FunctionSpec) -> Slice:
 
 
 class _Row(NamedTuple):
-    """One width: its batch sizes and their times, which no quota changes; `stretch`: by what neighbours lengthen them."""
+    """One width: its batch sizes and their times, which no quota changes; neighbours lengthen them by `stretch`."""
 
     menu: Menu
     sm_partition: int

@@ -14,10 +14,10 @@ its own batch, the rest of the one under way, and the backlog in front. `theta` 
 `1 / theta` grows as `rho / (1 - rho)` does. Where the latency of Poisson arrivals at 80 % of the capacity was measured,
 what waiting it shows is scaled by `1 / theta` and taken where it is more than the formula's.
 
-Several replicas serve one queue in effect, as each request goes to the one expected to finish first: what waits goes down
-as many times as fast as there are replicas of a size. One gateway comes up to that (join the least work of `c` against
-the formula with `c`: within 10 % at loads of 0.4 to 0.92 and 2 to 16 replicas); two that do not see each other's
-requests wait longer, which `c ** POOLING` covers up to a load of 0.85.
+Several replicas serve one queue in effect, as each request goes to the one expected to finish first: what waits goes
+down as many times as fast as there are replicas of a size. One gateway comes up to that (least work first among `c`
+against the formula with `c`: within a fifth at loads of 0.4 to 0.92 and 2 to 16 replicas); with two that do not see
+each other's requests more waits, which `c ** POOLING` covers up to a load of 0.85.
 
 Who has less than a whole quota may have to wait for the slots of wider neighbours. Beside neighbours at three quarters
 of their load that was up to `TURN` of the part of a window that belongs to others, at any load of its own; time that
@@ -103,7 +103,7 @@ def latency_us(batching: Batching, rate_rps: float, tail: float, turn_us: float,
     decay = decay_at(rate_rps * batching.spent_us / batching.size / US_PER_S)
     if decay <= 0:
         return math.inf
-    queued_us = _under_way_us(batching) + _scale_us(batching, tail) / decay / pool**POOLING
+    queued_us = _under_way_us(batching) + _scale_us(batching, tail) / decay / _drain(pool)
     return batching.device_us + max(queued_us, turn_us)
 
 
@@ -122,10 +122,15 @@ def _within(batching: Batching, objective_us: float, tail: float, turn_us: float
     queue_us = left_us - _under_way_us(batching)
     if left_us < turn_us or queue_us <= 0:
         return 0.0
-    decay = _scale_us(batching, tail) / queue_us / pool**POOLING
+    decay = _scale_us(batching, tail) / queue_us / _drain(pool)
     if decay > MOST_DECAY:
         return 0.0
     return load_at(decay) * batching.size * US_PER_S / batching.spent_us
+
+
+def _drain(pool: float) -> float:
+    """How many times as fast what waits goes down."""
+    return math.pow(pool, POOLING)
 
 
 def _under_way_us(batching: Batching) -> float:

@@ -2,7 +2,8 @@
 
 `delta = R - sum(T)`. Up: as many of the efficient slice as `delta` holds, then the smallest slice that covers the rest.
 Down: replicas leave in ascending RPR while what stays is no less than the demand. `T` is what the table says of a
-closed loop, and so is the latency that is held against the objective: of one client, who never waits for another. No forecast, no waiting, no change in place.
+closed loop, and so is the latency that is held against the objective: of one client, who never waits for another. No
+forecast, no waiting, no change in place.
 """
 
 from collections.abc import Sequence

@@ -169,11 +169,14 @@ class _Draft:
     # Up
 
     def grow(self, target_rps: float) -> None:
-        """Take so much: larger quotas in place, new replicas, or both, whichever costs least; larger ones at the bound."""
-        ways = [
-            (changed, self._extra({**self.held, **changed}, target_rps)) for changed in ({}, self._grown(target_rps))
-        ]
-        changed, self.added = min(ways, key=lambda way: self._price(*way, target_rps))
+        """Take so much: by larger quotas in place, new replicas, or both, whichever costs least.
+
+        Where new ones found no room lately, larger quotas come first; where there may be no more, larger replicas.
+        """
+        grown = self._grown(target_rps)
+        starts = [grown] if self.question.is_cramped else [{}, grown]
+        ways = [(changed, self._extra({**self.held, **changed}, target_rps)) for changed in starts]
+        changed, self.added = min(ways, key=lambda way: self._price(way[0], way[1], target_rps))
         self.changed = changed
         self.held |= changed
         while self.count < self.question.least:
@@ -203,7 +206,7 @@ class _Draft:
         return round(max(short_rps, 0.0), 6), round(_weight(extra, self.menu), 9), len(extra)
 
     def _grown(self, target_rps: float) -> dict[Key, Option]:
-        """Larger quotas, one after the other where a request costs least, until they do or there are no larger ones."""
+        """Larger quotas, where a request costs least first, until they are enough or there are no larger ones."""
         number = level(self.held.values())
         changed: dict[Key, Option] = {}
         while (missing_rps := target_rps - pooled_rps({**self.held, **changed}.values())) > TIE:

@@ -1,8 +1,9 @@
 """FaST-GShare's own policy, the baseline: `heuristic` on the published grid of quotas, by throughput per resource.
 
-Slices on which one client in a closed loop would be too late are left out. Where slices have the same RPR the smaller one
-is taken; the paper's measurements rank the smallest quota first by more than that (0.27 of the whole rate at 0.2). Batches are those that the node runs, and spare time may be used,
-as in the paper. It counts arrivals of now and knows no head-room.
+Slices on which one client in a closed loop would be too late are left out. Where slices have the same RPR the smaller
+one is taken; the paper's measurements rank the smallest quota first by more than that (0.27 of the whole rate at 0.2).
+Batches are those that the node runs, and spare time may be used, as in the paper. It counts arrivals of now and knows
+no head-room.
 """
 
 from fastgshare.scheduler.core.menu import Option
