@@ -30,13 +30,21 @@ class Tenant:
     latencies_us: list[int] = field(default_factory=list)
     used_us: int = 0
 
+    @property
+    def pace_us(self) -> float:
+        """What a request takes here, others waiting."""
+        return self.device_us(self.limit) * 1000 / self.share.request_permille / self.limit
+
     def next_batch(self) -> int:
         """How many requests the next batch takes."""
         return self.limit if self.arrivals_us is None else min(len(self.waiting), self.limit)
 
 
-def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int) -> None:
-    """Serve until `end_us`; latencies are with the tenants then."""
+def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int, shared_us: Iterable[int] = ()) -> None:
+    """Serve until `end_us`; latencies are with the tenants then.
+
+    What arrives at `shared_us` goes to the tenant that should be done with it first, as a gateway would have it.
+    """
     book = TokenBook(chunks, window_us)
     names = {ReplicaId(f"r{number}"): tenant for number, tenant in enumerate(tenants)}
     order = count()
@@ -48,6 +56,14 @@ def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int) ->
                 heappush(agenda, (at_us, 1, next(order), name))
         else:
             heappush(agenda, (0, 1, next(order), name))
+
+    for at_us in shared_us:
+        heappush(agenda, (at_us, 2, next(order), ReplicaId("")))
+
+    def quickest() -> ReplicaId:
+        return min(
+            names, key=lambda name: (len(names[name].waiting) + len(names[name].running) + 1) * names[name].pace_us
+        )
 
     def start(granted: Iterable[ReplicaId], now_us: int) -> None:
         for name in granted:
@@ -68,9 +84,11 @@ def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int) ->
         now_us = soon_us
         while agenda and agenda[0][0] == now_us:
             _, kind, _, name = heappop(agenda)
+            name = name or quickest()
             tenant = names[name]
             if kind == 0:
-                tenant.latencies_us += [now_us - arrived_us for arrived_us in tenant.running]
+                tenant.running, answered = [], tenant.running
+                tenant.latencies_us += [now_us - arrived_us for arrived_us in answered]
                 has_more = tenant.arrivals_us is None or bool(tenant.waiting)
                 again_us = tenant.device_us(tenant.next_batch()) if has_more else None
                 start(book.end(name, tenant.used_us, now_us, again_us), now_us)

@@ -26,7 +26,7 @@ class Case:
     why: str
 
     def answer(self, scale: Scale) -> Answer:
-        """The policy's. Where the same members were enough for more and not too many for less, nobody is asked again."""
+        """The policy's; nobody is asked again where the same members were enough for more, and not too many for less."""
         before, asked = scale.calm, self.question
         if before is not None and asked.asks_no_more_than(before):
             return Answer()
@@ -65,7 +65,7 @@ class Asking:
         if is_last_good:
             count = max(1, count)  # its placements are all that is left of the last good definition
         held = self.built.slice
-        return Case(policy, Question(tuple(views), None, held, count, count, count, 0.0, 0.0, 0.0), why)
+        return Case(policy, Question(policy.name, tuple(views), None, held, count, count, count, 0.0, 0.0, 0.0), why)
 
     def _elastic(self, policy: Policy, menu: Menu, views: Sequence[Member], is_last_good: bool) -> Case:
         scale = self.function.scale
@@ -79,6 +79,7 @@ class Asking:
         lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings) if most else 0.0
         may_move = scale.moved_us is None or self.now_us - scale.moved_us >= MOVES * self.settings.scale_down_us
         question = Question(
+            policy=policy.name,
             members=tuple(views),
             menu=menu,
             given=self.built.slice,

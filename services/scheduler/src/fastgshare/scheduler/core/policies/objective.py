@@ -34,6 +34,7 @@ PENDING = 2
 class Objective:
     """Finds the cheapest slices that keep the objective."""
 
+    name = "objective"
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:
@@ -50,10 +51,10 @@ class Objective:
             return _closest(question, menu)
         draft = _Draft(menu, question)
         ahead = 1 + question.headroom * HEADROOM
-        if draft.rps < question.need_rps - TIE or draft.count < question.least:
-            draft.grow(question.need_rps * ahead)
-        elif draft.is_over():
+        if draft.is_over():
             draft.dismiss()
+        elif draft.rps < question.need_rps - TIE or draft.count < question.least:
+            draft.grow(question.need_rps * ahead)
         elif draft.rps > question.lasting_rps * ahead + TIE:
             draft.shrink(question.lasting_rps * ahead)
         if draft.is_as_it_was and question.may_move:

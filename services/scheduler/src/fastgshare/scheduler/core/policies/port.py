@@ -38,7 +38,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One function at one moment, oldest members first.
+    """One function at one moment, oldest members first; `policy`: the name of who is asked.
 
     `need_rps` is what the policy's own `demand_rps` made of the demand, `lasting_rps` the most of it over the time that
     less must have been enough for. Between `least` and `most` replicas; both 0: none. `count` replicas of the slice
@@ -46,6 +46,7 @@ class Question:
     replica that was to come found no room.
     """
 
+    policy: str
     members: tuple[Member, ...]
     menu: Menu | None
     given: Slice
@@ -62,6 +63,7 @@ class Question:
         """Whether it is about the same replicas, and they have to do no more, and were needed no less."""
         return (
             self.menu is other.menu
+            and self.policy == other.policy
             and (self.least, self.most) == (other.least, other.most)
             and (self.may_move, self.is_cramped) == (other.may_move, other.is_cramped)
             and self.need_rps <= other.need_rps
@@ -93,6 +95,11 @@ class Answer:
 
 class Policy(Protocol):
     """A way of scaling one function."""
+
+    @property
+    def name(self) -> str:
+        """What `autoscale.policy` calls it."""
+        ...
 
     @property
     def is_fixed(self) -> bool:
