@@ -121,6 +121,7 @@ def test_a_quota_that_has_no_room_to_grow_is_answered_with_another_replica() -> 
     world.serve("f", 10, 25)
     assert {p.node for p in world.of("f")} >= {"n1"}
     assert capacity_rps(world) >= 25
+    world.serve("f", 60, 25)
     commands = len(world.commands)
     world.serve("f", 60, 25)
     assert decisions(world, commands) == []
@@ -282,20 +283,20 @@ def test_policies_compared_on_the_rates_of_experiment_e() -> None:
     assert cost["paper"] < cost["objective"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.sampled_from([0, 2, 15, 40, 90, 200]), min_size=1, max_size=6))
 def test_whatever_the_load_was_it_is_covered_soon_and_then_nothing_moves(rates: list[int]) -> None:
     world = cluster(wanted())
     for rps in rates:
         world.serve("f", 15, rps)
         assert capacity_rps(world) >= rps
-    world.serve("f", 300, rates[-1])
+    world.serve("f", 130, rates[-1])
     first = len(world.commands)
     world.serve("f", 60, rates[-1])
     assert world.commands[first:] == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from([2, 15, 40]), st.sampled_from([50, 90, 200]))
 def test_a_higher_load_never_gets_less(low: int, high: int) -> None:
     some, more = cluster(wanted()), cluster(wanted())

@@ -53,11 +53,13 @@ class Objective:
         ahead = 1 + question.headroom * HEADROOM
         if draft.is_over():
             draft.dismiss()
+        elif draft.count > question.most:
+            pass  # larger ones are to take over, and are not ready yet
         elif draft.rps < question.need_rps - TIE or draft.count < question.least:
             draft.grow(question.need_rps * ahead)
-        elif draft.rps > question.lasting_rps * ahead + TIE:
+        elif draft.rps > question.lasting_rps * ahead + TIE and not draft.is_waiting:
             draft.shrink(question.lasting_rps * ahead)
-        if draft.is_as_it_was and question.may_move:
+        if draft.is_as_it_was and question.may_move and not draft.is_waiting:
             draft.move(question.lasting_rps * ahead)
         return draft.answer()
 
@@ -157,6 +159,11 @@ class _Draft:
         """Whether nothing was decided."""
         return not (self.changed or self.added or self.dropped)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some are on their way: what they are to take over from has to stay, and so do they."""
+        return any(not member.is_ready and member.rank[0] >= PENDING for member in self.members.values())
+
     def answer(self) -> Answer:
         """The draft as an answer."""
         spec = self.menu.spec
@@ -236,7 +243,7 @@ class _Draft:
     def _exchange(self, wanted: list[Option]) -> None:
         """All the replicas there may be are too few: let larger ones take over, if there are any."""
         takes_more = pooled_rps(wanted) > self.rps * (1 + WORTH)
-        if takes_more and not self.added and all(member.is_ready for member in self.members.values()):
+        if takes_more and not self.added and not self.is_waiting:
             self.added, self.is_move = self._missing(wanted), True
 
     def _missing(self, wanted: list[Option]) -> list[Option]:
@@ -324,10 +331,10 @@ class _Draft:
 
     def move(self, target_rps: float) -> None:
         """Bring a much cheaper set up beside what there is, which goes when that is ready."""
-        if not all(member.is_ready for member in self.members.values()):
-            return
         wanted = fresh(self.menu, target_rps, self.question.most) or [self.menu.smallest]
         wanted += [self.menu.smallest] * (self.question.least - len(wanted))
+        if pooled_rps(wanted) < min(target_rps, self.rps) - TIE:
+            return
         saves = _cost(self.held.values()) - _cost(wanted)
         coming = self._missing(wanted)
         if coming and saves > MOVE * _cost(self.held.values()):
