@@ -1,4 +1,4 @@
-"""Policies on scripted loads: enough, soon, without flapping, to zero and back, and compared on experiment e's rates."""
+"""Policies on scripted loads: enough, soon, without flapping, to zero and back, and compared on experiment e's."""
 
 from itertools import pairwise
 
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fastgshare.scheduler.core import scheduler
 from fastgshare.scheduler.core.commands import PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.events import DemandRaised, ProfileKnown
 from fastgshare.scheduler.core.menu import menu_of
@@ -312,3 +313,23 @@ def test_every_decision_has_its_numbers() -> None:
         assert isinstance(command, PlaceReplica | ResizeReplica | RemoveReplica)
         assert "requests/s arrive" in command.reason
     assert any(isinstance(command, Report) and command.kind == "scaled" for command in world.commands)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_functions_that_are_left_alone_would_have_stayed_as_they_are(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands are those of a scheduler that plans every function at every tick."""
+
+    def life() -> list[object]:
+        world = cluster(wanted(policy, low=0))
+        for rps in (30, 31, 80, 20, 0, 5, 150):
+            world.serve("f", 40, rps)
+        world.run_for(IDLE_S + 10)
+        world.serve("f", 10, 5, held=2)
+        return list(world.commands)
+
+    spared = life()
+    monkeypatch.setattr(scheduler, "is_still", lambda *_: False)
+    assert life() == spared
+    assert len(spared) > 5
