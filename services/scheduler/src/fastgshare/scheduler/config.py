@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared.functions import FIXED
 from fastgshare.shared.units import US_PER_MS, s_to_us
 
 
@@ -14,8 +15,12 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     A node is silent `node_silent_s` after its last heartbeat, or after three intervals of its own if that is more.
     A function that may have no replica loses its last one `idle_s` after its last request; a smaller number must
     have been enough for `scale_down_s`; `headroom` is kept above the measured rate. Deletions in the buckets are
+<<<<<<< HEAD
     forgotten every `sweep_s`. What it steps through is kept under `journal_dir` (empty: nowhere), in at most
     `journal_mib` for all runs of this instance.
+=======
+    forgotten every `sweep_s`. `policy` is what an empty `autoscale.policy` means.
+>>>>>>> caa2593722b0ab7e10f6448af7485cf9e3bb34af
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -26,6 +31,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     scale_down_s: float = 30.0
     headroom: float = 0.2
     sweep_s: float = 300.0
+    policy: str = FIXED
     log_level: str = "INFO"
     journal_dir: str = ""
     journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 64
@@ -38,4 +44,5 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
             idle_us=s_to_us(self.idle_s),
             scale_down_us=s_to_us(self.scale_down_s),
             headroom=self.headroom,
+            policy=self.policy,
         )

@@ -104,6 +104,8 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
 
 def _decide(rollout: Rollout) -> None:
     function, spec = rollout.function, rollout.spec
+    decided = len(rollout.plan.commands)
+    function.scale.still = None
     _check_revived(rollout)
     _note_failure(rollout)
     _clear_records(rollout)
@@ -130,6 +132,8 @@ def _decide(rollout: Rollout) -> None:
         function.blocked = ""
     _retire(rollout, base, count, full)
     _settle(rollout)
+    if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
+        function.scale.still = case.question
 
 
 def _check_revived(rollout: Rollout) -> None:
@@ -192,8 +196,8 @@ def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer
     while True:
         members = rollout.of(base)
         case = asking.case([(member.placed, member.health) for member in members], is_last_good)
-        answer = case.answer()
-        if all([_change(rollout, built, member, answer, case) for member in members]):
+        answer = case.answer(function.scale)
+        if all(_change(rollout, built, member, answer, case) for member in members):
             break
     after = function.scale.count
     if before is not None and after is not None and after != before:
@@ -225,6 +229,12 @@ def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer)
         plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
     if answer.infeasible and answer.infeasible != function.scale.told:
         plan.report("objective_infeasible", function.name, answer.infeasible)
+    elif function.scale.told and not answer.infeasible:
+        plan.report(
+            "objective_feasible",
+            function.name,
+            f"p{rollout.spec.slo_percentile:g} within {rollout.spec.slo_ms:g} ms is to be had",
+        )
     function.scale.told = answer.infeasible
 
 
@@ -279,10 +289,10 @@ def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, answer: Answer)
 
 
 class Growth(NamedTuple):
-    """Slices that come, towards `count` replicas in all, and why; `answer` has what may stand in for them."""
+    """Slices that come, towards `total` replicas in all, and why; `answer` has what may stand in for them."""
 
     slices: Sequence[Slice]
-    count: int
+    total: int
     why: str
     answer: Answer
 
@@ -293,7 +303,7 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> b
     for held in growth.slices:
         number = len(rollout.of(base)) + 1
         before = len(plan.commands), function.blocked
-        reason = f"replica {number} of {growth.count}: {growth.why}"
+        reason = f"replica {number} of {growth.total}: {growth.why}"
         if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
             continue
         if not growth.answer.is_move:
@@ -353,6 +363,16 @@ def _settle(rollout: Rollout) -> None:
     if len(rollout.of(rollout.spec.generation)) == len(rollout.members):
         _forget_earlier(function.proven, rollout.spec)
         _forget_earlier(function.failed, rollout.spec)
+
+
+def _is_at_rest(rollout: Rollout, base: int) -> bool:
+    """Whether all replicas are ready and of the newest generation, and nothing waits for time to pass."""
+    function = rollout.function
+    is_plain = base == rollout.spec.generation and not function.blocked and not function.scale.cramped
+    return is_plain and all(
+        member.health is Health.READY and member.generation == base and not member.outgrown and member.placed.confirmed
+        for member in rollout.members
+    )
 
 
 def _forget_earlier(generations: dict[int, bool], spec: FunctionSpec) -> None:

@@ -12,6 +12,7 @@ from fastgshare.scheduler.core.books import Books, Key
 from fastgshare.scheduler.core.events import Device
 from fastgshare.scheduler.core.forecast import Signal
 from fastgshare.scheduler.core.menu import Menu
+from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
@@ -164,7 +165,8 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
     larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported.
+    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
     count: int | None = None
@@ -174,6 +176,8 @@ class Scale:
     cramped: dict[Key, int] = field(default_factory=dict)
     moved_us: int | None = None
     told: str = ""
+    calm: Question | None = None
+    still: Question | None = None
 
 
 @dataclass(slots=True)
