@@ -95,10 +95,10 @@ class Room:
     held: dict[Key, Held] = field(default_factory=dict)
     lent: dict[Key, float] = field(default_factory=dict)
     returning: dict[Key, float] = field(default_factory=dict)
-    hopeless: dict[tuple[int, int], bool] = field(default_factory=dict)
-    _loads: list[int] | None = None
-    _used_mib: float | None = None
-    _tops: list[int] | None = None
+    hopeless: dict[tuple[int, int], bool] = field(default_factory=dict, compare=False)
+    _loads: list[int] | None = field(default=None, compare=False)
+    _used_mib: float | None = field(default=None, compare=False)
+    _tops: list[int] | None = field(default=None, compare=False)
 
     @property
     def returning_mib(self) -> float:
