@@ -1,15 +1,17 @@
 """What holds whatever happens: deployments, updates, broken ones, nodes that go and come, terms that end."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fastgshare.scheduler.core.books import Standing
 from fastgshare.scheduler.core.commands import Decision, RemoveReplica, Report
 from fastgshare.scheduler.core.events import Event, LeadershipLost
-from fastgshare.scheduler.core.books import Standing
 from fastgshare.scheduler.core.packing import books, choose, rooms
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
@@ -17,6 +19,9 @@ from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import NodeId
 from fastgshare.shared.messages import Autoscale, FunctionSpec, Placement, ReplicaState
 from tests.scheduler.core.world import S, World, spec
+
+Name = TypeVar("Name")
+Place = TypeVar("Place")
 
 NAMES = st.sampled_from(["f", "g", "h"])
 NODES = st.sampled_from(["a", "b"])
@@ -202,8 +207,11 @@ def assert_books_hold(state: State) -> None:
     assert [room.device for room in kept.fullest_first()] == [
         room.device for room in sorted(rebuilt, key=lambda room: (*room.fill, room.device))
     ]
-    digests = [placed.held.digest for placed in kept.entries.values() if placed.standing is Standing.HELD]
-    assert kept.models == dict(Counter(digests))
+    held = [entry for entry in kept.entries.values() if entry.standing is Standing.HELD]
+    assert flat(kept.models) == Counter((entry.held.digest, entry.device) for entry in held)
+    assert flat(kept.functions) == Counter(
+        (entry.held.function, (entry.device, entry.held.generation)) for entry in held
+    )
     assert state.kinds == dict(
         Counter(view.device.kind for node in state.nodes.values() for view in node.devices.values())
     )
@@ -213,6 +221,11 @@ def assert_books_hold(state: State) -> None:
         if placed.leaving
     }
     assert {*state.understudies} == {key for key, placed in state.placed.items() if placed.is_understudy}
+
+
+def flat(index: Mapping[Name, Mapping[Place, int]]) -> dict[tuple[Name, Place], int]:
+    """What is counted where, in one table."""
+    return {(name, place): count for name, places in index.items() for place, count in places.items()}
 
 
 def bounds(wanted: FunctionSpec) -> tuple[int, int]:

@@ -236,6 +236,8 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, count: int, why: str
 
 def _shrink(rollout: Rollout, base: int, count: int, why: str) -> None:
     """Remove what is too many: the lost first, then those not ready, then the newest."""
+    if len(rollout.of(base)) <= count:
+        return
     order = (Health.LOST, Health.STUCK, Health.PENDING, Health.READY)
     members = sorted(rollout.of(base), key=lambda m: (order.index(m.health), -rollout.members.index(m)))
     for member in members[: max(0, len(members) - count)]:
