@@ -21,7 +21,7 @@ MEMORY_MIB = 16_000
 DEFAULT = Settings()
 IMPATIENT = Settings(consolidate_us=2 * US_PER_S, rest_us=2 * US_PER_S)
 """Devices are set free as usual, but without the long calm that comes before it otherwise."""
-PATIENCE_TICKS = 10
+PATIENCE_TICKS = 40
 
 
 class Kind(NamedTuple):

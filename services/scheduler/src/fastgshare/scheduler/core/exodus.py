@@ -1,8 +1,8 @@
 """A device emptied into others that are in use: which replicas would go where, and in which order.
 
 Devices are sets of windows here; how these lie on the chunks is only asked for as "can they all lie". Where a replica
-of the device that is to be emptied fits nowhere, a smaller one may leave another device for a third to let it in. All or
-nothing: a device from which only some can go stays as it is.
+of the device that is to be emptied fits nowhere, a smaller one may leave another device for a third to let it in. All
+or nothing: a device from which only some can go stays as it is.
 """
 
 from dataclasses import dataclass, field
@@ -15,18 +15,19 @@ from fastgshare.scheduler.core.state import Placed, State
 from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.units import PER_MILLE
 
-EFFORT = 6_000
+EFFORT = 2_000
 """Steps of the search in one decision."""
 STEPS_EACH = 200
 """Of these, for one question whether windows can lie on a device."""
 VICTIMS = 6
 """So many of the devices with the least on them are tried."""
+ATTEMPTS = 6 * VICTIMS
 HOSTS = 24
 """So many of the devices with the most room are looked at as their new home."""
 MAX_REPLICAS = 10
 """A device with more replicas is not emptied."""
-DEPTH = 2
-"""So many others may have to go elsewhere for one replica."""
+SHALLOW_TURNS = 4
+"""In so many orders one other may have to go elsewhere for one replica; then two."""
 
 
 class Passenger(NamedTuple):
@@ -46,18 +47,29 @@ class Transfer(NamedTuple):
     device: DeviceId
 
 
-def plan_exodus(state: State, found: Books) -> tuple[Transfer, ...]:
-    """How to empty one of the devices with the least on them; nothing if that cannot be."""
+def plan_exodus(state: State, found: Books, attempt: int) -> tuple[Transfer, ...]:
+    """How to empty one of the devices with the least on them; nothing if that cannot be.
+
+    Each `attempt` of `ATTEMPTS` takes another device or goes about it in another order, so that none takes long.
+    """
+    turn, number = divmod(attempt, VICTIMS)
     used = [room for room in found.fullest_first() if room.held]
-    effort = Effort(EFFORT)
-    for victim in reversed(used[-VICTIMS:]):
-        moving = list(reversed(repacking.smallest_first(state, victim)))
-        if not moving or len(moving) < len(victim.held) or len(moving) > MAX_REPLICAS:
-            continue
-        hosts = [room for room in used[-HOSTS - VICTIMS :] if room is not victim]
-        journey = _Journey(state, effort, {room.device: _Host.of(state, room) for room in hosts})
-        if all(journey.settle(_passenger(placed), DEPTH, (victim.device,)) for placed in moving):
-            return tuple(journey.transfers)
+    if number >= len(used):
+        return ()
+    victim = used[-1 - number]
+    moving = repacking.smallest_first(state, victim)
+    if not moving or len(moving) < len(victim.held) or len(moving) > MAX_REPLICAS:
+        return ()
+    moving.reverse()
+    hosts = [room for room in used[-HOSTS - VICTIMS :] if room is not victim]
+    if turn & 1:
+        hosts.reverse()
+    if turn & 2:
+        moving.sort(key=lambda placed: -placed.placement.function.slice.gpu_mem_mib)
+    depth = 1 if turn < SHALLOW_TURNS else 2
+    journey = _Journey(state, Effort(EFFORT), {room.device: _Host.of(state, room) for room in hosts})
+    if all(journey.settle(_passenger(placed), depth, (victim.device,)) for placed in moving):
+        return tuple(journey.transfers)
     return ()
 
 

@@ -110,9 +110,7 @@ def resized(room: Room, placed: Placed, spec: FunctionSpec) -> windows.Window | 
             return kept
     own = set(before.chunks)
     fitting = [
-        first
-        for first in range(room.chunks - wide + 1)
-        if max(loads[first : first + wide]) + share <= PER_MILLE and own.intersection(range(first, first + wide))
+        first for first in range(room.chunks - wide + 1) if max(loads[first : first + wide]) + share <= PER_MILLE
     ]
 
     def strangeness(first: int) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ understudy counts in its place. Rollouts do not see understudies.
 """
 
 from fastgshare.scheduler.core import repacking
-from fastgshare.scheduler.core.exodus import plan_exodus
+from fastgshare.scheduler.core.exodus import ATTEMPTS, plan_exodus
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.state import FunctionState, Placed
@@ -31,18 +31,29 @@ def stay_restless(plan: Plan, name: FunctionName) -> None:
 
 def consolidate(plan: Plan) -> None:
     """Empty a device into others, when nothing has changed for a while and nobody waits for room."""
-    state, settings = plan.state, plan.settings
+    state = plan.state
     if state.understudies or state.leaving:
         return
     if state.exodus:
         _carry_on(plan)
         return
-    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
-    calm = plan.now_us - state.changed_us >= settings.consolidate_us
-    if rested and calm and not any(function.blocked for function in state.functions.values()):
-        state.consolidated_us = plan.now_us
-        state.exodus = plan_exodus(state, plan.books)
+    if not _is_time(plan):
+        return
+    state.exodus = plan_exodus(state, plan.books, state.attempts)
+    state.attempts += 1
+    if state.exodus:
+        state.consolidated_us, state.attempts = plan.now_us, 0
         _carry_on(plan)
+
+
+def _is_time(plan: Plan) -> bool:
+    """Whether all is calm, the last exodus was long ago, and there is an attempt left since the last change."""
+    state, settings = plan.state, plan.settings
+    if plan.now_us - state.changed_us < settings.consolidate_us:
+        state.attempts = 0
+        return False
+    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
+    return rested and state.attempts < ATTEMPTS and not any(one.blocked for one in state.functions.values())
 
 
 def _carry_on(plan: Plan) -> None:
