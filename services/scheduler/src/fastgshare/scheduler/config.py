@@ -15,12 +15,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     A node is silent `node_silent_s` after its last heartbeat, or after three intervals of its own if that is more.
     A function that may have no replica loses its last one `idle_s` after its last request; a smaller number must
     have been enough for `scale_down_s`; `headroom` is kept above the measured rate. Deletions in the buckets are
-<<<<<<< HEAD
     forgotten every `sweep_s`. What it steps through is kept under `journal_dir` (empty: nowhere), in at most
-    `journal_mib` for all runs of this instance.
-=======
-    forgotten every `sweep_s`. `policy` is what an empty `autoscale.policy` means.
->>>>>>> caa2593722b0ab7e10f6448af7485cf9e3bb34af
+    `journal_mib` for all runs of this instance. `policy` is what an empty `autoscale.policy` means.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"

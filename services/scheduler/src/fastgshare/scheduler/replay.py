@@ -14,7 +14,15 @@ from typing import NamedTuple
 from fastgshare.scheduler.adapters.checkpoint import CheckpointInvalid
 from fastgshare.scheduler.adapters.journal import segments_under
 from fastgshare.scheduler.adapters.journal_file import JournalInvalid, Segment, code_digest
-from fastgshare.scheduler.core.commands import AnswerWish, Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
+from fastgshare.scheduler.core.commands import (
+    AnswerWish,
+    Command,
+    MoveReplica,
+    PlaceReplica,
+    RemoveReplica,
+    Report,
+    ResizeReplica,
+)
 from fastgshare.scheduler.core.replay import Replayed, replay
 from fastgshare.shared.units import us_to_s
 
@@ -37,7 +45,7 @@ class Told(NamedTuple):
 def words_of(command: Command) -> str:
     """A command and its reason in a line."""
     match command:
-        case PlaceReplica(placement, reason) | ResizeReplica(placement, reason):
+        case PlaceReplica(placement, reason) | ResizeReplica(placement, reason) | MoveReplica(placement, reason):
             held = placement.function.slice
             chunks = " ".join(str(chunk) for chunk in placement.chunks)
             return (

@@ -9,13 +9,16 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId
 from fastgshare.shared.messages import Placement
 from fastgshare.shared.units import PER_MILLE
 
 Key = str
+Name = TypeVar("Name", bound=str)
+Place = TypeVar("Place")
 
 ROUNDING = 1e-6
 """What binary fractions may miss of a whole part."""
@@ -95,10 +98,13 @@ class Room:
     held: dict[Key, Held] = field(default_factory=dict)
     lent: dict[Key, float] = field(default_factory=dict)
     returning: dict[Key, float] = field(default_factory=dict)
-    hopeless: dict[tuple[int, int], bool] = field(default_factory=dict)
-    _loads: list[int] | None = None
-    _used_mib: float | None = None
-    _tops: list[int] | None = None
+    hopeless: dict[tuple[int, int], bool] = field(default_factory=dict, compare=False)
+    _loads: list[int] | None = field(default=None, compare=False)
+    _used_mib: float | None = field(default=None, compare=False)
+    _tops: list[int] | None = field(default=None, compare=False)
+    _fill: tuple[float, float] | None = field(default=None, compare=False)
+    _models: dict[Digest, float] | None = field(default=None, compare=False)
+    """Of each model here how much of its weights is known to be here: the least that anybody who has them reported."""
 
     @property
     def returning_mib(self) -> float:
@@ -115,16 +121,20 @@ class Room:
     @property
     def fill(self) -> tuple[float, float]:
         """Sorts devices by what is left: time, then memory."""
-        return (PER_MILLE * self.chunks - sum(self.loads())) / self.chunks, self.free_mib
+        if self._fill is None:
+            self._fill = (PER_MILLE * self.chunks - sum(self.loads())) / self.chunks, self.free_mib
+        return self._fill
 
     def open_mib(self, after_loans: bool = False) -> float:
         """Memory to be had at once, or once the loans that can be taken back have left."""
+        if not self.lent and not self.returning:
+            return self.free_mib
         lent_mib = 0.0 if after_loans else sum(self.lent.values())
         return self.free_mib - self.returning_mib - lent_mib
 
     def needs_mib(self, memory_mib: float, digest: Digest) -> float:
         """How much of its memory one more replica of a model would take here."""
-        return max(0.0, memory_mib - self._weights_mib(digest))
+        return max(0.0, memory_mib - self._weights().get(digest, 0.0))
 
     def loads(self) -> list[int]:
         """The load of each chunk, in parts per thousand. Not to be changed."""
@@ -161,7 +171,7 @@ class Room:
 
     def has_model(self, digest: Digest) -> bool:
         """Whether a function's replica has these weights here."""
-        return any(held.digest == digest for held in self.held.values())
+        return digest in self._weights()
 
     def is_crowded(self, placement: Placement) -> bool:
         """Whether there is more on this device, where `placement` is, than the device has."""
@@ -186,7 +196,7 @@ class Room:
 
     def _changed(self) -> None:
         self.hopeless.clear()
-        self._loads = self._used_mib = self._tops = None
+        self._loads = self._used_mib = self._tops = self._fill = self._models = None
 
     def _sum(self, held: Iterable[Held]) -> list[int]:
         loads = [0] * self.chunks
@@ -196,10 +206,14 @@ class Room:
                 loads[chunk] += share
         return loads
 
-    def _weights_mib(self, digest: Digest) -> float:
-        """What is known to be here of these weights: the least that anybody who has them reported."""
-        staying = [held for held in self.held.values() if held.chunks and held.digest == digest]
-        return min((held.weights_mib for held in staying if held.weights_mib > 0), default=0.0)
+    def _weights(self) -> dict[Digest, float]:
+        if self._models is None:
+            self._models = {}
+            for held in self.held.values():
+                known = self._models.get(held.digest, 0.0)
+                told = held.weights_mib if held.chunks else 0.0
+                self._models[held.digest] = min(known, told) if known and told else known or told
+        return self._models
 
     def _shared_mib(self) -> float:
         """What replicas of one model save because their weights are here once."""
@@ -209,8 +223,9 @@ class Room:
                 holders.setdefault(held.digest, []).append(held.memory_mib)
         saved = 0.0
         for digest, memories in holders.items():
-            if len(memories) > 1:
-                saved += sum(sorted(min(mib, self._weights_mib(digest)) for mib in memories)[:-1])
+            weights_mib = self._weights().get(digest, 0.0)
+            if len(memories) > 1 and weights_mib:
+                saved += sum(sorted(min(mib, weights_mib) for mib in memories)[:-1])
         return saved
 
 
@@ -227,6 +242,15 @@ def tops(free: list[int]) -> list[int]:
     return best
 
 
+def _count(index: dict[Name, dict[Place, int]], name: Name, place: Place, more: int) -> None:
+    places = index.setdefault(name, {})
+    places[place] = places.get(place, 0) + more
+    if not places[place]:
+        del places[place]
+        if not places:
+            del index[name]
+
+
 Fullness = tuple[float, float, DeviceId]
 
 
@@ -237,7 +261,8 @@ class Books:
     entries: dict[Key, Entry] = field(default_factory=dict)
     on: dict[DeviceId, dict[Key, Entry]] = field(default_factory=dict)
     rooms: dict[DeviceId, Room] = field(default_factory=dict)
-    models: dict[Digest, int] = field(default_factory=dict)
+    models: dict[Digest, dict[DeviceId, int]] = field(default_factory=dict)
+    functions: dict[FunctionName, dict[tuple[DeviceId, int], int]] = field(default_factory=dict)
     _by_node: dict[NodeId, list[DeviceId]] = field(default_factory=dict)
     _order: list[Fullness] = field(default_factory=list)
     _place: dict[DeviceId, Fullness] = field(default_factory=dict)
@@ -288,9 +313,10 @@ class Books:
         """The rooms of a node, by device."""
         return list(self._by_node.get(node, ()))
 
-    def fullest_first(self) -> Iterator[Room]:
-        """The rooms, those with the least free time first."""
-        return (self.rooms[device] for _, _, device in self._order)
+    def fullest_first(self, least_free: float = 0.0) -> Iterator[Room]:
+        """The rooms with so much of their time free or more, in parts per thousand; those with the least first."""
+        first = bisect_left(self._order, (least_free, float("-inf"), DeviceId(""))) if least_free else 0
+        return (self.rooms[device] for _, _, device in islice(self._order, first, None))
 
     def _leave(self, key: Key, entry: Entry) -> None:
         there = self.on[entry.device]
@@ -304,12 +330,10 @@ class Books:
             self._reorder(room)
 
     def _count(self, entry: Entry, more: int) -> None:
-        """How many hold each model, wherever."""
+        """Where each model is, and each function with which generation; and how often."""
         if entry.standing is Standing.HELD:
-            digest = entry.held.digest
-            count = self.models.pop(digest, 0) + more
-            if count:
-                self.models[digest] = count
+            _count(self.models, entry.held.digest, entry.device, more)
+            _count(self.functions, entry.held.function, (entry.device, entry.held.generation), more)
 
     def _reorder(self, room: Room) -> None:
         self._unlist(room.device)

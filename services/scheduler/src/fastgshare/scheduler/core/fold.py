@@ -273,6 +273,7 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
         if not loan.placed.confirmed:
             state.drop_loan(key)
     state.leaving.clear()
+    state.exodus = ()
     for key, placed in list(state.placed.items()):
         placed.leaving = False
         state.take_over(placed)

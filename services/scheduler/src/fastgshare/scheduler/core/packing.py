@@ -8,15 +8,15 @@ What is on loan takes no time and makes no device better or worse than another; 
 no other room, and then it is the loan that has to leave.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fastgshare.scheduler.core import windows
-from fastgshare.scheduler.core.books import Books, Entry, Held, Key, Room, Standing, holding, permille
+from fastgshare.scheduler.core.books import ROUNDING, Books, Entry, Held, Key, Room, Standing, holding, permille
 from fastgshare.scheduler.core.liveness import occupies, serving_device
 from fastgshare.scheduler.core.state import State
 from fastgshare.scheduler.core.windows import width
-from fastgshare.shared.ids import DeviceId, NodeId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId
 from fastgshare.shared.messages import FunctionSpec, ReplicaState
 from fastgshare.shared.units import PER_MILLE
 
@@ -24,6 +24,7 @@ __all__ = ["Held", "Room", "Slot", "books", "choose", "holding", "rooms", "short
 
 
 Grade = tuple[bool, bool, bool, bool]
+NOTHING_AMISS = (False, False, False)
 
 
 class Slot(NamedTuple):
@@ -106,29 +107,97 @@ def choose(
     """The best place for a replica of `spec`, now or once the loans there have left, or None.
 
     Rather not on a device in `avoid`, rather on one that is in use, on another node than `beside` (where the function
-    has replicas), where its model is already; then on the device left fullest. Books give them fullest first, so the
-    search ends with the first that leaves nothing to be wished for.
+    has replicas), where its model is already; then on the device left fullest. In books those with the model are looked
+    at, then the others fullest first, until one leaves nothing else to be wished for.
     """
-    shunned, siblings = frozenset(avoid), beside or {}
-    digest = spec.model.digest
-    is_ordered = isinstance(found, Books)
-    ideal = (False, False, False, isinstance(found, Books) and digest not in found.models)
+    shunned, siblings, digest = frozenset(avoid), beside or {}, spec.model.digest
+    wish = _Wish.of(spec, after_loans)
     wanted: tuple[Grade, tuple[float, float, str], Room] | None = None
-    for room in found.fullest_first() if isinstance(found, Books) else found:
-        if not _holds(room, spec, after_loans):
+    for room, ends in _candidates(found, wish):
+        if not wish.fits(room):
             continue
-        grade = (room.device in shunned, not room.held, room.node in siblings, not room.has_model(digest))
-        if wanted is None or (grade, (*room.fill, room.device)) < wanted[:2]:
-            wanted = grade, (*room.fill, room.device), room
-        if is_ordered and grade == ideal:
+        plain = (room.device in shunned, not room.held, room.node in siblings)
+        grade = (*plain, not room.has_model(digest))
+        place = (*room.fill, room.device)
+        if wanted is None or (grade, place) < wanted[:2]:
+            wanted = grade, place, room
+        if ends and wanted[0][:3] == NOTHING_AMISS:
             break
-    chunks = fit(wanted[2], spec) if wanted is not None else None
-    return Slot(wanted[2].node, wanted[2].device, chunks) if wanted is not None and chunks is not None else None
+    if wanted is None:
+        return None
+    room = wanted[2]
+    chunks = fit(room, spec)
+    return Slot(room.node, room.device, chunks) if chunks is not None else None
+
+
+def _candidates(found: Books | Iterable[Room], wish: "_Wish") -> Iterator[tuple[Room, bool]]:
+    """Rooms to look at, and whether the search may end there: what comes later is no better placed."""
+    if not isinstance(found, Books):
+        for room in found:
+            yield room, False
+        return
+    updated = [device for device, other in found.functions.get(wish.function, ()) if other != wish.generation]
+    for device in (*found.models.get(wish.digest, ()), *updated):
+        known = found.rooms.get(device)
+        if known is not None:
+            yield known, False
+    for room in found.fullest_first(wish.least_free):
+        yield room, True
+
+
+class _Wish(NamedTuple):
+    """What a replica asks of a device."""
+
+    function: FunctionName
+    generation: int
+    digest: Digest
+    percent: int
+    share: int
+    memory_mib: float
+    after_loans: bool
+    after_returns: bool = False
+
+    @classmethod
+    def of(cls, spec: FunctionSpec, after_loans: bool = False, after_returns: bool = False) -> "_Wish":
+        held = spec.slice
+        share = permille(held.quota_request)
+        return cls(
+            spec.name,
+            spec.generation,
+            spec.model.digest,
+            held.sm_partition,
+            share,
+            held.gpu_mem_mib,
+            after_loans,
+            after_returns,
+        )
+
+    @property
+    def least_free(self) -> float:
+        """A device has at least this much of its time free, in parts per thousand, or it cannot hold the window."""
+        return self.percent * self.share / 100 - ROUNDING
+
+    def fits(self, room: Room) -> bool:
+        """Whether such a replica fits here."""
+        wide = width(self.percent, room.chunks)
+        if wide > room.chunks:
+            return False
+        if room.tops()[wide] < self.share and not self._fits_after_update(room, wide):
+            return False
+        open_mib = room.free_mib if self.after_returns else room.open_mib(self.after_loans)
+        return self.memory_mib <= open_mib or room.needs_mib(self.memory_mib, self.digest) <= open_mib
+
+    def _fits_after_update(self, room: Room, wide: int) -> bool:
+        if not room.is_updating(self.function, self.generation):
+            return False
+        loads = room.loads_after_update(self.function, self.generation)
+        return any(max(loads[first : first + wide]) + self.share <= PER_MILLE for first in range(len(loads) - wide + 1))
 
 
 def will_fit(found: Iterable[Room], spec: FunctionSpec) -> bool:
     """Whether there is room once the loans that leave have left."""
-    return any(room.returning and _holds(room, spec, True, True) for room in found)
+    wish = _Wish.of(spec, after_returns=True)
+    return any(room.returning and wish.fits(room) for room in found)
 
 
 def fit(room: Room, spec: FunctionSpec) -> windows.Window | None:
@@ -147,25 +216,6 @@ def ever_fits(found: Iterable[Room], spec: FunctionSpec) -> bool:
     return any(
         held.gpu_mem_mib <= room.memory_mib and width(held.sm_partition, room.chunks) <= room.chunks for room in found
     )
-
-
-def _holds(room: Room, spec: FunctionSpec, after_loans: bool, after_returns: bool = False) -> bool:
-    """Whether a replica of `spec` fits here."""
-    open_mib = room.free_mib if after_returns else room.open_mib(after_loans)
-    if room.needs_mib(spec.slice.gpu_mem_mib, spec.model.digest) > open_mib:
-        return False
-    wide, share = width(spec.slice.sm_partition, room.chunks), permille(spec.slice.quota_request)
-    if wide > room.chunks:
-        return False
-    if room.tops()[wide] >= share:
-        return True
-    if not room.is_updating(spec.name, spec.generation):
-        return False
-    return _top(room.loads_after_update(spec.name, spec.generation), wide) >= share
-
-
-def _top(loads: Sequence[int], wide: int) -> int:
-    return max(PER_MILLE - max(loads[first : first + wide]) for first in range(len(loads) - wide + 1))
 
 
 def shortage(found: Iterable[Room], spec: FunctionSpec) -> str:

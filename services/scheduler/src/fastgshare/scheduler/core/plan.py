@@ -200,10 +200,12 @@ class Plan:
             self.report("no_room", function.name, f"{packing.shortage(rooms, spec)} ({reason})")
 
     def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
-        """Whether some node is letting go of a replica right now, or of a loan whose memory is what is missing."""
+        """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""
         state = self.state
         if rooms and not packing.ever_fits(rooms, spec):
             return False
+        if state.understudies:
+            return True
         leaving = [placed.placement for placed in state.leaving.values() if not placed.placement.loan]
         departing = [placement for placement in state.departing.values() if not placement.loan]
         if any(serving_device(state, placement.node, placement.device) for placement in (*leaving, *departing)):

@@ -80,6 +80,19 @@ def rearranged(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: 
     return None
 
 
+def holds_all(fixed: Sequence[int], shapes: Sequence[Shape], effort: Effort) -> bool:
+    """Whether an arrangement of these windows was found, whatever moves lead to it."""
+    if not shapes:
+        return True
+    if sum(shape.wide * shape.share for shape in shapes) > sum(PER_MILLE - load for load in fixed):
+        return False
+    nowhere = [Item("", shape, len(fixed)) for shape in shapes[1:]]
+    try:
+        return any(True for _ in _Search(list(fixed), nowhere, shapes[0], effort).arrangements(len(shapes)))
+    except _Exhausted:
+        return False
+
+
 State = tuple[int, int, tuple[int, ...], tuple[int, ...], int]
 
 

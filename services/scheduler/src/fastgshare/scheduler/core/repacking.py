@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fastgshare.scheduler.core import packing, windows
-from fastgshare.scheduler.core.books import Books, Entry, Room, Standing, holding, permille
+from fastgshare.scheduler.core.books import Books, Room, permille
 from fastgshare.scheduler.core.rearranging import Effort, Item, Shape, rearranged
 from fastgshare.scheduler.core.state import Placed, State
 from fastgshare.shared.ids import DeviceId, NodeId
@@ -20,8 +20,6 @@ EFFORT = 4_000
 """Steps of the search in one decision, about 40 ms on a slow core; nearly all need a hundredth of it."""
 ROOMS_TRIED = 12
 """From so many devices a replica is thought away to make room for another."""
-LARGEST_EXODUS = 8
-"""A device with more replicas is not emptied."""
 
 
 class Rearrangement(NamedTuple):
@@ -112,9 +110,7 @@ def resized(room: Room, placed: Placed, spec: FunctionSpec) -> windows.Window | 
             return kept
     own = set(before.chunks)
     fitting = [
-        first
-        for first in range(room.chunks - wide + 1)
-        if max(loads[first : first + wide]) + share <= PER_MILLE and own.intersection(range(first, first + wide))
+        first for first in range(room.chunks - wide + 1) if max(loads[first : first + wide]) + share <= PER_MILLE
     ]
 
     def strangeness(first: int) -> tuple[int, int, int]:
@@ -124,11 +120,21 @@ def resized(room: Room, placed: Placed, spec: FunctionSpec) -> windows.Window | 
     return windows.window(min(fitting, key=strangeness), wide) if fitting else None
 
 
+def on_device(state: State, room: Room, placed: Placed, effort: Effort) -> Rearrangement | None:
+    """A place on this device for another replica like `placed`, after moves there if need be."""
+    spec = placed.placement.function
+    slot = packing.choose([room], spec)
+    if slot is not None:
+        return Rearrangement((), slot)
+    shape = Shape(windows.width(spec.slice.sm_partition, room.chunks), permille(spec.slice.quota_request))
+    return _on(state, room, shape, effort) if _worth_trying(room, shape, spec) else None
+
+
 def make_room(state: State, found: Books, spec: FunctionSpec) -> Transfer | None:
     """A replica whose going elsewhere would let one of `spec` in where it is: the smallest there is, or None."""
     close = sorted(found.rooms.values(), key=lambda room: (room.fill[0] * -room.chunks, room.device))
     for room in close[:ROOMS_TRIED]:
-        for placed in _smallest_first(state, room):
+        for placed in smallest_first(state, room):
             without = _copy(room)
             without.take(placed.key)
             if packing.choose([without], spec) is None:
@@ -139,40 +145,13 @@ def make_room(state: State, found: Books, spec: FunctionSpec) -> Transfer | None
     return None
 
 
-def exodus(state: State, found: Books) -> list[Transfer]:
-    """How to empty the device with the least on it into others that are in use; nothing if that cannot be."""
-    used = [room for room in found.fullest_first() if room.held]
-    for room in reversed(used[-ROOMS_TRIED:]):
-        transfers = _empty(state, room, {other.device: other for other in used if other is not room})
-        if transfers:
-            return transfers
-    return []
-
-
 def emptied(state: State) -> list[DeviceId]:
     """The devices from which replicas are on their way to others."""
     leaving = [state.placed.get(placed.replaces) for placed in state.understudies.values()]
     return [old.placement.device for old in leaving if old is not None]
 
 
-def _empty(state: State, room: Room, others: dict[DeviceId, Room]) -> list[Transfer]:
-    moving = list(reversed(_smallest_first(state, room)))
-    if not moving or len(moving) < len(room.held) or len(moving) > LARGEST_EXODUS:
-        return []
-    transfers: list[Transfer] = []
-    for placed in moving:
-        slot = _elsewhere(state, placed, others.values())
-        if slot is None:
-            return []
-        filled = _copy(others[slot.device])
-        held = holding(placed.placement)._replace(chunks=slot.chunks)
-        filled.put(placed.key, Entry(slot.device, Standing.HELD, held))
-        others[slot.device] = filled
-        transfers.append(Transfer(placed, slot))
-    return transfers
-
-
-def _smallest_first(state: State, room: Room) -> list[Placed]:
+def smallest_first(state: State, room: Room) -> list[Placed]:
     """The replicas of a device that could hand over to another elsewhere."""
     there = [state.placed[key] for key, held in room.held.items() if key in state.placed and held.chunks]
     able = [placed for placed in there if can_move(state, placed, at_once=True) and _is_calm(state, placed)]

@@ -4,12 +4,8 @@ The same events at the same times lead to the same commands, in any process. A s
 in every event and decides nothing; the one that leads counts on its own decisions until told otherwise.
 """
 
-<<<<<<< HEAD
 from fastgshare.scheduler.core import fold, lending, understudies
-=======
-from fastgshare.scheduler.core import fold, lending
 from fastgshare.scheduler.core.asking import is_still
->>>>>>> caa2593722b0ab7e10f6448af7485cf9e3bb34af
 from fastgshare.scheduler.core.commands import Command, Decision, Report
 from fastgshare.scheduler.core.events import Event, NodeSeen, Ticked
 from fastgshare.scheduler.core.liveness import silenced
@@ -88,7 +84,6 @@ class Scheduler:
         return reports
 
     def _touch_restless(self, now_us: int) -> None:
-<<<<<<< HEAD
         """Have those reviewed whose time has come: everybody once in `tick_us`, spread over it where they are many."""
         restless = [function for function in self.state.functions.values() if not function.settled]
         self.state.parts = max(1, -(-len(restless) // self.settings.reviews))
@@ -98,12 +93,8 @@ class Scheduler:
             due = sorted(due, key=lambda function: function.review_us)[: self.settings.reviews]
         for function in due:
             function.review_us = now_us + self.settings.tick_us
-            self.state.touch(function.name)
-=======
-        for function in self.state.functions.values():
-            if not function.settled and not is_still(self.state, function, now_us, self.settings):
+            if not is_still(self.state, function, now_us, self.settings):
                 self.state.touch(function.name)
->>>>>>> caa2593722b0ab7e10f6448af7485cf9e3bb34af
 
     def _forget(self, now_us: int) -> None:
         """Let go of nodes and gateways that have been away for long and that nothing refers to."""

@@ -241,6 +241,8 @@ class State:
     parts: int = 1
     changed_us: int = 0
     consolidated_us: int | None = None
+    attempts: int = 0
+    exodus: tuple[tuple[Key, DeviceId], ...] = ()
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""

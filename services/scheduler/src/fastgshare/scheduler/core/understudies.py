@@ -6,6 +6,7 @@ understudy counts in its place. Rollouts do not see understudies.
 """
 
 from fastgshare.scheduler.core import repacking
+from fastgshare.scheduler.core.exodus import ATTEMPTS, plan_exodus
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.state import FunctionState, Placed
@@ -30,28 +31,60 @@ def stay_restless(plan: Plan, name: FunctionName) -> None:
 
 def consolidate(plan: Plan) -> None:
     """Empty a device into others, when nothing has changed for a while and nobody waits for room."""
-    state, settings = plan.state, plan.settings
-    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
-    calm = plan.now_us - state.changed_us >= settings.consolidate_us
-    if not rested or not calm or state.understudies or any(one.blocked for one in state.functions.values()):
+    state = plan.state
+    if state.understudies or state.leaving:
         return
-    state.consolidated_us = plan.now_us
-    for old, slot in repacking.exodus(state, plan.books):
-        plan.place_understudy(
-            old, slot, f"takes over from {old.placement.replica}, so that {old.placement.device} is free"
-        )
+    if state.exodus:
+        _carry_on(plan)
+        return
+    if not _is_time(plan):
+        return
+    state.exodus = plan_exodus(state, plan.books, state.attempts)
+    state.attempts += 1
+    if state.exodus:
+        state.consolidated_us, state.attempts = plan.now_us, 0
+        _carry_on(plan)
+
+
+def _is_time(plan: Plan) -> bool:
+    """Whether all is calm, the last exodus was long ago, and there is an attempt left since the last change."""
+    state, settings = plan.state, plan.settings
+    if plan.now_us - state.changed_us < settings.consolidate_us:
+        state.attempts = 0
+        return False
+    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
+    return rested and state.attempts < ATTEMPTS and not any(one.blocked for one in state.functions.values())
+
+
+def _carry_on(plan: Plan) -> None:
+    """Start as many of the transfers that are left as find room by now; if none does, things have changed: give up."""
+    state = plan.state
+    while state.exodus:
+        key, device = state.exodus[0]
+        old, room = state.placed.get(key), plan.room(device)
+        if old is None or room is None or not repacking.can_move(state, old, at_once=True):
+            state.exodus = ()
+            return
+        found = repacking.on_device(state, room, old, plan.effort)
+        if found is None:
+            state.exodus = state.exodus if state.understudies else ()
+            return
+        for moved, chunks in found.moves:
+            plan.move(moved, chunks, f"makes room for {old.placement.replica} on {device}")
+        state.exodus = state.exodus[1:]
+        plan.place_understudy(old, found.slot, f"takes over from {old.placement.replica}, so that a device is free")
 
 
 def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
     old = plan.state.placed.get(understudy.replaces)
     unwanted = _unwanted(plan, function, understudy, old)
     if unwanted or old is None:
-        _dismiss(plan, understudy, unwanted)
+        plan.remove(understudy, unwanted)
         return
     state = health(plan.state, understudy, plan.now_us, plan.settings)
     if state in (Health.FAILED, Health.STUCK, Health.LOST):
         function.avoid_until_us[understudy.placement.device] = plan.now_us + plan.settings.patience_us
-        _dismiss(plan, understudy, f"it does not come up ({state.value}), and {old.placement.replica} goes on")
+        plan.remove(understudy, f"it does not come up ({state.value}), and {old.placement.replica} goes on")
     elif state is Health.READY:
         plan.state.take_over(understudy)
         plan.remove(old, f"{understudy.placement.replica} took over")
@@ -72,7 +105,3 @@ def _unwanted(plan: Plan, function: FunctionState, understudy: Placed, old: Plac
     if old.placement.function != understudy.placement.function:
         return f"{old.placement.replica} has another slice now"
     return ""
-
-
-def _dismiss(plan: Plan, understudy: Placed, reason: str) -> None:
-    plan.remove(understudy, reason)
