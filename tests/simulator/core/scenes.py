@@ -38,7 +38,7 @@ def table(name: str, batch_us: int, chunks: int = CHUNKS) -> tuple[tuple[Digest,
 def function(
     name: str = "f",
     *,
-    slice: Slice | None = None,
+    held: Slice | None = None,
     replicas: int | None = 1,
     autoscale: Autoscale | None = None,
     max_batch: int = 8,
@@ -52,7 +52,7 @@ def function(
         autoscale=autoscale,
         max_batch=max_batch,
         slo_ms=slo_ms,
-        slice=slice or Slice(sm_partition=100, quota_request=1.0, quota_limit=1.0),
+        slice=held or Slice(sm_partition=100, quota_request=1.0, quota_limit=1.0),
     )
 
 

@@ -144,6 +144,7 @@ class Call(Ticket):
         self.dispatched_us = 0
         self.predicted_us = 0
         self.rows_ahead = 0
+        self.latest = None
         self.tally = tally
         self.door = door
         self.sample = sample

@@ -66,8 +66,9 @@ class Estimate:
 
     def learn_outcome(self, predicted_us: int, rows_ahead: int, timing: Timing) -> None:
         """A request predicted to take `predicted_us` behind `rows_ahead` rows came back with these times."""
-        cycle_us = (timing.token_us + timing.execute_us) / max(timing.batch, 1)
-        self._begin()
+        cycle_us = (timing.token_us + timing.execute_us) / (timing.batch or 1)
+        if not self._learned:
+            self._begin()
         self._cycle_us += CYCLE_WEIGHT * (cycle_us - self._cycle_us)
         observed_us = timing.queue_us + timing.token_us + timing.execute_us + timing.handler_us
         self._learn_base(predicted_us, rows_ahead, observed_us)
@@ -101,9 +102,10 @@ class Estimate:
             self._learned = True
 
     def _learn_base(self, predicted_us: int, rows_ahead: int, observed_us: int) -> None:
-        if predicted_us > 0:
-            observed_us = min(observed_us, int(OUTLIER * predicted_us) + 1)  # one stall is not the usual case
+        if 0 < predicted_us < observed_us:  # one stall is not the usual case
+            observed_us = min(observed_us, int(OUTLIER * predicted_us) + 1)
         self._deviation_us += DEVIATION_WEIGHT * (abs(observed_us - predicted_us) - self._deviation_us)
-        base_us = observed_us - rows_ahead * self._cycle_us
-        self._base_us += BASE_WEIGHT * (base_us - self._base_us)
-        self._base_us = max(self._base_us, LEAST_OF_PROFILE * self._first_us)
+        base_us = self._base_us
+        base_us += BASE_WEIGHT * (observed_us - rows_ahead * self._cycle_us - base_us)
+        least_us = LEAST_OF_PROFILE * self._first_us
+        self._base_us = base_us if base_us > least_us else least_us

@@ -30,7 +30,8 @@ class Target:
     @property
     def waiting_rows(self) -> int:
         """Rows ahead of a new request: ours, or what the replica last reported when others send there too."""
-        return max(self.outstanding_rows, self.depth)
+        outstanding, depth = self.outstanding_rows, self.depth
+        return outstanding if outstanding > depth else depth
 
     def add(self, ticket: Ticket) -> None:
         self.outstanding[ticket.request_id] = ticket
@@ -54,8 +55,9 @@ class Target:
         What it took last time says little about a replica that has been idle since: before that keeps anyone
         out, for ever perhaps, because nothing would be learned any more, only the table counts.
         """
-        finish_us = self.estimate.finish_us(self.waiting_rows, ticket.rows)
-        idle = not self.waiting_rows and now_us - self.sent_us >= IDLE_US
+        waiting = self.waiting_rows
+        finish_us = self.estimate.finish_us(waiting, ticket.rows)
+        idle = not waiting and now_us - self.sent_us >= IDLE_US
         if idle and now_us + finish_us > ticket.deadline_us:
             self.estimate.forget_contention()
             return self.estimate.finish_us(0, ticket.rows)
@@ -69,6 +71,7 @@ class Fleet:
         self.targets: dict[ReplicaId, Target] = {}
         self.version = 0
         self._ready: dict[FunctionName, list[Target]] = {}
+        self._newest: dict[FunctionName, Target] = {}
         self._by_function: dict[FunctionName, dict[ReplicaId, Target]] = {}
         self._node_seen_us: dict[NodeId, int] = {}
         self._absent_until_us: dict[ReplicaId, int] = {}
@@ -112,6 +115,10 @@ class Fleet:
     def ready(self, function: FunctionName) -> list[Target]:
         """The replicas that requests may go to."""
         return self._ready.get(function, [])
+
+    def newest(self, function: FunctionName) -> Target | None:
+        """The first ready replica of the newest generation that has one."""
+        return self._newest.get(function)
 
     def learn_profile(self, profile: Profile) -> None:
         """Give a table, as it stands now, to every replica that runs its model on its kind of device."""
@@ -188,14 +195,16 @@ class Fleet:
         if len(candidates) == 1 and host is None:
             return candidates[0]
         best: Target | None = None
-        best_rank = (0, 0)
+        best_us = best_waiting = 0
         for target in candidates:
             if host is not None and target.status.host != host:
                 continue
-            waiting = target.waiting_rows
-            rank = (target.estimate.finish_us(waiting, rows), waiting)
-            if best is None or rank < best_rank:
-                best, best_rank = target, rank
+            waiting = target.outstanding_rows
+            if target.depth > waiting:
+                waiting = target.depth
+            finish_us = target.estimate.finish_us(waiting, rows)
+            if best is None or finish_us < best_us or (finish_us == best_us and waiting < best_waiting):
+                best, best_us, best_waiting = target, finish_us, waiting
         return best
 
     def _give_table(self, target: Target) -> None:
@@ -206,7 +215,11 @@ class Fleet:
     def _refresh(self, function: FunctionName) -> None:
         self.version += 1
         known = self._by_function.get(function, {}).values()
-        self._ready[function] = [target for target in known if self._takes_requests(target.status)]
+        ready = self._ready[function] = [target for target in known if self._takes_requests(target.status)]
+        if ready:
+            self._newest[function] = max(ready, key=lambda target: target.status.generation)
+        else:
+            self._newest.pop(function, None)
 
     def _takes_requests(self, status: ReplicaStatus) -> bool:
         ready = status.state is ReplicaState.READY and self._node_seen_us[status.node] > 0

@@ -115,10 +115,15 @@ class Gatekeeper:
         function = ticket.function
         if function not in self.functions:
             return Refuse(ticket, refusals.unknown(function))
-        known = self._ledger.get(ticket.request_id)
+        ledger = self._ledger
+        known = ledger.tickets.get(ticket.request_id)
         if known is not None:
             return None if known.reply == ticket.reply else Refuse(ticket, refusals.taken(ticket.request_id))
-        counters = self._count_arrival(function, now_us)
+        counters = self.counters.get(function)
+        if counters is None:
+            counters = self.counters[function] = Counters()
+        counters.arrived += 1
+        counters.last_us = now_us
         if ticket.deadline_us <= now_us:
             counters.refused += 1
             counters.late += 1
@@ -129,10 +134,10 @@ class Gatekeeper:
             if problem is not None:
                 return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
             ticket.rows = _rows(request, signature)
-        if len(self._ledger) >= self._limits.requests:
-            return self._refuse(ticket, refusals.crowded(len(self._ledger)))
-        if self._ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
-            return self._refuse(ticket, refusals.full(self._ledger.payload_bytes))
+        if len(ledger.tickets) >= self._limits.requests:
+            return self._refuse(ticket, refusals.crowded(len(ledger)))
+        if ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
+            return self._refuse(ticket, refusals.full(ledger.payload_bytes))
         return self._place(ticket, now_us)
 
     def completed(self, notice: DoneNotice, now_us: int) -> None:
@@ -195,10 +200,8 @@ class Gatekeeper:
 
     def signature(self, function: FunctionName) -> Signature | None:
         """What the function takes and gives, from its newest ready replica."""
-        ready = self.fleet.ready(function)
-        if not ready:
-            return None
-        return max(ready, key=lambda target: target.status.generation).status.signature
+        newest = self.fleet.newest(function)
+        return newest.status.signature if newest is not None else None
 
     def loads(self) -> dict[FunctionName, FunctionLoad]:
         """Per function, what the scheduler needs."""
@@ -217,14 +220,6 @@ class Gatekeeper:
         return len(self._ledger)
 
     # How
-
-    def _count_arrival(self, function: FunctionName, now_us: int) -> Counters:
-        counters = self.counters.get(function)
-        if counters is None:
-            counters = self.counters[function] = Counters()
-        counters.arrived += 1
-        counters.last_us = now_us
-        return counters
 
     def _problem(self, request: InferRequest, function: FunctionName, signature: Signature) -> str | None:
         max_batch = self.functions[function].max_batch if signature.batched else 0
@@ -248,13 +243,14 @@ class Gatekeeper:
 
     def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
         ticket.attempts += 1
-        ticket.replica = target.status.replica
+        replica = ticket.replica = target.status.replica
         ticket.dispatched_us = now_us
         ticket.predicted_us = finish_us
         ticket.rows_ahead = target.waiting_rows + ticket.rows - 1
+        attempt = ticket.latest = ticket.attempt_id
         self._ledger.open(ticket)
         target.add(ticket)
-        return Dispatch(ticket, target.status.replica, ticket.attempt_id)
+        return Dispatch(ticket, replica, attempt)
 
     def _no_target(self, ticket: Ticket, now_us: int) -> Action | None:
         function = ticket.function
@@ -353,15 +349,14 @@ class Gatekeeper:
         return Refuse(ticket, error)
 
     def _finish(self, completion: Completion, end_us: int) -> None:
-        ticket = self._ledger.get(request_of(completion.attempt))
+        ticket = self._ledger.close(request_of(completion.attempt))
         if ticket is None:
             return
-        self._ledger.close(ticket.request_id)
         target = self._detach(ticket)
         counters = self.counters[ticket.function]
-        elapsed_us = max(end_us - ticket.arrived_us, 0)
+        elapsed_us = end_us - ticket.arrived_us if end_us > ticket.arrived_us else 0
         counters.late += end_us > ticket.deadline_us
-        latest = target if completion.attempt == ticket.attempt_id else None
+        latest = target if completion.attempt == ticket.latest else None
         if not completion.ok:
             counters.count_failure(elapsed_us)
             if latest is not None and completion.code == ErrorCode.DEADLINE_EXCEEDED:

@@ -103,10 +103,13 @@ class Account:
 
         `spare_us`: what others had of spare time so far, so that it takes its turn among them and catches nothing up.
         """
-        self.spare_us = max(self.spare_us, spare_us)
         floor_us = now_us - window_us // IDLE_CREDIT
-        self.owed_us = max(self.owed_us, floor_us + ahead_us)
-        self.clear_us = max(self.clear_us, floor_us)
+        if spare_us > self.spare_us:
+            self.spare_us = spare_us
+        if floor_us + ahead_us > self.owed_us:
+            self.owed_us = floor_us + ahead_us
+        if floor_us > self.clear_us:
+            self.clear_us = floor_us
         self.backlogged_since_us = now_us
 
     def end_backlog(self, now_us: int) -> None:
@@ -119,7 +122,8 @@ class Account:
         """Wait for a token for a batch that should take `expected_us`."""
         self.asked_us = now_us
         self.expected_us = expected_us
-        self.longest_us = max(self.longest_us - self.longest_us // FADING, expected_us)
+        faded_us = self.longest_us - self.longest_us // FADING
+        self.longest_us = faded_us if faded_us > expected_us else expected_us
         self._set_patience()
         self.is_waiting = True
 
@@ -129,14 +133,16 @@ class Account:
         self.is_paid_by_debt = by_debt
         self.granted_us = now_us
         self.running = self.mask
-        self.use.longest_wait_us = max(self.use.longest_wait_us, now_us - self.asked_us)
+        waited_us = now_us - self.asked_us
+        if waited_us > self.use.longest_wait_us:
+            self.use.longest_wait_us = waited_us
 
     def charge(self, used_us: int) -> None:
         """Its batch took this much device time."""
         self.running = 0
-        self.use.used_us += used_us
-        self.use.batches += 1
-        share = self.share
+        use, share = self.use, self.share
+        use.used_us += used_us
+        use.batches += 1
         if self.is_paid_by_debt:
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
             self.owed_us += step_us
@@ -166,7 +172,9 @@ class Account:
             return
         request_permille = self.share.request_permille
         self.late_from_us = self.owed_us + self.expected_us * PER_MILLE // request_permille
-        starving_us = max(self._window_us // STARVING, STARVING_BATCHES * self.expected_us)
+        starving_us = self._window_us // STARVING
+        if STARVING_BATCHES * self.expected_us > starving_us:
+            starving_us = STARVING_BATCHES * self.expected_us
         self.starving_from_us = self.owed_us + starving_us * PER_MILLE // request_permille
 
 

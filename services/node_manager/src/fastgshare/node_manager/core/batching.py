@@ -6,6 +6,7 @@ nothing holds the device for long, or a tenth where others share the chunks, whi
 """
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -42,10 +43,16 @@ class Timetable:
     means: list[tuple[int, int]] = field(default_factory=list)
     _table: Table | None = None
     _sm_percent: float = 100.0
+    _told_us: dict[int, int] = field(default_factory=dict)
+    _least_us: dict[int, list[int]] = field(default_factory=dict)
 
     def learn_profile(self, profile: Profile | None) -> None:
         """Use a table; None, or one without a point, goes back to learning."""
-        self._table = Table.of(profile) if profile is not None else None
+        self.learn_table(Table.of(profile) if profile is not None else None)
+
+    def learn_table(self, table: Table | None) -> None:
+        """As `learn_profile`, of a table that was read already."""
+        self._table = table
         self._read()
 
     def hold(self, sm_percent: float) -> None:
@@ -59,6 +66,7 @@ class Timetable:
         answers = [(batch, table.at(self._sm_percent, 1.0, batch)) for batch in batches if table is not None]
         self.points = [(batch, answer.device_p95_us) for batch, answer in answers]
         self.means = [(batch, answer.device_us) for batch, answer in answers]
+        self._told_us, self._least_us = {}, {}
 
     def learn_run(self, rows: int, execute_us: int) -> None:
         """A batch of `rows` took `execute_us`."""
@@ -67,9 +75,32 @@ class Timetable:
 
     def execute_us(self, rows: int) -> int:
         """Expected time of a batch of `rows`, with room; 0 where nothing is known."""
-        if not self.points and (known_us := self.learned.get(rows)) is not None:
+        if self.points:
+            told_us = self._told_us.get(rows)
+            if told_us is None:
+                told_us = self._told_us[rows] = _between(self.points, rows)
+            return told_us
+        if (known_us := self.learned.get(rows)) is not None:
             return int(known_us)
-        return _between(self.points or sorted((batch, int(us)) for batch, us in self.learned.items()), rows)
+        return _between(sorted((batch, int(us)) for batch, us in self.learned.items()), rows)
+
+    def most_within(self, budget_us: int, most: int) -> int:
+        """The largest batch of at most `most` rows that should take at most `budget_us`; 0 where none does."""
+        if not self.points:
+            while most and self.execute_us(most) > budget_us:
+                most -= 1
+            return most
+        least_us = self._least_us.get(most)
+        if least_us is None:
+            least_us = self._least_us[most] = self._least_from(most)
+        return bisect_right(least_us, budget_us)
+
+    def _least_from(self, most: int) -> list[int]:
+        """What batches of at least 1, 2, up to `most` rows take at least: it only grows, so it can be searched."""
+        times_us = [self.execute_us(rows) for rows in range(1, most + 1)]
+        for index in range(most - 2, -1, -1):
+            times_us[index] = min(times_us[index], times_us[index + 1])
+        return times_us
 
     def told_us(self, rows: int) -> int:
         """What the table says that a batch of `rows` takes on average; 0 without a table."""
@@ -123,12 +154,8 @@ class WorkQueue:
         if not self._heap:
             return 0
         first_rows = self._heap[0][2].rows
-        rows = max(first_rows, min(len(self._heap), self._max_batch))
-        expected_us = self.timetable.execute_us(rows)
-        while rows > first_rows and expected_us > self._budget_us:
-            rows -= 1
-            expected_us = self.timetable.execute_us(rows)
-        return expected_us
+        rows = self.timetable.most_within(self._budget_us, min(len(self._heap), self._max_batch))
+        return self.timetable.execute_us(max(first_rows, rows))
 
     def hopeless(self, now_us: int) -> list[Job]:
         """Remove and return the jobs that cannot meet their deadline any more, even if they ran now."""
@@ -164,7 +191,4 @@ class WorkQueue:
     def _row_limit(self, first: Job, now_us: int) -> int:
         """The most rows whose expected time fits the first job's deadline and the share of the window."""
         budget_us = min(first.deadline_us - now_us, self._budget_us)
-        limit = self._max_batch
-        while limit > first.rows and self.timetable.execute_us(limit) > budget_us:
-            limit -= 1
-        return max(limit, first.rows)
+        return max(self.timetable.most_within(budget_us, self._max_batch), first.rows)

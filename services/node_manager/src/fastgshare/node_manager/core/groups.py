@@ -85,8 +85,9 @@ class Peers(Group):
             able = [account for account in waiting if account.may_spare and account.clear_us <= now_us]
             if not able:
                 return []
-            first = min(able, key=_spare_had)
-            self.spare_level_us = max(self.spare_level_us, first.spare_us)
+            first = min(able, key=_spare_had) if len(able) > 1 else able[0]
+            if first.spare_us > self.spare_level_us:
+                self.spare_level_us = first.spare_us
         elif first.owed_us < now_us - OWED_PERIODS * self.period_us:
             self._forget(now_us - OWED_PERIODS * self.period_us - first.owed_us)
         waiting.remove(first)

@@ -162,13 +162,15 @@ class TokenBook:
 
     def wake_at_us(self, now_us: int) -> int | None:
         """The earliest `look_again_us` of all that wait for nobody's end."""
-        times_us = [
-            group.look_again_us(account, now_us)
-            for group in self._waiting_groups()
-            for account in group.waiting
-            if not account.mask & self._taken
-        ]
-        return min((time_us for time_us in times_us if time_us is not None), default=None)
+        earliest_us: int | None = None
+        for group in self._distinct:
+            for account in group.waiting:
+                if account.mask & self._taken:
+                    continue
+                time_us = group.look_again_us(account, now_us)
+                if time_us is not None and (earliest_us is None or time_us < earliest_us):
+                    earliest_us = time_us
+        return earliest_us
 
     def running(self) -> dict[ReplicaId, int]:
         """The chunks of every running token, as masks."""
@@ -287,6 +289,8 @@ class TokenBook:
         if not group.waiting or self._taken == self._all_chunks:
             return []
         started = group.grant(now_us, self._taken)
+        if not started:
+            return []
         for account in started:
             self._taken |= account.running
         return [account.replica for account in started]
