@@ -38,6 +38,7 @@ class Node:
         self._lives = 0
         self._interval_us = HEARTBEAT_US
         self._where: dict[ReplicaId, Device] = {}
+        self._losses: dict[DeviceId | None, int] = {}
 
     def start(self, number: int, of: int, is_ever_lost: bool) -> None:
         """It is there; heartbeats of all nodes are spread over the interval."""
@@ -47,22 +48,25 @@ class Node:
         self._agenda.at(self._agenda.now_us + self._interval_us * (number + 1) // of, self._beat_on, self._lives)
 
     def fail(self, device: DeviceId | None) -> None:
-        """It is lost, or one device of it is."""
+        """It is lost, or one device of it is; it may be lost already."""
+        self._losses[device] = self._losses.get(device, 0) + 1
+        if self._losses[device] > 1 or not self._is_up:
+            return
         if device is not None:
-            if self._is_up:
-                self.devices[device].die("the simulated device failed")
+            self.devices[device].die("the simulated device failed")
             return
         self._is_up = False
         for each in self.devices.values():
             each.vanish()
 
     def recover(self, device: DeviceId | None) -> None:
-        """It is back, or that device is."""
+        """One loss of it, or of that device, is over; another may not be."""
+        self._losses[device] -= 1
+        if self._losses[device]:
+            return
         if device is not None:
             if self._is_up:
                 self.devices[device].start(self._incarnation)
-            return
-        if self._is_up:
             return
         self._come_up()
         for placement in self._control.standing_on(self.name):
@@ -94,7 +98,8 @@ class Node:
         self._is_up = True
         self._where.clear()
         for device in self.devices.values():
-            device.start(self._incarnation)
+            if not self._losses.get(device.plan.device):
+                device.start(self._incarnation)
 
     def _beat_on(self, life: int) -> None:
         if life == self._lives and self._is_up:
