@@ -7,9 +7,11 @@ error is large, what replicas were seen to do is better, and without that the ro
 """
 
 from fastgshare.scheduler.core import traffic
+from fastgshare.scheduler.core.menu import Menu, Option, menu_of
+from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
 from fastgshare.shared import subjects
-from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.messages import FunctionSpec, Placement
 from fastgshare.shared.tables import Answer, Table
 from fastgshare.shared.units import ms_to_us
 
@@ -22,7 +24,7 @@ REMEMBERED = 256
 
 def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> float | None:
     """Requests a second per replica, or None where nothing is known yet."""
-    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in _device_kinds(state)]
+    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in sorted(_kinds(state))]
     promises = [(table, promise) for table in known if table is not None and (promise := _promise(table, spec))]
     sure = [promise.rps for table, promise in promises if table.is_complete or promise.error <= SURE_ERROR]
     if sure:
@@ -58,9 +60,51 @@ def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
     return known.promises[question]
 
 
-def _device_kinds(state: State) -> list[str]:
-    kinds = {view.device.kind: True for node in state.nodes.values() for view in node.devices.values()}
-    return sorted(kinds)
+def menu_for(state: State, spec: FunctionSpec, settings: Settings) -> Menu | None:
+    """The slices to choose from: of the kind with most devices among those whose table can be counted on."""
+    for kind, chunks in _kinds(state).items():
+        menu = _menu(state, spec, kind, chunks, settings)
+        if menu is not None:
+            return menu
+    return None
+
+
+def option_of(state: State, placement: Placement, spec: FunctionSpec, menu: Menu, settings: Settings) -> Option:
+    """What a replica does in the slice that it has, on the kind of device that it is on; `menu` where none is known."""
+    held = placement.function.slice
+    node = state.nodes.get(placement.node)
+    view = node.devices.get(placement.device) if node is not None else None
+    if view is None:
+        return menu.held(held.sm_partition, held.sm_partition / 100, held.quota_request)
+    device = view.device
+    own = _menu(state, spec, device.kind, _kinds(state).get(device.kind, device.chunks), settings) or menu
+    return own.held(held.sm_partition, min(len(placement.chunks) / device.chunks, 1.0), held.quota_request)
+
+
+def _menu(state: State, spec: FunctionSpec, kind: str, chunks: int, settings: Settings) -> Menu | None:
+    known = state.tables.get(subjects.profile_key(spec.model.digest, kind))
+    if known is None:
+        return None
+    memory_mib = spec.slice.gpu_mem_mib
+    question = (spec.slo_ms, spec.slo_percentile, spec.max_batch, memory_mib, chunks)
+    if question not in known.menus:
+        if not known.is_complete and known.table.at(100, 1.0, 1).throughput_error > SURE_ERROR:
+            return None
+        if len(known.menus) >= REMEMBERED:
+            known.menus.clear()
+        known.menus[question] = menu_of(known.table, spec, chunks, settings)
+    return known.menus[question]
+
+
+def _kinds(state: State) -> dict[str, int]:
+    if state.kinds is None:
+        devices: dict[str, list[int]] = {}
+        for node in state.nodes.values():
+            for view in node.devices.values():
+                devices.setdefault(view.device.kind, []).append(view.device.chunks)
+        ordered = sorted(devices, key=lambda kind: (-len(devices[kind]), kind))
+        state.kinds = {kind: max(devices[kind]) for kind in ordered}
+    return state.kinds
 
 
 def _latency_us(answer: Answer, spec: FunctionSpec) -> int:

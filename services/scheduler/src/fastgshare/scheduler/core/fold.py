@@ -64,6 +64,7 @@ def _(event: events.NodeSeen, state: State, now_us: int, settings: Settings) -> 
         node.since_us = now_us
         node.silent = False
     if _devices_changed(node, event.devices, now_us) or changed:
+        state.kinds = None
         state.touch_placed_on(event.node)
         state.touch_blocked()
 

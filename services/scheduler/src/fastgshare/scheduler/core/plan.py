@@ -1,5 +1,6 @@
 """A plan under way: decisions become commands and state at once, so that the next decision counts on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -10,7 +11,7 @@ from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
-from fastgshare.shared.messages import FunctionSpec, Placement
+from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
 
 @dataclass(slots=True)
@@ -24,9 +25,18 @@ class Plan:
     commands: list[Command] = field(default_factory=list)
     _rooms: list[packing.Room] | None = None
 
-    def place(self, function: FunctionState, spec: FunctionSpec, reason: str) -> bool:
-        """Place one more replica where it fits best; False and one report when there is no room."""
+    def place(self, function: FunctionState, spec: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
+        """Place one more replica where it fits best; False and one report when there is no room.
+
+        Where its slice does not fit, the first of `others` that does takes its place: they do as much.
+        """
         slot = packing.choose(self.rooms(), spec, self._avoided(function))
+        for other in others if slot is None else ():
+            shaped = replace(spec, slice=other)
+            slot = packing.choose(self.rooms(), shaped, self._avoided(function))
+            if slot is not None:
+                spec = shaped
+                break
         if slot is None:
             if not self._take_back_for(function, spec):
                 self._no_room(function, spec, reason)

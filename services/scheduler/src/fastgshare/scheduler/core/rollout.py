@@ -6,16 +6,21 @@ old, and an older replica leaves only when ready newer ones cover the wanted num
 tried again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core import capacity, scaling
+from fastgshare.scheduler.core import scaling
+from fastgshare.scheduler.core.asking import Asking, Case
+from fastgshare.scheduler.core.commands import Report
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
+from fastgshare.scheduler.core.policies.port import Answer
 from fastgshare.scheduler.core.state import FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.messages import FunctionSpec, Slice
 
 
 @dataclass(slots=True)
@@ -65,10 +70,10 @@ class Rollout:
         self.plan.remove(member.placed, reason)
         self.members.remove(member)
 
-    def place(self, built: FunctionSpec, reason: str) -> bool:
+    def place(self, built: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
         """Decide on one more replica; False where there is no room."""
         before = set(self.function.placed)
-        if not self.plan.place(self.function, built, reason):
+        if not self.plan.place(self.function, built, reason, others):
             return False
         fresh = [placed for key, placed in self.function.placed.items() if key not in before]
         self.members += [Member(placed, Health.PENDING) for placed in fresh]
@@ -90,12 +95,15 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
     for placed in [placed for placed in staying if placed.overtaken]:
         plan.remove(placed, "an earlier leader wrote it after its term")
         staying.remove(placed)
-    members = [Member(p, health(plan.state, p, plan.now_us, plan.settings)) for p in staying]
+    acting = [placed for placed in staying if not placed.is_understudy]
+    members = [Member(p, health(plan.state, p, plan.now_us, plan.settings)) for p in acting]
     _decide(Rollout(plan, function, function.spec, members))
 
 
 def _decide(rollout: Rollout) -> None:
     function, spec = rollout.function, rollout.spec
+    decided = len(rollout.plan.commands)
+    function.scale.still = None
     _check_revived(rollout)
     _note_failure(rollout)
     _clear_records(rollout)
@@ -104,24 +112,26 @@ def _decide(rollout: Rollout) -> None:
         function.blocked = ""  # nothing is wanted, so nothing waits for room
         _settle(rollout)
         return
-    supply = scaling.Supply(
-        len(rollout.of(base)),
-        rollout.ready(base),
-        capacity.replica_rps(rollout.plan.state, function, spec),
-    )
-    count = _count(rollout, supply)
-    if base != spec.generation:
-        count = max(1, count)  # its placements are all that is left of the last good definition
     built = _built(rollout, base)
-    why = scaling.explain(function, spec, supply, rollout.plan.now_us, rollout.plan.settings)
-    _resize(rollout, base, built)
-    _replace_stuck(rollout, base)
-    _shrink(rollout, base, count, why)
-    full = not (_move_lost(rollout, base, built) and _grow(rollout, base, built, count, why))
+    if scaling.follows_slice(spec, rollout.plan.settings):
+        _resize(rollout, base, built)
+    before = len(rollout.of(base))
+    case, answer = _ask(rollout, base, built)
+    count = len(rollout.of(base)) - len(answer.drop) + len(answer.add)
+    missing = _replace_stuck(rollout, base, answer)
+    _shrink(rollout, base, answer.drop, f"{count} are enough: {case.why}")
+    full = not (
+        _move_lost(rollout, base, built, answer)
+        and _grow(rollout, base, built, Growth(missing, count, case.why, answer))
+        and _grow(rollout, base, built, Growth(answer.add, count, case.why, answer))
+    )
+    _tell(rollout, before, len(rollout.of(base)), case, answer)
     if not full:
         function.blocked = ""
     _retire(rollout, base, count, full)
     _settle(rollout)
+    if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
+        function.scale.still = case.question
 
 
 def _check_revived(rollout: Rollout) -> None:
@@ -173,15 +183,51 @@ def _built(rollout: Rollout, base: int) -> FunctionSpec:
     return replace(earlier, replicas=spec.replicas, autoscale=spec.autoscale, labels=spec.labels)
 
 
-def _count(rollout: Rollout, supply: scaling.Supply) -> int:
-    """The wanted number; a change that demand made is told."""
-    function, plan = rollout.function, rollout.plan
+def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer]:
+    """The policy's answer, with what it changes in place changed; where there is no time for that it is asked again."""
+    plan, function = rollout.plan, rollout.function
+    asking = Asking(plan.state, function, rollout.spec, built, plan.now_us, plan.settings)
+    is_last_good = base != rollout.spec.generation
+    for key in [key for key in function.scale.cramped if key not in function.placed]:
+        del function.scale.cramped[key]
     before = function.scale.count
-    count = scaling.wanted(function, rollout.spec, supply, plan.now_us, plan.settings)
-    if before is not None and function.scale.count is not None and function.scale.count != before:
-        why = scaling.explain(function, rollout.spec, supply, plan.now_us, plan.settings)
-        plan.report("scaled", function.name, f"from {before} to {count} replicas: {why}")
-    return count
+    while True:
+        members = rollout.of(base)
+        case = asking.case([(member.placed, member.health) for member in members], is_last_good)
+        answer = case.answer(function.scale)
+        if all(_change(rollout, built, member, answer, case) for member in members):
+            break
+    after = function.scale.count
+    if before is not None and after is not None and after != before:
+        plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
+    return case, answer
+
+
+def _change(rollout: Rollout, built: FunctionSpec, member: Member, answer: Answer, case: Case) -> bool:
+    """Have a member hold what it should; False where there is no time for that, which is remembered for a while."""
+    placed = member.placed
+    held, wanted = placed.placement.function.slice, answer.hold.get(placed.key)
+    if wanted is None or wanted == held or case.policy.is_fixed:
+        return True
+    reason = f"its quota goes from {held.quota_request:g} to {wanted.quota_request:g}: {case.why}"
+    if rollout.plan.resize(placed, replace(built, slice=wanted), reason):
+        return True
+    rollout.function.scale.cramped[placed.key] = rollout.plan.now_us + rollout.plan.settings.cramped_us
+    return False
+
+
+def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer) -> None:
+    """Tell what demand made of the number of replicas, and once that the objective cannot be met."""
+    plan, function = rollout.plan, rollout.function
+    if case.policy.is_fixed:
+        return
+    if answer.is_move:
+        function.scale.moved_us = plan.now_us
+    if before != after:
+        plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
+    if answer.infeasible and answer.infeasible != function.scale.told:
+        plan.report("objective_infeasible", function.name, answer.infeasible)
+    function.scale.told = answer.infeasible
 
 
 def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> None:
@@ -197,9 +243,10 @@ def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> None:
         member.outgrown = not rollout.plan.resize(member.placed, built, reason)
 
 
-def _replace_stuck(rollout: Rollout, base: int) -> None:
-    """Take away what does not come up; what is missing then is placed anew, rather elsewhere."""
+def _replace_stuck(rollout: Rollout, base: int, answer: Answer) -> list[Slice]:
+    """Take away what does not come up; returns the slices to place anew for it, rather elsewhere."""
     plan, function = rollout.plan, rollout.function
+    missing = []
     for member in list(rollout.members):
         if member.health is not Health.STUCK:
             continue
@@ -210,34 +257,59 @@ def _replace_stuck(rollout: Rollout, base: int) -> None:
         if member.generation == base:
             function.retries += 1
             function.avoid_until_us[placement.device] = plan.now_us + plan.settings.patience_us
+            if not member.outgrown and member.placed.key not in answer.drop:
+                missing.append(_slice_for(member, answer))
+    return missing
 
 
-def _move_lost(rollout: Rollout, base: int, built: FunctionSpec) -> bool:
+def _slice_for(member: Member, answer: Answer) -> Slice:
+    """What a replica that takes the place of a member holds."""
+    return answer.hold.get(member.placed.key, member.placed.placement.function.slice)
+
+
+def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, answer: Answer) -> bool:
     """Place elsewhere what went with its node or device, if there is room; else it waits for their return."""
     for member in rollout.of(base):
         if member.health is not Health.LOST:
             continue
         placement = member.placed.placement
-        if not rollout.place(built, f"replaces {placement.replica}, lost with {placement.device}"):
+        wanted = replace(built, slice=_slice_for(member, answer))
+        if not rollout.place(wanted, f"replaces {placement.replica}, lost with {placement.device}"):
             return False
         rollout.remove(member, f"lost with {placement.device}; placed elsewhere")
     return True
 
 
-def _grow(rollout: Rollout, base: int, built: FunctionSpec, count: int, why: str) -> bool:
-    """Place what is missing; False when there was no room for all."""
-    while (number := len(rollout.of(base))) < count:
-        if not rollout.place(built, f"replica {number + 1} of {count}: {why}"):
+class Growth(NamedTuple):
+    """Slices that come, towards `total` replicas in all, and why; `answer` has what may stand in for them."""
+
+    slices: Sequence[Slice]
+    total: int
+    why: str
+    answer: Answer
+
+
+def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> bool:
+    """Place what is missing; False when there was no room for all, unless that was only to be better."""
+    plan, function = rollout.plan, rollout.function
+    for held in growth.slices:
+        number = len(rollout.of(base)) + 1
+        before = len(plan.commands), function.blocked
+        reason = f"replica {number} of {growth.total}: {growth.why}"
+        if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
+            continue
+        if not growth.answer.is_move:
             return False
+        if all(isinstance(command, Report) for command in plan.commands[before[0] :]):
+            del plan.commands[before[0] :]  # it can do without: nobody waits for room
+            function.blocked = before[1]
     return True
 
 
-def _shrink(rollout: Rollout, base: int, count: int, why: str) -> None:
-    """Remove what is too many: the lost first, then those not ready, then the newest."""
-    order = (Health.LOST, Health.STUCK, Health.PENDING, Health.READY)
-    members = sorted(rollout.of(base), key=lambda m: (order.index(m.health), -rollout.members.index(m)))
-    for member in members[: max(0, len(members) - count)]:
-        rollout.remove(member, f"{count} are enough: {why}")
+def _shrink(rollout: Rollout, base: int, dropped: Sequence[str], reason: str) -> None:
+    """Remove what the policy lets go."""
+    for member in [member for member in rollout.of(base) if member.placed.key in dropped]:
+        rollout.remove(member, reason)
 
 
 def _retire(rollout: Rollout, base: int, count: int, full: bool) -> None:
@@ -283,6 +355,16 @@ def _settle(rollout: Rollout) -> None:
     if len(rollout.of(rollout.spec.generation)) == len(rollout.members):
         _forget_earlier(function.proven, rollout.spec)
         _forget_earlier(function.failed, rollout.spec)
+
+
+def _is_at_rest(rollout: Rollout, base: int) -> bool:
+    """Whether all replicas are ready and of the newest generation, and nothing waits for time to pass."""
+    function = rollout.function
+    is_plain = base == rollout.spec.generation and not function.blocked and not function.scale.cramped
+    return is_plain and all(
+        member.health is Health.READY and member.generation == base and not member.outgrown and member.placed.confirmed
+        for member in rollout.members
+    )
 
 
 def _forget_earlier(generations: dict[int, bool], spec: FunctionSpec) -> None:

@@ -1,14 +1,18 @@
-"""How many replicas a function should have: the fixed number, or one that follows demand between two bounds.
+"""What a function should have: a fixed number of replicas, or what its policy makes of demand between two bounds.
 
-Up at once, as far as the arrival rate with head-room and the work that waits require. Down only to the most that
-was needed over `scale_down_us`. To zero, where allowed, when nothing was asked for `idle_us`. A generation that
-was never ready is brought up once whatever the demand, so that its deployment ends with an answer.
+Up at once, as far as demand and the work that waits require. Down only to the most that was needed over
+`scale_down_us`. To zero, where allowed, when nothing was asked for `idle_us`. A generation that was never ready is
+brought up once whatever the demand, so that its deployment ends with an answer. Which slices that takes is for the
+policy to say (`policies`); while nothing is known of a model, the definition's slice it is, and the number follows.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fastgshare.scheduler.core import traffic
+from fastgshare.scheduler.core.menu import Menu
+from fastgshare.scheduler.core.policies import FIXED, policy_named
+from fastgshare.scheduler.core.policies.port import Demand, Policy
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, Scale
 from fastgshare.shared.messages import Autoscale, FunctionSpec
@@ -16,6 +20,7 @@ from fastgshare.shared.units import US_PER_S
 
 BATCHES_AHEAD = 2
 """Work in a replica's hands up to this many full batches is not a backlog."""
+Need = TypeVar("Need", int, float)
 NO_RATE_RPS = 0.01
 """A smoothed rate never quite reaches zero."""
 
@@ -41,7 +46,7 @@ def wanted(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: 
     need = _needed(function, spec, spec.autoscale, supply, active, now_us, settings)
     if not active:
         scale.recent.clear()
-    _remember(scale, need, now_us, settings)
+    _keep_largest(scale.recent, need, now_us, settings)
     count = min(scale.recent[0][1], spec.autoscale.max)
     if count > scale.count:
         scale.grown_us = now_us
@@ -49,13 +54,48 @@ def wanted(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: 
     return count
 
 
-def _remember(scale: Scale, need: int, now_us: int, settings: Settings) -> None:
+def policy_of(spec: FunctionSpec, menu: Menu | None, settings: Settings) -> Policy:
+    """How the function is scaled now."""
+    if spec.autoscale is None or menu is None:
+        return FIXED
+    return policy_named(spec.autoscale.policy or settings.policy)
+
+
+def follows_slice(spec: FunctionSpec, settings: Settings) -> bool:
+    """Whether replicas have the definition's slice, whatever is known."""
+    return spec.autoscale is None or policy_named(spec.autoscale.policy or settings.policy).is_fixed
+
+
+def bounds(function: FunctionState, spec: FunctionSpec, now_us: int, settings: Settings) -> tuple[int, int]:
+    """How many replicas there may be now, at least and at most; both the minimum while nothing is asked for."""
+    limits = spec.autoscale or Autoscale()
+    if not _active(function, spec, now_us, settings):
+        function.scale.peaks.clear()
+        return limits.min, limits.max if limits.min else 0
+    return max(limits.min, 1), limits.max
+
+
+def demand(function: FunctionState, spec: FunctionSpec, ready: int, now_us: int, settings: Settings) -> Demand:
+    """What arrives and waits."""
+    expected = traffic.expected(function.traffic, now_us, settings)
+    rate_rps = traffic.rate_rps(function.traffic, now_us, settings)
+    waiting_rps = backlog(function, spec, ready, now_us, settings) * US_PER_S / settings.drain_us
+    return Demand(rate_rps, expected.coming_rps, expected.burst_rps, waiting_rps)
+
+
+def lasting_rps(scale: Scale, need_rps: float, now_us: int, settings: Settings) -> float:
+    """The most that was needed over the last `scale_down_us`."""
+    _keep_largest(scale.peaks, need_rps, now_us, settings)
+    return scale.peaks[0][1]
+
+
+def _keep_largest(recent: list[tuple[int, Need]], need: Need, now_us: int, settings: Settings) -> None:
     """Keep the largest needs of the last `scale_down_us`, each with when it was last seen, largest first."""
-    while scale.recent and scale.recent[-1][1] <= need:
-        scale.recent.pop()
-    scale.recent.append((now_us, need))
-    while now_us - scale.recent[0][0] > settings.scale_down_us:
-        scale.recent.pop(0)
+    while recent and recent[-1][1] <= need:
+        recent.pop()
+    recent.append((now_us, need))
+    while now_us - recent[0][0] > settings.scale_down_us:
+        recent.pop(0)
 
 
 def _active(function: FunctionState, spec: FunctionSpec, now_us: int, settings: Settings) -> bool:

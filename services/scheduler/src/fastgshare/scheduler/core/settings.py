@@ -16,6 +16,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Automatic scaling keeps `headroom` above the measured rate, works off what waits within `drain_us`, goes down
     only after `scale_down_us` of lower need, and to zero (where allowed) after `idle_us` without a request.
 
+    `policy` is what an empty `autoscale.policy` means. Forecasts reach `horizon_us` ahead; a trend is told from about
+    `trend_us`, scatter from `spread_us`, levels from `rate_us`. `window_us` is the nodes' window, over which quotas are
+    accounted. Neighbours on the same device stretch a batch by up to `stretch` of its time. Where a
+    replica's chunks had no time left for a larger quota, another attempt is made after `cramped_us`.
+
     A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
     """
 
@@ -38,3 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     headroom: float = 0.2
     calm_us: int = 2 * US_PER_S
     unasked_us: int = 3 * US_PER_S
+    policy: str = "fixed"
+    horizon_us: int = 4 * US_PER_S
+    trend_us: int = 6 * US_PER_S
+    spread_us: int = 30 * US_PER_S
+    window_us: int = US_PER_S // 10
+    stretch: float = 0.25
+    cramped_us: int = 10 * US_PER_S

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fastgshare.scheduler.core.events import Device
+from fastgshare.scheduler.core.forecast import Signal
+from fastgshare.scheduler.core.menu import Menu
+from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
@@ -47,7 +50,7 @@ class Placed:
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
-    in the bucket while a change of it is on its way there.
+    in the bucket while a change of it is on its way there. `replaces`: the key of the one it is to take over from.
     """
 
     placement: Placement
@@ -57,6 +60,12 @@ class Placed:
     overtaken: bool = False
     revived: bool = False
     resized_from: Placement | None = None
+    replaces: Key = ""
+
+    @property
+    def is_understudy(self) -> bool:
+        """Whether it is to take over from one that still stands."""
+        return bool(self.replaces)
 
     @property
     def key(self) -> Key:
@@ -111,6 +120,7 @@ class KnownTable:
     table: Table
     is_complete: bool
     promises: dict[Hashable, Promise | None] = field(default_factory=dict)
+    menus: dict[Hashable, Menu] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -132,6 +142,7 @@ class GatewayTraffic:
     outstanding: int = 0
     held: int = 0
     rate_rps: float = 0.0
+    signal: Signal = field(default_factory=Signal)
 
 
 @dataclass(slots=True)
@@ -150,11 +161,23 @@ class Traffic:
 
 @dataclass(slots=True)
 class Scale:
-    """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many)."""
+    """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many).
+
+    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
+    larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
+    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    `still`: likewise, where all replicas are ready and only facts or another demand can change that.
+    """
 
     count: int | None = None
     grown_us: int = 0
     recent: list[tuple[int, int]] = field(default_factory=list)
+    peaks: list[tuple[int, float]] = field(default_factory=list)
+    cramped: dict[Key, int] = field(default_factory=dict)
+    moved_us: int | None = None
+    told: str = ""
+    calm: Question | None = None
+    still: Question | None = None
 
 
 @dataclass(slots=True)
@@ -202,6 +225,8 @@ class State:
     departing: dict[Key, Placement] = field(default_factory=dict)
     tables: dict[str, KnownTable] = field(default_factory=dict)
     dirty: dict[FunctionName, bool] = field(default_factory=dict)
+    kinds: dict[str, int] | None = None
+    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""

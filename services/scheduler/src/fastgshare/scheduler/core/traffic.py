@@ -7,6 +7,7 @@ a base line and no arrivals. A gateway that falls silent counts for nothing.
 import math
 from typing import NamedTuple
 
+from fastgshare.scheduler.core import forecast
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import GatewayTraffic, Traffic
 from fastgshare.shared.ids import GatewayId
@@ -32,6 +33,7 @@ def count(seen: GatewayTraffic, load: FunctionLoad, now_us: int, settings: Setti
         max(0, load.answered - seen.answered),
         max(0, load.execute_us - seen.execute_us),
     )
+    forecast.observe(seen.signal, progress.arrived, now_us - seen.at_us, settings)
     elapsed_us = max(1, now_us - seen.at_us)
     weight = 1 - math.exp(-elapsed_us / settings.rate_us)
     seen.rate_rps += weight * (progress.arrived * US_PER_S / elapsed_us - seen.rate_rps)
@@ -67,6 +69,11 @@ def demand(traffic: Traffic, gateway: GatewayId, held: int, now_us: int) -> None
 def rate_rps(traffic: Traffic, now_us: int, settings: Settings) -> float:
     """Arrivals a second, over all gateways that still speak."""
     return sum(seen.rate_rps for seen in _speaking(traffic, now_us, settings))
+
+
+def expected(traffic: Traffic, now_us: int, settings: Settings) -> forecast.Forecast:
+    """What is to arrive, over all gateways that still speak."""
+    return forecast.forecast((seen.signal for seen in _speaking(traffic, now_us, settings)), settings)
 
 
 def held(traffic: Traffic, now_us: int, settings: Settings) -> int:
