@@ -145,7 +145,7 @@ def _read_table(text: str) -> Profile:
     profile = msgspec.json.decode(text.encode(), type=Profile)
     if profile.state is not ProfileState.COMPLETE:
         raise InvalidSpec([f"state is {profile.state}, expected {ProfileState.COMPLETE}"])
-    if not profile.points:
+    if not profile.points and not profile.surface:
         raise InvalidSpec(["no point in it was measured"])
     for nth, point in enumerate(profile.points):
         if not (0 < point.sm_partition <= 100 and 0 < point.quota <= 1 and point.batch >= 1 and point.device_us > 0):
@@ -161,11 +161,11 @@ def _read_table(text: str) -> Profile:
 
 
 def _kind_problems(scenario: Scenario, tables: dict[str, Profile]) -> Iterator[str]:
-    """A function may have its table on one kind of device only, but on one of those that are there."""
+    """A table is of one kind of device, so all devices have to be of that kind."""
     kinds = kinds_of(scenario.groups)
     for nth, function in enumerate(scenario.functions):
         table = tables.get(function.model.table or "")
-        if table is not None and table.device_kind not in kinds:
+        if table is not None and [table.device_kind] != list(kinds):
             yield (
                 f"functions[{nth}] ({function.name}): {function.model.table} was measured on {table.device_kind}, "
                 f"devices are of kind {', '.join(kinds)}"

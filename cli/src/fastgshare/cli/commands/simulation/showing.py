@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fastgshare.cli.commands.simulation.process import SimulationFailed
 from fastgshare.cli.running import say
 from fastgshare.shared.simulated import Advanced, Began, Noted, Planned, Simulated, Told, Tried, Wrote
 
@@ -21,7 +22,7 @@ class Heard:
 
 
 def listen(lines: Iterable[Told]) -> Heard:
-    """Show progress until the simulator has ended."""
+    """Show progress until the simulator has ended. Raises SimulationFailed where nothing came of it."""
     heard = Heard()
     columns = (
         TextColumn("{task.description}"),
@@ -29,11 +30,14 @@ def listen(lines: Iterable[Told]) -> Heard:
         TextColumn("{task.completed:.0f} of {task.total:.0f} s, {task.fields[requests]:,} requests"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = _Bar(bars)
         for one in lines:
             bar.take(one)
             _keep(heard, one)
+    if not heard.simulated and not heard.planned:
+        raise SimulationFailed(reason="it ended without an answer")
     return heard
 
 
@@ -87,7 +91,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = _table("policy", "devices", "device-s", "not in time", "promised", "at work", "decisions", "took s")
+    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,
@@ -122,7 +126,7 @@ def functions_table(figures: Simulated) -> Table:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
+    table.add_column(first, no_wrap=True)
     for heading in others:
         table.add_column(heading, justify="right", overflow="fold")
     return table
