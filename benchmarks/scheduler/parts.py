@@ -12,7 +12,7 @@ import anyio
 Say = Callable[[str], None]
 Part = Callable[[bool, Say], Mapping[str, object]]
 
-QUICK_MIXES, QUICK_LIMIT_S = 6, 0.5
+QUICK_MIXES, QUICK_LIMIT_S = 12, 0.5
 FULL_MIXES, FULL_LIMIT_S = 40, 10.0
 QUICK_STARTS, FULL_STARTS = 2, 8
 
