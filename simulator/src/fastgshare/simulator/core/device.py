@@ -21,12 +21,10 @@ from fastgshare.node_manager.core.reconcile import (
 from fastgshare.node_manager.core.tokens import TokenBook
 from fastgshare.shared.ids import DeviceId, Digest, HostId, ReplicaId
 from fastgshare.shared.messages import INFER_VERSION, Completion, DoneNotice, Placement, ReplicaStatus
-from fastgshare.shared.units import US_PER_MS
 from fastgshare.simulator.core.replica import Replica
 from fastgshare.simulator.core.run import DevicePlan
 from fastgshare.simulator.core.scene import Scene
 
-NOTICE_INTERVAL_US = 5 * US_PER_MS
 NOTICE_BATCH = 32
 
 Tell = Callable[[DeviceId, ReplicaId, ReplicaStatus | None], None]
@@ -41,6 +39,8 @@ class Device:
     ) -> None:
         self.plan = plan
         self.scene = scene
+        self.agenda = scene.agenda
+        self.usage = scene.fleet.books[plan.device]
         self.board = board
         self.core = DeviceCore(host=HostId(plan.node))
         self.book = TokenBook(plan.chunks, scene.run.window_us)
@@ -175,17 +175,20 @@ class Device:
 
     def grant(self, granted: Sequence[ReplicaId]) -> None:
         """Let these start, then see when time alone brings a token to whoever waits."""
-        todo = list(granted)
-        while todo:
-            todo += self.replicas[todo.pop(0)].begin()
+        replicas = self.replicas
+        while granted:
+            more: list[ReplicaId] = []
+            for replica in granted:
+                more += replicas[replica].begin()
+            granted = more
         if self.waiting:
             self._watch()
 
     def _watch(self) -> None:
-        wake_us = self.book.wake_at_us(self._now_us)
+        wake_us = self.book.wake_at_us(self.agenda.now_us)
         if wake_us is not None and (self._wake_us is None or wake_us < self._wake_us):
             self._wake_us = wake_us
-            self.scene.agenda.at(wake_us, self._wake, wake_us)
+            self.agenda.at(wake_us, self._wake, wake_us)
 
     def _wake(self, wake_us: int) -> None:
         if self._wake_us == wake_us:
@@ -196,14 +199,16 @@ class Device:
 
     def done(self, door: int, replica: Replica, completion: Completion) -> None:
         """An attempt ended; its gateway hears of it in the next notice."""
-        if not self._done:
-            self.scene.agenda.at(self._now_us + NOTICE_INTERVAL_US, self._flush, self._lives)
+        done = self._done
+        if not done:
+            self.agenda.later(self._flush, self._lives)
         key = (door, replica.id)
-        done = self._done.get(key)
-        if done is None:
-            done = self._done[key] = []
-        done.append(completion)
-        if len(done) >= NOTICE_BATCH:
+        held = done.get(key)
+        if held is None:
+            done[key] = [completion]
+            return
+        held.append(completion)
+        if len(held) >= NOTICE_BATCH:
             self._push(key)
 
     def _flush(self, life: int) -> None:
@@ -216,7 +221,7 @@ class Device:
         known = self.replicas.get(replica)
         depth = known.depth if known is not None else 0
         notice = DoneNotice(INFER_VERSION, replica, self.core.incarnation, depth, tuple(self._done.pop(key)))
-        self.scene.agenda.post(self._notify, (door, notice))
+        self.agenda.post(self._notify, (door, notice))
 
     @property
     def _now_us(self) -> int:

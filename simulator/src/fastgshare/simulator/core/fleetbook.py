@@ -61,16 +61,6 @@ class FleetBook:
             book.area = 0.0
             book.occupied_us += max(until_us - book.occupied_since_us, 0)
 
-    def used(self, device: DeviceId, chunks: int, from_us: int, until_us: int) -> float:
-        """A batch ran on so many chunks; the device time that it took of the run, times its share of the SMs."""
-        inside_us = min(until_us, self.end_us) - from_us
-        if inside_us <= 0:
-            return 0.0
-        book = self.books[device]
-        share_us = inside_us * chunks / book.plan.chunks
-        book.busy_us += share_us
-        return share_us
-
     def decided(self, kind: str, function: FunctionName, text: str, now_us: int) -> None:
         """The scheduler decided."""
         self.decisions.append(Decided(now_us - self.start_us, kind, function, text))

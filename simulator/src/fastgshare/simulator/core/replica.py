@@ -27,6 +27,7 @@ DRAIN_POLL_US = 20 * US_PER_MS
 SAME = frozenset[str]()
 """Requests of a function may all share a batch."""
 NO_TIMES = Timing()
+NOBODY: list[ReplicaId] = []
 
 
 class Replica:
@@ -47,6 +48,10 @@ class Replica:
         self._table = scene.table(placement.function.model.digest, device.plan.kind)
         self.queue.timetable.learn_table(self._table)
         self._paces: dict[int, Pace] = {}
+        self._chance = scene.chance
+        self._stretch = scene.run.stretch_permille / (device.plan.chunks * PER_MILLE)
+        self._tally = scene.tallies[placement.function.name]
+        self._end_us = scene.end_us
         self._is_open = False
         self._is_ready = False
         self._is_ending = False
@@ -186,9 +191,7 @@ class Replica:
         batch = self.queue.take(now_us)
         if not batch:
             return device.book.end(self.id, 0, now_us)
-        rows = 0
-        for job in batch:
-            rows += job.rows
+        rows = len(batch)  # a request is one input
         self._batch = batch
         self._began_us = now_us
         self._token_us = now_us - self._asked_us
@@ -196,22 +199,20 @@ class Replica:
         self._used_us = used_us = self._batch_us(rows)
         device.busy_chunks += self._chunks
         self._agenda.at(now_us + used_us, self._end_batch, batch)
-        return []
+        return NOBODY
 
     def _batch_us(self, rows: int) -> int:
         """By its table and chance, and stretched by what runs beside it as it begins."""
-        device = self._device
         pace = self._paces.get(rows)
         if pace is None:
-            answer = self._table.at(100 * self._chunks / device.plan.chunks, 1.0, rows)
+            answer = self._table.at(100 * self._chunks / self._device.plan.chunks, 1.0, rows)
             pace = self._paces[rows] = pace_of(answer.device_us, answer.device_p95_us)
-        took_us = pace.median_us
-        if pace.sigma:
-            took_us *= math.exp(pace.sigma * device.scene.chance.normal())
-        stretch_permille = device.scene.run.stretch_permille
-        if stretch_permille:
-            took_us *= 1 + stretch_permille * device.busy_chunks / (device.plan.chunks * PER_MILLE)
-        return max(round(took_us), 1)
+        took_us, sigma = pace
+        if sigma:
+            took_us *= math.exp(sigma * self._chance.normal())
+        if self._stretch:
+            took_us *= 1 + self._stretch * self._device.busy_chunks
+        return int(took_us + 0.5) or 1
 
     def _end_batch(self, batch: list[Job]) -> None:
         if self._batch is not batch or self.is_gone:
@@ -228,14 +229,21 @@ class Replica:
             again_us = self.queue.expected_us() or used_us
         granted = device.book.end(self.id, used_us, now_us, again_us)
         token_us, began_us = self._token_us, self._began_us
-        tally = device.scene.tallies[self.placement.function.name]
-        tally.busy_us += device.scene.fleet.used(device.plan.device, self._chunks, began_us, now_us)
-        tally.batches += 1
+        self._count_use(used_us if now_us <= self._end_us else self._end_us - began_us)
         if granted or device.waiting:
             device.grant(granted)
         self._answer(batch, token_us, began_us, used_us)
         if self._moves:
             self._move()
+
+    def _count_use(self, used_us: int) -> None:
+        """So much of the run went into a batch."""
+        tally, device = self._tally, self._device
+        tally.batches += 1
+        if used_us > 0:
+            share_us = used_us * self._chunks / device.plan.chunks
+            tally.busy_us += share_us
+            device.usage.busy_us += share_us
 
     def _move(self) -> None:
         moves, self._moves = self._moves, []
@@ -258,20 +266,18 @@ class Replica:
             self._device.grant(self._device.book.give_up(self.id, self._agenda.now_us))
 
     def _answer(self, batch: list[Job], token_us: int, began_us: int, used_us: int) -> None:
-        device, now_us = self._device, self._agenda.now_us
-        rows = sum([job.rows for job in batch])
+        now_us, rows = self._agenda.now_us, len(batch)
         received_us = now_us + self._hop_us
-        self.depth -= len(batch)
+        answer, done = self._tally.answer, self._device.done
+        self.depth -= rows
         for job in batch:
-            dispatch = job.content
-            assert isinstance(dispatch, Dispatch)
-            call = dispatch.ticket
-            assert isinstance(call, Call)
+            dispatch: Dispatch = job.content  # type: ignore[assignment]  # all jobs here are made by `take`
+            call: Call = dispatch.ticket  # type: ignore[assignment]
             waited_us = began_us - job.arrived_us
             own_us = token_us if token_us < waited_us else waited_us
+            answer(call, received_us)
             timing = Timing(waited_us - own_us, own_us, used_us, rows)
-            call.tally.answer(call, received_us)
-            device.done(call.door, self, Completion(dispatch.attempt, True, timing, now_us))
+            done(call.door, self, Completion(dispatch.attempt, True, timing, now_us))
 
     def _fail_job(self, job: Job, code: ErrorCode) -> None:
         self.depth -= 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.tables import Table
-from fastgshare.shared.units import US_PER_S
+from fastgshare.shared.units import US_PER_MS, US_PER_S
 from fastgshare.simulator.core.agenda import Agenda
 from fastgshare.simulator.core.chance import Chance
 from fastgshare.simulator.core.fleetbook import FleetBook
@@ -13,6 +13,8 @@ from fastgshare.simulator.core.tally import Tally
 
 START_US = 3_600 * US_PER_S
 """Where virtual time begins inside: the cores take 0 for long ago, and theirs is a clock that has run for a while."""
+NOTICE_INTERVAL_US = 5 * US_PER_MS
+"""For how long a worker collects what it tells gateways of answers."""
 
 
 class Scene:
@@ -22,7 +24,7 @@ class Scene:
         self.run = run
         self.end_us = START_US + run.duration_us
         samples = -(-run.duration_us // run.sample_us)
-        self.agenda = Agenda(START_US, run.hops.worker_us)
+        self.agenda = Agenda(START_US, run.hops.worker_us, NOTICE_INTERVAL_US)
         self.fleet = FleetBook(run.devices, START_US, self.end_us)
         self.chance = Chance(run.seed)
         self.tallies = {plan.spec.name: Tally(plan.spec, samples) for plan in run.functions}

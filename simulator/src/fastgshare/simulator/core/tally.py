@@ -5,14 +5,13 @@ So failures are what is left of those that arrived, and nothing has to watch for
 """
 
 from fastgshare.gateway.core.tickets import Ticket
-from fastgshare.shared.ids import AttemptId, RequestId
+from fastgshare.shared.ids import RequestId
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.units import ms_to_us
 from fastgshare.simulator.core.histogram import Histogram
 from fastgshare.simulator.core.outcome import Counts, FunctionOutcome
 
 PERCENTILES = (50, 90, 95, 99, 99.9, 100)
-NOT_SENT = AttemptId("")
 
 
 class Tally:
@@ -145,7 +144,7 @@ class Call(Ticket):
         self.dispatched_us = 0
         self.predicted_us = 0
         self.rows_ahead = 0
-        self.latest = NOT_SENT
+        self.latest = None
         self.tally = tally
         self.door = door
         self.sample = sample

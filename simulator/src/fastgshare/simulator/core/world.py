@@ -18,7 +18,7 @@ from fastgshare.simulator.core.outcome import Outcome, Spent
 from fastgshare.simulator.core.replica import Replica
 from fastgshare.simulator.core.run import Failure, FunctionPlan, Progress, Run
 from fastgshare.simulator.core.scene import START_US, Scene
-from fastgshare.simulator.core.tally import Call, Tally
+from fastgshare.simulator.core.tally import Call
 
 SETTLING_US = 2_000_000
 """After the last deadline everything that is still open is given up by the gateways."""
@@ -99,17 +99,6 @@ class World:
             requests=self.requests,
         )
 
-    # Callers
-
-    def call(self, tally: Tally, sent_us: int, deadline_us: int) -> None:
-        """A request reaches a gateway."""
-        self.requests = number = self.requests + 1
-        doors = self.doors
-        door = self.scene.chance.below(len(doors)) if len(doors) > 1 else 0
-        sample = (sent_us - START_US) // self.run.sample_us
-        tally.arrived[sample] += 1
-        doors[door].take(Call(RequestId(str(number)), tally, door, sample, sent_us, self._agenda.now_us, deadline_us))
-
     # Wires
 
     def _written(self, node: NodeId, replica: ReplicaId, placement: Placement | None) -> None:
@@ -177,6 +166,7 @@ class Caller:
         self._agenda = world.scene.agenda
         self._end_us = world.scene.end_us
         self._sent_us = START_US
+        self._sample_us = world.run.sample_us
 
     def expect_next(self) -> None:
         """The next request is on its way, if there is one before the end."""
@@ -192,7 +182,15 @@ class Caller:
             self._agenda.at(sent_us + self._hop_us, self._arrive, sent_us)
 
     def _arrive(self, sent_us: int) -> None:
-        self._world.call(self._tally, sent_us, sent_us + self._patience_us)
+        world, tally = self._world, self._tally
+        world.requests = number = world.requests + 1
+        doors = world.doors
+        door = world.scene.chance.below(len(doors)) if len(doors) > 1 else 0
+        sample = (sent_us - START_US) // self._sample_us
+        tally.arrived[sample] += 1
+        deadline_us = sent_us + self._patience_us
+        now_us = self._agenda.now_us
+        doors[door].take(Call(RequestId(str(number)), tally, door, sample, sent_us, now_us, deadline_us))
         self.expect_next()
 
 

@@ -115,10 +115,15 @@ class Gatekeeper:
         function = ticket.function
         if function not in self.functions:
             return Refuse(ticket, refusals.unknown(function))
-        known = self._ledger.get(ticket.request_id)
+        ledger = self._ledger
+        known = ledger.tickets.get(ticket.request_id)
         if known is not None:
             return None if known.reply == ticket.reply else Refuse(ticket, refusals.taken(ticket.request_id))
-        counters = self._count_arrival(function, now_us)
+        counters = self.counters.get(function)
+        if counters is None:
+            counters = self.counters[function] = Counters()
+        counters.arrived += 1
+        counters.last_us = now_us
         if ticket.deadline_us <= now_us:
             counters.refused += 1
             counters.late += 1
@@ -129,10 +134,10 @@ class Gatekeeper:
             if problem is not None:
                 return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
             ticket.rows = _rows(request, signature)
-        if len(self._ledger) >= self._limits.requests:
-            return self._refuse(ticket, refusals.crowded(len(self._ledger)))
-        if self._ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
-            return self._refuse(ticket, refusals.full(self._ledger.payload_bytes))
+        if len(ledger.tickets) >= self._limits.requests:
+            return self._refuse(ticket, refusals.crowded(len(ledger)))
+        if ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
+            return self._refuse(ticket, refusals.full(ledger.payload_bytes))
         return self._place(ticket, now_us)
 
     def completed(self, notice: DoneNotice, now_us: int) -> None:
@@ -216,14 +221,6 @@ class Gatekeeper:
 
     # How
 
-    def _count_arrival(self, function: FunctionName, now_us: int) -> Counters:
-        counters = self.counters.get(function)
-        if counters is None:
-            counters = self.counters[function] = Counters()
-        counters.arrived += 1
-        counters.last_us = now_us
-        return counters
-
     def _problem(self, request: InferRequest, function: FunctionName, signature: Signature) -> str | None:
         max_batch = self.functions[function].max_batch if signature.batched else 0
         return problem_with_inputs(request.inputs, signature.inputs, max_batch)
@@ -246,14 +243,14 @@ class Gatekeeper:
 
     def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
         ticket.attempts += 1
-        ticket.replica = target.status.replica
+        replica = ticket.replica = target.status.replica
         ticket.dispatched_us = now_us
         ticket.predicted_us = finish_us
         ticket.rows_ahead = target.waiting_rows + ticket.rows - 1
-        ticket.latest = ticket.attempt_id
+        attempt = ticket.latest = ticket.attempt_id
         self._ledger.open(ticket)
         target.add(ticket)
-        return Dispatch(ticket, ticket.replica, ticket.latest)
+        return Dispatch(ticket, replica, attempt)
 
     def _no_target(self, ticket: Ticket, now_us: int) -> Action | None:
         function = ticket.function

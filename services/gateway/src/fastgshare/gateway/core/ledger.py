@@ -10,33 +10,34 @@ from fastgshare.shared.ids import RequestId
 
 
 class Ledger:
-    """The open tickets. A payload is kept until its request's last word, to dispatch it again."""
+    """The open tickets by request. A payload is kept until its request's last word, to dispatch it again."""
 
-    __slots__ = ("_earliest_us", "_tickets", "payload_bytes")
+    __slots__ = ("_earliest_us", "payload_bytes", "tickets")
 
     def __init__(self) -> None:
         self.payload_bytes = 0
-        self._tickets: dict[RequestId, Ticket] = {}
+        self.tickets: dict[RequestId, Ticket] = {}
         self._earliest_us: float = math.inf  # no open ticket has an earlier deadline
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self.tickets)
 
     def get(self, request_id: RequestId) -> Ticket | None:
         """The open ticket of this request."""
-        return self._tickets.get(request_id)
+        return self.tickets.get(request_id)
 
     def open(self, ticket: Ticket) -> None:
         """Keep a ticket; fine if it is open already."""
-        if ticket.request_id not in self._tickets:
-            self._tickets[ticket.request_id] = ticket
+        request_id, tickets = ticket.request_id, self.tickets
+        if request_id not in tickets:
+            tickets[request_id] = ticket
             self.payload_bytes += len(ticket.payload)
             if ticket.deadline_us < self._earliest_us:
                 self._earliest_us = ticket.deadline_us
 
     def close(self, request_id: RequestId) -> Ticket | None:
         """Let go of a ticket; None if it is not open."""
-        ticket = self._tickets.pop(request_id, None)
+        ticket = self.tickets.pop(request_id, None)
         if ticket is not None:
             self.payload_bytes -= len(ticket.payload)
         return ticket
@@ -45,6 +46,6 @@ class Ledger:
         """Tickets whose deadline was before `before_us`. Asked often: it looks only where there may be some."""
         if before_us <= self._earliest_us:
             return []
-        tickets = self._tickets.values()
+        tickets = self.tickets.values()
         self._earliest_us = min((ticket.deadline_us for ticket in tickets), default=math.inf)
         return [ticket for ticket in tickets if ticket.deadline_us < before_us]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, FunctionName, HostId, ReplicaId, RequestId
 from fastgshare.shared.messages import FunctionLoad, Timing
@@ -32,7 +34,7 @@ class Ticket:
     dispatched_us: int = 0
     predicted_us: int = 0
     rows_ahead: int = 0
-    latest: AttemptId = AttemptId("")
+    latest: AttemptId | None = None
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -40,8 +42,7 @@ class Ticket:
         return AttemptId(f"{self.request_id}.{self.attempts}")
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):  # one is made for every request: a struct costs a fifth of a dataclass
     """Send the ticket's payload to this replica as this attempt; the ticket itself may be further by then."""
 
     ticket: Ticket

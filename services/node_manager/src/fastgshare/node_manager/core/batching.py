@@ -96,7 +96,7 @@ class Timetable:
         return bisect_right(least_us, budget_us)
 
     def _least_from(self, most: int) -> list[int]:
-        """What batches of at least 1, 2 and so on up to `most` rows take at least: it only grows, so it can be searched."""
+        """What batches of at least 1, 2, up to `most` rows take at least: it only grows, so it can be searched."""
         times_us = [self.execute_us(rows) for rows in range(1, most + 1)]
         for index in range(most - 2, -1, -1):
             times_us[index] = min(times_us[index], times_us[index + 1])
