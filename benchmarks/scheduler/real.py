@@ -90,8 +90,8 @@ async def open_scene(home: Path, budgets: Budgets) -> AsyncIterator[Scene]:
         yield Scene(specs, table, status.nodes[0], nats_url, others, pids)
 
 
-async def run_trace(scene: Scene, trace: Sequence[Level], idle: int) -> Report:
-    """Send all levels one after the other from a process of its own, after `idle` requests of each function alone."""
+async def run_trace(scene: Scene, trace: Sequence[Level], idle: int, full_s: float) -> Report:
+    """Send all levels one after the other from a process of its own, after what the sender does first."""
     due, begin_us = [], 0
     for level in trace:
         due += [Due(begin_us + at_us, function) for function, times in level.arrivals_us.items() for at_us in times]
@@ -99,6 +99,7 @@ async def run_trace(scene: Scene, trace: Sequence[Level], idle: int) -> Report:
     timetable = Timetable(
         nats_url=scene.nats_url,
         idle=idle,
+        full_s=full_s,
         functions=tuple(spec.name for spec in scene.specs),
         due=tuple(sorted(due, key=lambda each: (each.at_us, each.function))),
         patience_us=PATIENCE_US,

@@ -20,13 +20,15 @@ from fastgshare.client import RequestRefused, Result, connect
 from fastgshare.client.values import Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorCode
-from fastgshare.shared.units import us_to_s
+from fastgshare.shared.units import US_PER_S, us_to_s
 
 SETTLE_US = 200_000
 SHORTEST_S = 0.001
 THINK_S = 0.015
 """Between idle requests: no quota holds back who asks for so little."""
 PATIENT_S = 10.0
+IN_FLIGHT = 12
+"""So many that batches are as large as they get."""
 LOST = (ErrorCode.MODEL_FAILED, ErrorCode.HANDLER_FAILED, ErrorCode.NOT_FOUND, ErrorCode.INVALID)
 
 
@@ -38,10 +40,12 @@ class Due(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Timetable(msgspec.Struct, frozen=True):
-    """`idle` requests of each function one after the other first, then what is `due`, with `patience_us` for each."""
+    """`idle` requests of each function one after the other first; then the first function has always `IN_FLIGHT` open,
+    for `full_s` seconds; then what is `due`, with `patience_us` for each."""
 
     nats_url: str
     idle: int
+    full_s: float
     functions: tuple[str, ...]
     due: tuple[Due, ...]
     patience_us: int
@@ -63,10 +67,11 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The idle requests, and those of the timetable."""
+    """The idle requests, those of the timetable, and those of the full load."""
 
     idle: list[Sent]
     sent: list[Sent]
+    full: list[Sent] = []
 
 
 class Door(Protocol):
@@ -83,15 +88,25 @@ async def send(timetable: Timetable) -> Report:
         idle = []
         for function in timetable.functions:
             for _ in range(timetable.idle):
-                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * 1e6))
+                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * US_PER_S))
                 await anyio.sleep(THINK_S)
+        full: list[Sent] = []
+        async with anyio.create_task_group() as callers:
+            began_us = monotonic_us()
+            for _ in range(IN_FLIGHT):
+                callers.start_soon(_again_and_again, client, timetable.functions[0], began_us, timetable.full_s, full)
         sent: list[Sent] = []
         start_us = monotonic_us() + SETTLE_US
         async with anyio.create_task_group() as tasks:
             for due in timetable.due:
                 await _until(start_us + due.at_us)
                 tasks.start_soon(_note, client, due, start_us, timetable.patience_us, sent)
-    return Report(idle, sent)
+    return Report(idle, sent, full)
+
+
+async def _again_and_again(client: Door, function: str, began_us: int, seconds: float, full: list[Sent]) -> None:
+    while (now_us := monotonic_us()) < began_us + seconds * US_PER_S:
+        full.append(await one(client, Due(now_us - began_us, function), now_us, PATIENT_S * US_PER_S))
 
 
 async def _until(due_us: int) -> None:
@@ -107,7 +122,7 @@ async def _note(client: Door, due: Due, start_us: int, patience_us: float, sent:
 async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Sent:
     """Send it now, though it was planned for `planned_us`, and await its end."""
     lag_us = monotonic_us() - planned_us
-    left_s = max((patience_us - lag_us) / 1e6, SHORTEST_S)
+    left_s = max((patience_us - lag_us) / US_PER_S, SHORTEST_S)
     try:
         result = await client.invoke(due.function, {"x": np.ones((1, COMPACT), np.float32)}, timeout_s=left_s)
     except RequestRefused as refused:

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from benchmarks.scheduler.real import PATIENCE_US, Scene
 from benchmarks.scheduler.sampling import ELSEWHERE, room_of, sampled, shares
-from benchmarks.scheduler.sender import Sent
-from benchmarks.scheduler.simulated import LEAD_US, at_speed, hops_of, run_of, simulate_level
+from benchmarks.scheduler.sender import Report, Sent
+from benchmarks.scheduler.simulated import LEAD_US, around_batch_us, at_speed, hops_of, run_of, simulate_level
 from benchmarks.scheduler.traces import Level, levels
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId
 from fastgshare.shared.messages import (
@@ -65,7 +65,27 @@ def ran(batch: int, execute_us: int, latency_us: int = 0) -> Sent:
 
 
 def test_a_request_s_way_is_what_idle_ones_take_beyond_the_device_over_three_legs() -> None:
-    assert hops_of([ran(1, 4_000, 4_900), ran(1, 4_000, 4_900), ran(1, 4_000, 90_000)]) == Hops(300, 300)
+    idle = [ran(1, 4_000, 4_900), ran(1, 4_000, 4_900), ran(1, 4_000, 90_000)]
+    assert hops_of(Report(idle, [])) == Hops(client_us=300, worker_us=300)
+
+
+def test_a_batch_costs_what_passes_between_batches_beyond_the_device() -> None:
+    full = [Sent(9_000 * number, "f", "answered", 0, 20_000, 8_000, 2) for number in range(20) for _ in range(2)]
+
+    assert around_batch_us(full) == 1_000
+    assert around_batch_us(full[:4]) == 0
+    assert hops_of(Report([ran(1, 4_000, 5_900)], [], full)) == Hops(client_us=300, worker_us=300, batch_us=1_000)
+
+
+def test_chunks_are_held_for_what_a_batch_costs_beside_the_device() -> None:
+    arrivals = tuple(range(0, 2_000_000, 4_500))
+    fast, slow = (
+        simulate_level(scene(), Level(1.0, 2.0, {"f": arrivals}), Hops(client_us=0, worker_us=0, batch_us=us))["f"]
+        for us in (400, 4_500)
+    )
+
+    assert fast.p50_us == pytest.approx(4_400, rel=0.03)
+    assert slow.p50_us > 2 * fast.p50_us
 
 
 def test_a_level_is_simulated_with_what_really_stands_and_once_all_is_ready() -> None:
