@@ -23,9 +23,8 @@ SEED = 5
 SHARES = {"steady": 0.6, "capped": 0.4}
 OBJECTIVE_US = round(OBJECTIVE_MS * US_PER_MS)
 PASSES = 2
-KNOW, WARM = (25, 1.0), (3, 0.2)
-"""Before the trace: so many idle requests of each function, so long one function with always some open. In the first
-pass to know what a request's way and a batch cost, in the second as a warm-up only."""
+IDLE, WARM = 25, 3
+"""Requests of each function before the trace: in the first pass to know their way, in the second as a warm-up only."""
 CALM_CORES = 0.3
 """Where others keep more cores busy than that, nothing that was measured tells much about the simulator."""
 
@@ -70,7 +69,7 @@ async def record(plan: Plan, home: Path, say: Callable[[str], None]) -> Recorded
         for number in range(PASSES):
             say(f"fidelity: the real trace, {number + 1} of {PASSES}")
             meter = Meter(scene.pids)
-            reports.append(await run_trace(scene, trace, *(KNOW if number == 0 else WARM)))
+            reports.append(await run_trace(scene, trace, IDLE if number == 0 else WARM))
             others_cores.append(round(meter.others_cores(), 2))
     return Recorded(scene, trace, reports, others_cores)
 
@@ -78,7 +77,7 @@ async def record(plan: Plan, home: Path, say: Callable[[str], None]) -> Recorded
 def compared(recorded: Recorded) -> dict[str, object]:
     """The simulated side, and how far it is from the real."""
     scene, trace, reports = recorded.scene, recorded.trace, recorded.reports
-    hops = hops_of(reports[0])
+    hops = hops_of(scene, reports[0].idle)
     real = [counted(report, trace, OBJECTIVE_US) for report in reports]
     parts = [by_level(report, trace) for report in reports]
     ran = [[sent for part in pair for sent in part] for pair in zip(*parts, strict=True)]

@@ -1,5 +1,5 @@
-"""An open-loop client in a process of its own: a timetable of requests on standard input, what became of each on
-standard output.
+"""An open-loop client in a process of its own: `sender TIMETABLE REPORT` reads which requests to send from one file,
+and writes what became of each into the other.
 
 Requests go out when the timetable says, whatever became of those before. A latency counts from the *planned* time, so
 what this process is late by is the caller's wait and nobody's excuse. A request's deadline is that much nearer.
@@ -8,6 +8,7 @@ what this process is late by is the caller's wait and nobody's excuse. A request
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -27,8 +28,6 @@ SHORTEST_S = 0.001
 THINK_S = 0.015
 """Between idle requests: no quota holds back who asks for so little."""
 PATIENT_S = 10.0
-IN_FLIGHT = 12
-"""So many that batches are as large as they get."""
 LOST = (ErrorCode.MODEL_FAILED, ErrorCode.HANDLER_FAILED, ErrorCode.NOT_FOUND, ErrorCode.INVALID)
 
 
@@ -40,12 +39,10 @@ class Due(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Timetable(msgspec.Struct, frozen=True):
-    """`idle` requests of each function one after the other first; then the first function has always `IN_FLIGHT` open,
-    for `full_s` seconds; then what is `due`, with `patience_us` for each."""
+    """`idle` requests of each function one after the other first, then what is `due`, with `patience_us` for each."""
 
     nats_url: str
     idle: int
-    full_s: float
     functions: tuple[str, ...]
     due: tuple[Due, ...]
     patience_us: int
@@ -67,11 +64,10 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The idle requests, those of the timetable, and those of the full load."""
+    """The idle requests, and those of the timetable."""
 
     idle: list[Sent]
     sent: list[Sent]
-    full: list[Sent] = []
 
 
 class Door(Protocol):
@@ -90,23 +86,13 @@ async def send(timetable: Timetable) -> Report:
             for _ in range(timetable.idle):
                 idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * US_PER_S))
                 await anyio.sleep(THINK_S)
-        full: list[Sent] = []
-        async with anyio.create_task_group() as callers:
-            began_us = monotonic_us()
-            for _ in range(IN_FLIGHT):
-                callers.start_soon(_again_and_again, client, timetable.functions[0], began_us, timetable.full_s, full)
         sent: list[Sent] = []
         start_us = monotonic_us() + SETTLE_US
         async with anyio.create_task_group() as tasks:
             for due in timetable.due:
                 await _until(start_us + due.at_us)
                 tasks.start_soon(_note, client, due, start_us, timetable.patience_us, sent)
-    return Report(idle, sent, full)
-
-
-async def _again_and_again(client: Door, function: str, began_us: int, seconds: float, full: list[Sent]) -> None:
-    while (now_us := monotonic_us()) < began_us + seconds * US_PER_S:
-        full.append(await one(client, Due(now_us - began_us, function), now_us, PATIENT_S * US_PER_S))
+    return Report(idle, sent)
 
 
 async def _until(due_us: int) -> None:
@@ -137,11 +123,12 @@ async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Se
 
 def main(argv: Sequence[str]) -> int:
     """Read, send, write."""
-    timetable = msgspec.json.decode(sys.stdin.buffer.read(), type=Timetable)
+    told, written = map(Path, argv)
+    timetable = msgspec.json.decode(told.read_bytes(), type=Timetable)
     if timetable.cores:
         os.sched_setaffinity(0, timetable.cores)
     report = anyio.run(send, timetable, backend_options={"use_uvloop": True})
-    sys.stdout.buffer.write(msgspec.json.encode(report))
+    written.write_bytes(msgspec.json.encode(report))
     return 0
 
 

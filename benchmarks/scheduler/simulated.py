@@ -1,8 +1,7 @@
 """The simulated side of the fidelity benchmark: the same definitions, table and arrivals, over virtual time. Pure.
 
-What simulation needs beside these is what a request's way and a batch cost beside the device (`Hops`), measured before
-the trace: a batch, where one function always has requests waiting, as what passes between batches beyond the device;
-a way, on requests that came one by one, as what they took beyond the device and that.
+What simulation needs beside these is what a batch and a request's way cost beside the device (`Hops`). A batch: what
+passed between two while the platform measured its table. A way: what requests that came one by one took beyond that.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from benchmarks.scheduler.figures import Answered, percentile_us
 from benchmarks.scheduler.real import PATIENCE_US, Scene
-from benchmarks.scheduler.sender import Report, Sent
+from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
 from fastgshare.simulator.core.outcome import FunctionOutcome
 from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
@@ -27,27 +26,11 @@ LEGS = 3
 """Caller to gateway, to worker, to caller: what an idle request takes beyond the device is spread evenly over these."""
 
 
-def hops_of(report: Report) -> Hops:
-    """What a request's way and a batch cost, from what was sent before the trace."""
-    batch_us = around_batch_us(report.full)
-    beyond_us = median(each.latency_us - each.execute_us for each in report.idle) - batch_us
+def hops_of(scene: Scene, idle: Sequence[Sent]) -> Hops:
+    """What a request's way and a batch cost beside the device."""
+    beyond_us = median(each.latency_us - each.execute_us for each in idle) - scene.around_batch_us
     leg_us = max(round(beyond_us / LEGS), 0)
-    return Hops(client_us=leg_us, worker_us=leg_us, batch_us=batch_us)
-
-
-def around_batch_us(full: Sequence[Sent]) -> int:
-    """Time between batches beyond their device time, where requests always waited; 0 where too few were answered.
-
-    An answer stands for one in `batch` of a batch, and so for that share of its device time.
-    """
-    answers = sorted(((s.at_us + s.latency_us, s) for s in full if s.batch), key=lambda pair: pair[0])
-    if len(answers) < ENOUGH:
-        return 0
-    later = [each for _, each in answers[answers[0][1].batch :]]
-    passed_us = answers[-1][0] - answers[0][0]
-    batches = sum(1 / each.batch for each in later)
-    device_us = sum(each.execute_us / each.batch for each in later)
-    return max(round((passed_us - device_us) / batches), 0)
+    return Hops(client_us=leg_us, worker_us=leg_us, batch_us=scene.around_batch_us)
 
 
 def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:

@@ -2,14 +2,15 @@
 
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from benchmarks.scheduler.real import PATIENCE_US, Scene
 from benchmarks.scheduler.sampling import ELSEWHERE, room_of, sampled, shares
-from benchmarks.scheduler.sender import Report, Sent
-from benchmarks.scheduler.simulated import LEAD_US, around_batch_us, at_speed, hops_of, run_of, simulate_level
+from benchmarks.scheduler.sender import Sent
+from benchmarks.scheduler.simulated import LEAD_US, at_speed, hops_of, run_of, simulate_level
 from benchmarks.scheduler.traces import Level, levels
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId
 from fastgshare.shared.messages import (
@@ -18,6 +19,7 @@ from fastgshare.shared.messages import (
     ModelRef,
     NodeStatus,
     Profile,
+    ProfilePoint,
     ProfileState,
     Slice,
     SurfacePoint,
@@ -43,6 +45,20 @@ def point(batch: int) -> SurfacePoint:
     )
 
 
+def measured_point(batch: int, quota: float, rps: float) -> ProfilePoint:
+    return ProfilePoint(
+        sm_partition=100,
+        quota=quota,
+        batch=batch,
+        throughput_rps=rps,
+        p50_us=0,
+        p95_us=0,
+        p99_us=0,
+        device_us=BATCH_US[batch],
+        runs=9,
+    )
+
+
 def scene() -> Scene:
     spec = FunctionSpec(
         name=FunctionName("f"),
@@ -57,7 +73,9 @@ def scene() -> Scene:
     table = Profile(
         model_digest=DIGEST, device_kind=KIND, state=ProfileState.COMPLETE, surface=tuple(map(point, BATCH_US))
     )
-    return Scene(specs=(spec,), table=replace(table, points=()), node=node, nats_url="nats://x", cores=(), pids={})
+    return Scene(
+        specs=(spec,), table=replace(table, points=()), node=node, nats_url="nats://x", cores=(), pids={}, home=Path()
+    )
 
 
 def ran(batch: int, execute_us: int, latency_us: int = 0) -> Sent:
@@ -66,15 +84,16 @@ def ran(batch: int, execute_us: int, latency_us: int = 0) -> Sent:
 
 def test_a_request_s_way_is_what_idle_ones_take_beyond_the_device_over_three_legs() -> None:
     idle = [ran(1, 4_000, 4_900), ran(1, 4_000, 4_900), ran(1, 4_000, 90_000)]
-    assert hops_of(Report(idle, [])) == Hops(client_us=300, worker_us=300)
+
+    assert hops_of(scene(), idle) == Hops(client_us=300, worker_us=300)
 
 
-def test_a_batch_costs_what_passes_between_batches_beyond_the_device() -> None:
-    full = [Sent(9_000 * number, "f", "answered", 0, 20_000, 8_000, 2) for number in range(20) for _ in range(2)]
+def test_a_batch_costs_what_passed_between_batches_when_they_were_measured() -> None:
+    measured = [measured_point(1, 1.0, 240), measured_point(2, 1.0, 240), measured_point(1, 0.5, 5)]
+    stood = replace(scene(), table=replace(scene().table, points=tuple(measured)))
 
-    assert around_batch_us(full) == 1_000
-    assert around_batch_us(full[:4]) == 0
-    assert hops_of(Report([ran(1, 4_000, 5_900)], [], full)) == Hops(client_us=300, worker_us=300, batch_us=1_000)
+    assert stood.around_batch_us == round(((1e6 / 240 - 4_000) + (2e6 / 240 - 8_000)) / 2)
+    assert hops_of(stood, [ran(1, 4_000, 5_150)]) == Hops(client_us=300, worker_us=300, batch_us=250)
 
 
 def test_chunks_are_held_for_what_a_batch_costs_beside_the_device() -> None:
