@@ -60,6 +60,7 @@ class Device:
     def start(self, incarnation: str) -> None:
         """Its worker is up."""
         self._lives += 1
+        incarnation = f"{incarnation}.{self._lives}"
         self.carry_out(self.core.worker_started(incarnation, self.plan.kind, self.plan.chunks, self._now_us))
 
     def die(self, reason: str) -> None:
@@ -102,7 +103,8 @@ class Device:
                 case LoadReplica(placement):
                     self._load(placement)
                 case ResizeReplica(placement):
-                    self.replicas[placement.replica].resize(placement)
+                    if placement.replica in self.replicas:
+                        self.replicas[placement.replica].resize(placement)
                 case DrainReplica(replica):
                     if replica in self.replicas:
                         self.replicas[replica].drain()

@@ -69,6 +69,8 @@ class Tally:
         if not call.is_over:
             call.is_over = True
             self.refused[call.sample] += 1
+            if call.sent_us == self._cold_since_us:
+                self._cold_since_us = None  # it waited in vain
 
     def count_ready(self, change: int, now_us: int) -> None:
         """So many more replicas are ready, `now_us` after the beginning."""
