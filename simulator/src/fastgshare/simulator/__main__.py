@@ -1,7 +1,7 @@
 """`python -m fastgshare.simulator run SCENARIO.yaml --out DIR`, or `plan`; people use `fastgshare simulate`.
 
-Standard output is for programs: a JSON object a line (`fastgshare.shared.simulated`). Exit status 0: done. 1: no number
-of devices is enough, or the report could not be written. 2: what was asked for makes no sense.
+Standard output is for programs: a JSON object a line (`fastgshare.shared.simulated`). Exit status 0: done. 1: it
+broke down, or the report could not be written. 2: what was asked for makes no sense. 3: no number of devices is enough.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from fastgshare.simulator.core.world import simulate
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNMET = 3
 TRACE_SUFFIX = ".csv"
 ENGINE = partial(simulate, clock=time.process_time)
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, engine: Simulate = ENGINE) -> i
         if asked.command == "run":
             simulate_all(read, asked.out, engine, tell)
             return 0
-        return 0 if plan(read, asked.out, engine, tell) else EXIT_FAILED
+        return 0 if plan(read, asked.out, engine, tell) else EXIT_UNMET
     except InvalidSpec as error:
         tell(Refused(problems=tuple(f"{asked.file}: {problem}" for problem in error.problems)))
         return EXIT_USAGE

@@ -161,11 +161,11 @@ def _read_table(text: str) -> Profile:
 
 
 def _kind_problems(scenario: Scenario, tables: dict[str, Profile]) -> Iterator[str]:
-    """A function may have its table on one kind of device only, but on one of those that are there."""
+    """A table is of one kind of device, so all devices have to be of that kind."""
     kinds = kinds_of(scenario.groups)
     for nth, function in enumerate(scenario.functions):
         table = tables.get(function.model.table or "")
-        if table is not None and table.device_kind not in kinds:
+        if table is not None and [table.device_kind] != list(kinds):
             yield (
                 f"functions[{nth}] ({function.name}): {function.model.table} was measured on {table.device_kind}, "
                 f"devices are of kind {', '.join(kinds)}"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from fastgshare.cli.commands.simulation.process import EXIT_UNMET, told
+from fastgshare.cli.commands.simulation.process import told
 from fastgshare.cli.commands.simulation.showing import answer, listen
-from fastgshare.cli.running import reported, say
+from fastgshare.cli.running import EXIT_FAILED, reported, say
 
 
 def plan(
@@ -48,4 +48,4 @@ def plan(
         for path in heard.wrote:
             say(f"report: {path}")
     if not all(planned.devices for planned in heard.planned):
-        raise typer.Exit(EXIT_UNMET)
+        raise typer.Exit(EXIT_FAILED)

@@ -18,8 +18,7 @@ from fastgshare.shared.simulated import Refused, Told, told_by
 MODULE = "fastgshare.simulator"
 MISSING = "the simulator is not installed: pip install 'fastgshare-cli[simulate]'"
 EXIT_USAGE = 2
-EXIT_UNMET = 1
-END_TIMEOUT_S = 5.0
+EXIT_UNMET = 3
 
 
 class SimulationFailed(FastGShareError):

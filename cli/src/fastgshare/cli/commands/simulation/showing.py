@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fastgshare.cli.commands.simulation.process import SimulationFailed
 from fastgshare.cli.running import say
 from fastgshare.shared.simulated import Advanced, Began, Noted, Planned, Simulated, Told, Tried, Wrote
 
@@ -21,7 +22,7 @@ class Heard:
 
 
 def listen(lines: Iterable[Told]) -> Heard:
-    """Show progress until the simulator has ended."""
+    """Show progress until the simulator has ended. Raises SimulationFailed where nothing came of it."""
     heard = Heard()
     columns = (
         TextColumn("{task.description}"),
@@ -29,11 +30,14 @@ def listen(lines: Iterable[Told]) -> Heard:
         TextColumn("{task.completed:.0f} of {task.total:.0f} s, {task.fields[requests]:,} requests"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = _Bar(bars)
         for one in lines:
             bar.take(one)
             _keep(heard, one)
+    if not heard.simulated and not heard.planned:
+        raise SimulationFailed(reason="it ended without an answer")
     return heard
 
 
@@ -87,9 +91,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("policy", "devices", "device-seconds", "not in time", "promised", "at work", "decisions", "took s"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
+    table = _table("policy", "devices", "device-s", "not in time", "promised", "at work", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,
@@ -104,28 +106,29 @@ def policies_table(figures: Sequence[Simulated]) -> Table:
     return table
 
 
-def functions_table(figures: Sequence[Simulated]) -> Table:
-    """A row for each policy and function."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ("policy", "function", "objective", "requests", "in time", "late", "refused", "failed", "p50 ms", "p99 ms")
-    for name in (*names, "replicas", "met"):
-        table.add_column(name, justify="left" if name in ("policy", "function", "objective", "met") else "right")
-    for each in figures:
-        for function in each.functions:
-            table.add_row(
-                each.policy,
-                function.function,
-                f"p{function.slo_percentile:g} {function.slo_ms:g} ms",
-                f"{function.requests:,}",
-                f"{function.attainment:.2%}",
-                f"{function.late:.2%}",
-                f"{function.refused:.2%}",
-                f"{function.failed:.2%}",
-                f"{function.p50_ms:.1f}",
-                f"{function.p99_ms:.1f}",
-                str(function.most_replicas),
-                "yes" if function.is_met else "no",
-            )
+def functions_table(figures: Simulated) -> Table:
+    """A row for each function under one policy."""
+    table = _table(figures.policy, "objective", "requests", "in time", "late", "refused", "failed", "p99 ms", "met")
+    for each in figures.functions:
+        table.add_row(
+            each.function,
+            f"p{each.slo_percentile:g} {each.slo_ms:g} ms",
+            f"{each.requests:,}",
+            f"{each.attainment:.2%}",
+            f"{each.late:.2%}",
+            f"{each.refused:.2%}",
+            f"{each.failed:.2%}",
+            f"{each.p99_ms:.1f}",
+            "yes" if each.is_met else "no",
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 

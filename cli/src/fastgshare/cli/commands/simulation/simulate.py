@@ -32,8 +32,8 @@ def simulate(
         heard = listen(told(words))
         console = Console()
         console.print(policies_table(heard.simulated))
-        console.print()
-        console.print(functions_table(heard.simulated))
+        for figures in heard.simulated:
+            console.print(functions_table(figures))
         for line in reasons(heard.simulated):
             complain(line)
         for path in heard.wrote:

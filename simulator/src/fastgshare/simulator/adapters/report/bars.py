@@ -29,7 +29,7 @@ def cost(outcomes: Mapping[str, Outcome]) -> "Figure":
         right.barh(nth + 0.2, 100 * each.busy, height=0.36, color=colour)
         right.text(100 * each.promised, nth - 0.2, f" {100 * each.promised:.0f} % promised", va="center", fontsize=8)
         right.text(100 * each.busy, nth + 0.2, f" {100 * each.busy:.0f} % at work", va="center", fontsize=8)
-    right.set_xlim(0, 150)
+    right.set_xlim(0, 170)
     right.set_xticks([0, 25, 50, 75, 100])
     right.set_xlabel("SM-time of devices in use, %")
     left.invert_yaxis()
@@ -43,4 +43,4 @@ def _bars(panel: "Axes", values: Mapping[str, float], form: str) -> None:
     panel.set_yticks(range(len(values)), list(values))
     for nth, value in enumerate(values.values()):
         panel.text(value, nth, f" {form.format(value)}", va="center", fontsize=9)
-    panel.set_xlim(0, max(max(values.values()) * 1.35, 1e-9) or 1)
+    panel.set_xlim(0, max(values.values()) * 1.35 or 1)

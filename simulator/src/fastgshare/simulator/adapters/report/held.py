@@ -40,6 +40,7 @@ class Box(NamedTuple):
 def over_time(policy: str, outcome: Outcome) -> "Figure":
     """For the first few devices that were used: chunks upwards, time to the right."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     clock = clock_for(outcome.duration_us)
     shown = _by_device(outcome.rectangles)
@@ -51,6 +52,7 @@ def over_time(policy: str, outcome: Outcome) -> "Figure":
     for panel, (device, rectangles) in zip(panels, shown, strict=True):
         _draw(panel, [box for held, bottom in placed(rectangles) for box in _lane(held, bottom, clock)], colours, 0.3)
         panel.set_ylim(0, chunks)
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         panel.set_ylabel("chunks of SMs")
         panel.set_title(device, loc="left", fontsize=10)
     clock.mark(panels[-1], outcome.duration_us)
