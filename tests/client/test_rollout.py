@@ -69,6 +69,8 @@ def test_a_replica_that_does_not_hold_its_new_quota_yet_is_waited_for() -> None:
         "0 of 1 replicas ready; 1 ready with the slice of before; it keeps its slice: chunk 0 is full"
     )
     assert judge(wanted, [replace(before, slice=wanted.slice)]) == Ready(1)
+    chosen = replace(wanted, replicas=None, autoscale=Autoscale(min=1, policy="objective"))
+    assert judge(chosen, [before]) == Ready(1), "whose slices are the scheduler's to choose"
 
 
 def test_replicas_on_loan_to_the_profiler_are_none_of_the_function() -> None:

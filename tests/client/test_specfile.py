@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from fastgshare.client.definition import FunctionDefinition, HandlerSource, ModelSource, WheelFile
+from fastgshare.client.definition import FunctionDefinition, HandlerSource, ModelSource, WheelFile, spec_of
 from fastgshare.client.specfile import parse_definition, read_definition
 from fastgshare.shared.errors import InvalidSpec
-from fastgshare.shared.messages import Autoscale, Slice
+from fastgshare.shared.ids import Digest
+from fastgshare.shared.messages import Autoscale, ModelRef, Slice
 
 WHOLE = """
 name: magika
@@ -135,3 +136,19 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidSpec, match="cannot read it: not a text file"):
         read_definition(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("autoscale: {max: 2}", "objective"),
+        ("autoscale: {max: 2}\nslice: {gpu_mem_mib: 64}", ""),
+        ("autoscale: {max: 2, policy: paper}\nslice: {gpu_mem_mib: 64}", "paper"),
+        ("autoscale: {max: 2, policy: fixed}", "fixed"),
+    ],
+)
+def test_who_gives_no_slice_leaves_slices_to_the_scheduler(text: str, policy: str) -> None:
+    definition = parse_definition(f"name: a\nmodel: {{file: a.onnx}}\n{text}")
+    spec = spec_of(definition, ModelRef(digest=Digest("0" * 64), size_bytes=1), None, None)
+    assert spec.autoscale == Autoscale(max=2, policy=policy)
+    assert spec.slice == (definition.slice or Slice())

@@ -70,6 +70,10 @@ def test_a_torch_model_has_a_factory() -> None:
             replace(GOOD, replicas=None, autoscale=Autoscale(min=3, max=2)),
             "autoscale is min 3, max 2, expected 0 <= min <= max",
         ),
+        (
+            replace(GOOD, replicas=None, autoscale=Autoscale(policy="best")),
+            "autoscale.policy is 'best', expected one of fixed, objective, paper, time_sharing, exclusive",
+        ),
         (replace(GOOD, slice=Slice(sm_partition=101)), "slice.sm_partition is 101, expected 1 to 100"),
         (replace(GOOD, slice=Slice(quota_request=0)), "slice.quota_request is 0, expected above 0"),
         (

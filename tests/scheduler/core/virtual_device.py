@@ -58,13 +58,14 @@ def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int) ->
             tenant.used_us = took_us
             heappush(agenda, (now_us + took_us, 0, next(order), name))
 
-    now_us: int | None = 0
+    now_us = 0
     while True:
         wake_us = book.wake_at_us(now_us)
         next_us = agenda[0][0] if agenda else None
-        now_us = min((at for at in (wake_us, next_us) if at is not None), default=None)
-        if now_us is None or now_us > end_us:
+        soon_us = min((at for at in (wake_us, next_us) if at is not None), default=None)
+        if soon_us is None or soon_us > end_us:
             return
+        now_us = soon_us
         while agenda and agenda[0][0] == now_us:
             _, kind, _, name = heappop(agenda)
             tenant = names[name]

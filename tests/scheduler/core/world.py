@@ -58,6 +58,8 @@ def spec(
     quota: float = 0.5,
     memory_mib: int = 100,
     model: str = "",
+    slo_ms: float = 1000.0,
+    max_batch: int = 8,
 ) -> FunctionSpec:
     """A function; with `autoscale` its number of replicas is not fixed."""
     return FunctionSpec(
@@ -67,6 +69,8 @@ def spec(
         replicas=None if autoscale else replicas,
         autoscale=autoscale,
         slice=Slice(sm_partition=sm, quota_request=quota, gpu_mem_mib=memory_mib),
+        slo_ms=slo_ms,
+        max_batch=max_batch,
     )
 
 
@@ -100,6 +104,7 @@ class World:
     commands: list[Command] = field(default_factory=list)
     journal: list[tuple[int, Event, Decision]] = field(default_factory=list)
     arrived: dict[FunctionName, int] = field(default_factory=dict)
+    owed: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.settings)
@@ -186,7 +191,22 @@ class World:
         for placement in wanted.values():
             self.tell(self._report(node, placement, ReplicaState.LOADING))
 
+    def serve(self, name: str, seconds: float, rps: float, **now: int) -> list[Command]:
+        """Requests arrive evenly at this rate for so long; the commands given meanwhile."""
+        first = len(self.commands)
+        for _ in range(round(seconds * S / TICK_US)):
+            owed = self.owed.get(name, 0.0) + rps * TICK_US / S
+            self.owed[name] = owed % 1
+            self.load(name, arrived=int(owed), **now)
+            self.tick()
+        return self.commands[first:]
+
     # What stands
+
+    def devices_for(self, name: str) -> float:
+        """The share of devices that a function is promised."""
+        chunks = {node.node: node.devices[0].chunks for node in self.nodes.values()}
+        return sum(len(p.chunks) / chunks[p.node] * p.function.slice.quota_request for p in self.of(name))
 
     def of(self, name: str, generation: int | None = None) -> list[Placement]:
         """The placements of a function, all or of one generation; those on loan are none of them."""
@@ -266,7 +286,7 @@ class World:
             host=HostId("host"),
             incarnation=node.incarnation,
             state=state,
-            device_kind="cpu",
+            device_kind=node.devices[0].kind,
             model_digest=placement.function.model.digest,
             chunks=placement.chunks,
             epoch=placement.epoch,

@@ -8,7 +8,7 @@ directory).
 import msgspec
 from msgspec.structs import replace
 
-from fastgshare.shared.functions import problems_with
+from fastgshare.shared.functions import OBJECTIVE, problems_with
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, is_factory
@@ -53,7 +53,10 @@ class HandlerSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a function. Without `replicas` and `autoscale` it gets one replica."""
+    """All of a function. Without `replicas` and `autoscale` it gets one replica.
+
+    With `autoscale` and neither a `slice` nor a policy, the scheduler chooses the slices: its policy is `objective`.
+    """
 
     name: str
     model: ModelSource
@@ -63,7 +66,7 @@ class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int = 8
     replicas: int | None = None
     autoscale: Autoscale | None = None
-    slice: Slice = Slice()
+    slice: Slice | None = None
     sample: str | tuple[str, ...] = ()
     labels: dict[str, str] = {}
 
@@ -156,6 +159,15 @@ def spec_of(
         slo_percentile=definition.slo_percentile,
         max_batch=definition.max_batch,
         replicas=replicas,
-        autoscale=definition.autoscale,
+        autoscale=_autoscale_of(definition),
     )
-    return replace(spec, slice=definition.slice, sample=sample, labels=definition.labels)
+    held = definition.slice if definition.slice is not None else spec.slice
+    return replace(spec, slice=held, sample=sample, labels=definition.labels)
+
+
+def _autoscale_of(definition: FunctionDefinition) -> Autoscale | None:
+    """As given, with the policy that follows from a slice not being given."""
+    bounds = definition.autoscale
+    if bounds is None or bounds.policy or definition.slice is not None:
+        return bounds
+    return replace(bounds, policy=OBJECTIVE)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from fastgshare.shared.functions import keeps_slice
 from fastgshare.shared.messages import FunctionSpec, ReplicaState, ReplicaStatus
 
 
@@ -62,8 +63,8 @@ def serving_generation(replicas: Iterable[ReplicaStatus]) -> int:
 
 
 def _holds(status: ReplicaStatus, spec: FunctionSpec) -> bool:
-    """Whether a replica has what the definition gives it; its quotas may have changed while it runs."""
-    return status.slice is None or status.slice == spec.slice
+    """Whether a replica has what the definition gives it, if that gives it anything; quotas may have changed."""
+    return status.slice is None or not keeps_slice(spec) or status.slice == spec.slice
 
 
 def _told(spec: FunctionSpec, replicas: list[ReplicaStatus]) -> str:

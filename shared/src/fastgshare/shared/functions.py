@@ -14,6 +14,9 @@ from fastgshare.shared.messages import Autoscale, FunctionSpec, HandlerRef, Mode
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, is_factory
 
 MODEL_FORMATS = ("onnx", "sim", TORCH, TORCH_EXPORT)
+FIXED, OBJECTIVE = "fixed", "objective"
+POLICIES = (FIXED, OBJECTIVE, "paper", "time_sharing", "exclusive")
+"""What `autoscale.policy` may be, beside empty; the scheduler has them (`scheduler/core/policies`)."""
 MAX_BATCH = 1024
 MAX_REPLICAS = 1000
 MAX_SLO_MS = 3_600_000
@@ -35,6 +38,11 @@ def problems_with(spec: FunctionSpec) -> list[str]:
         *_problems_with_labels(spec.labels),
         *_problems_with_digest("sample", spec.sample),
     ]
+
+
+def keeps_slice(spec: FunctionSpec) -> bool:
+    """Whether replicas hold the slice of the definition; other policies than `fixed` choose slices themselves."""
+    return spec.autoscale is None or spec.autoscale.policy in ("", FIXED)
 
 
 def next_spec(old: FunctionSpec | None, wanted: FunctionSpec, first_generation: int = 1) -> FunctionSpec:
@@ -104,6 +112,8 @@ def _problems_with_count(replicas: int | None, autoscale: Autoscale | None) -> I
             f"autoscale is min {autoscale.min}, max {autoscale.max}, "
             f"expected 0 <= min <= max and max 1 to {MAX_REPLICAS}"
         )
+    if autoscale is not None and autoscale.policy and autoscale.policy not in POLICIES:
+        yield f"autoscale.policy is {autoscale.policy!r}, expected one of {', '.join(POLICIES)}"
 
 
 def _problems_with_slice(held: Slice) -> Iterator[str]:

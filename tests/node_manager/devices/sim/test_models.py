@@ -176,6 +176,7 @@ def test_the_example_is_a_function_whose_model_loads() -> None:
     path = EXAMPLE / "resnet50.sim.json"
     model = models().read(StoredModel(digest_of(path), path, "sim"))
     assert model.info.is_batched
+    assert definition.slice is not None
     assert model.weights_mib + model.own_mib <= definition.slice.gpu_mem_mib
 
 

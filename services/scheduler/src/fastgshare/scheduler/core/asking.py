@@ -8,7 +8,7 @@ from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Policy, Question
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, Placed, State
+from fastgshare.scheduler.core.state import FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec
 
 ORDER = (Health.STUCK, Health.LOST, Health.PENDING, Health.READY)
@@ -25,9 +25,14 @@ class Case:
     question: Question
     why: str
 
-    def answer(self) -> Answer:
-        """The policy's."""
-        return self.policy.answer(self.question)
+    def answer(self, scale: Scale) -> Answer:
+        """The policy's. Where the same members were enough for more and not too many for less, nobody is asked again."""
+        before, asked = scale.calm, self.question
+        if before is not None and asked.asks_no_more_than(before):
+            return Answer()
+        answer = self.policy.answer(asked)
+        scale.calm = asked if answer.is_nothing and not self.policy.is_fixed else None
+        return answer
 
 
 @dataclass(slots=True)
@@ -84,6 +89,7 @@ class Asking:
             lasting_rps=lasting_rps,
             headroom=self.settings.headroom,
             may_move=may_move,
+            is_cramped=bool(self.function.blocked),
         )
         return Case(policy, question, _explain(demand, need_rps, lasting_rps))
 

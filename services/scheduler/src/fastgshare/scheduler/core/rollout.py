@@ -190,8 +190,8 @@ def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer
     while True:
         members = rollout.of(base)
         case = asking.case([(member.placed, member.health) for member in members], is_last_good)
-        answer = case.answer()
-        if all([_change(rollout, built, member, answer, case) for member in members]):
+        answer = case.answer(function.scale)
+        if all(_change(rollout, built, member, answer, case) for member in members):
             break
     after = function.scale.count
     if before is not None and after is not None and after != before:
@@ -277,10 +277,10 @@ def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, answer: Answer)
 
 
 class Growth(NamedTuple):
-    """Slices that come, towards `count` replicas in all, and why; `answer` has what may stand in for them."""
+    """Slices that come, towards `total` replicas in all, and why; `answer` has what may stand in for them."""
 
     slices: Sequence[Slice]
-    count: int
+    total: int
     why: str
     answer: Answer
 
@@ -291,7 +291,7 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> b
     for held in growth.slices:
         number = len(rollout.of(base)) + 1
         before = len(plan.commands), function.blocked
-        reason = f"replica {number} of {growth.count}: {growth.why}"
+        reason = f"replica {number} of {growth.total}: {growth.why}"
         if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
             continue
         if not growth.answer.is_move:

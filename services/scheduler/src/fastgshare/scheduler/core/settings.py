@@ -18,8 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `policy` is what an empty `autoscale.policy` means. Forecasts reach `horizon_us` ahead; a trend is told from about
     `trend_us`, scatter from `spread_us`, levels from `rate_us`. `window_us` is the nodes' window, over which quotas are
-    accounted. Neighbours on the same device stretch a batch by up to `stretch` of its time. Where a replica's chunks had no time left
-    for a larger quota, another attempt is made after `cramped_us`.
+    accounted. Neighbours on the same device stretch a batch by up to `stretch` of its time. Where a
+    replica's chunks had no time left for a larger quota, another attempt is made after `cramped_us`.
 
     A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
     """

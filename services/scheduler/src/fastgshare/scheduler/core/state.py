@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fastgshare.scheduler.core.events import Device
 from fastgshare.scheduler.core.forecast import Signal
 from fastgshare.scheduler.core.menu import Menu
+from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
@@ -164,7 +165,7 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
     larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported.
+    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it.
     """
 
     count: int | None = None
@@ -174,6 +175,7 @@ class Scale:
     cramped: dict[Key, int] = field(default_factory=dict)
     moved_us: int | None = None
     told: str = ""
+    calm: Question | None = None
 
 
 @dataclass(slots=True)

@@ -2,14 +2,16 @@
 
 `delta = R - sum(T)`. Up: as many of the efficient slice as `delta` holds, then the smallest slice that covers the rest.
 Down: replicas leave in ascending RPR while what stays is no less than the demand. `T` is what the table says of a
-closed loop. No forecast, no waiting, no change in place.
+closed loop, and so is the latency that is held against the objective: of one client, who never waits for another. No
+forecast, no waiting, no change in place.
 """
 
 from collections.abc import Sequence
 
-from fastgshare.scheduler.core.menu import Option, slice_of
+from fastgshare.scheduler.core.menu import Menu, Option, slice_of
 from fastgshare.scheduler.core.policies.port import Answer, Member, Question
 from fastgshare.shared.messages import Slice
+from fastgshare.shared.units import ms_to_us
 
 TIE = 1e-6
 
@@ -23,6 +25,12 @@ def scale(question: Question, options: Sequence[Option], efficient: Option) -> A
     if delta_rps > TIE or len(members) < question.least:
         return Answer(add=_up(question, options, efficient, delta_rps))
     return Answer(drop=_down(question))
+
+
+def within(options: Sequence[Option], menu: Menu) -> list[Option]:
+    """The slices on which one input, its quota included, takes no longer than the objective; all where none does."""
+    objective_us = ms_to_us(menu.spec.slo_ms)
+    return [option for option in options if option.pace_us <= objective_us] or list(options)
 
 
 def throughput_rps(member: Member) -> float:
@@ -60,5 +68,5 @@ def _down(question: Question) -> list[str]:
 
 
 def _first_to_go(member: Member) -> tuple[float, tuple[int, int]]:
-    rpr = member.option.bare_rps / member.option.cost if member.option is not None else 0.0
+    rpr = member.option.bare_rpr if member.option is not None else 0.0
     return round(rpr, 6), member.rank

@@ -9,11 +9,11 @@ slices would do the same for much less, they are brought up beside the old ones,
 An objective that cannot be met is not chased: the quickest slice serves.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from math import inf
 
-from fastgshare.scheduler.core.menu import Menu, Option, slice_of
+from fastgshare.scheduler.core.menu import POOLS, Menu, Option, Tier, slice_of
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Key, Member, Question
 from fastgshare.shared.messages import Slice
 from fastgshare.shared.units import US_PER_MS
@@ -46,7 +46,7 @@ class Objective:
         assert menu is not None
         if question.most == 0:
             return Answer(drop=[member.key for member in question.members])
-        if menu.best is None:
+        if not menu.tiers:
             return _closest(question, menu)
         draft = _Draft(menu, question)
         ahead = 1 + question.headroom * HEADROOM
@@ -63,26 +63,45 @@ class Objective:
 
 def fresh(menu: Menu, rps: float, room: int) -> list[Option]:
     """The cheapest set of at most `room` slices that takes `rps`; the largest there are where none does."""
-    best = menu.best
-    if best is None or room < 1:
-        return []
-    if best.rps * room < rps:
-        best = menu.covering(rps / room) or menu.frontier[-1]
-    whole = min(int(rps / best.rps + TIE), room)
-    sets = []
+    sets = [options for tier in menu.tiers if tier.pool <= room for options in _sets(tier, rps, room)]
+    able = [options for options in sets if pooled_rps(options) >= rps - TIE]
+    if able:
+        return min(able, key=lambda options: (round(_weight(options, menu), 9), len(options)))
+    return max(sets, key=pooled_rps, default=[])
+
+
+def pooled_rps(options: Collection[Option]) -> float:
+    """What replicas take together. One that is much larger than the others gains little from them."""
+    number = level(options)
+    return sum(option.rates[number] for option in options)
+
+
+def level(options: Collection[Option]) -> int:
+    """Which of `POOLS` they come up to: how many of the largest they would make, rounded down."""
+    largest = max((option.bare_rps for option in options), default=0.0)
+    many = sum(option.bare_rps for option in options) / largest if largest > 0 else 1.0
+    return max(bisect_right(POOLS, many + TIE) - 1, 0)
+
+
+def _sets(tier: Tier, rps: float, room: int) -> list[list[Option]]:
+    """What would cover a rate with slices of a tier: as many efficient ones as go into it, or one less, and a rest."""
+    best, number = tier.best, POOLS.index(tier.pool)
+    if best.rates[number] * room < rps:
+        best = tier.covering(rps / room) or tier.frontier[-1]
+    each_rps = best.rates[number]
+    whole = min(int(rps / each_rps + TIE), room)
+    sets = [[best] * min(whole + 1, room)]
     for many in dict.fromkeys((whole, max(whole - 1, 0))):
-        rest_rps = rps - many * best.rps
-        rest = menu.covering(rest_rps) if rest_rps > TIE else None
+        rest_rps = rps - many * each_rps
+        rest = tier.covering(rest_rps) if rest_rps > TIE else None
         if rest_rps <= TIE:
             sets.append([best] * many)
         elif rest is not None and many < room:
-            sets.append([best] * many + [rest])
-    if not sets:
-        return [best] * room
-    return min(sets, key=lambda options: (round(_cost(options, menu), 9), len(options)))
+            sets.append([*[best] * many, rest])
+    return sets
 
 
-def _cost(options: Iterable[Option], menu: Menu) -> float:
+def _weight(options: Iterable[Option], menu: Menu) -> float:
     return sum(map(menu.weight, options))
 
 
@@ -125,7 +144,7 @@ class _Draft:
     @property
     def rps(self) -> float:
         """What all of it takes, replicas that are on their way included."""
-        return sum(option.rps for option in self.held.values()) + sum(option.rps for option in self.added)
+        return pooled_rps([*self.held.values(), *self.added])
 
     @property
     def count(self) -> int:
@@ -150,22 +169,72 @@ class _Draft:
     # Up
 
     def grow(self, target_rps: float) -> None:
-        """Take so much: larger quotas in place, then new replicas, or larger ones where there may be no more."""
-        while (missing_rps := target_rps - self.rps) > TIE:
-            extra = fresh(self.menu, missing_rps, self.question.most - self.count)
-            key, option = self._best_growth(missing_rps, extra)
-            if option is None:
-                self.added += extra
-                break
-            self.held[key] = self.changed[key] = option
+        """Take so much: by larger quotas in place, new replicas, or both, whichever costs least.
+
+        Where new ones found no room lately, larger quotas come first; where there may be no more, larger replicas.
+        """
+        grown = self._grown(target_rps)
+        starts = [grown] if self.question.is_cramped else [{}, grown]
+        ways = [(changed, self._extra({**self.held, **changed}, target_rps)) for changed in starts]
+        changed, self.added = min(ways, key=lambda way: self._price(way[0], way[1], target_rps))
+        self.changed = changed
+        self.held |= changed
         while self.count < self.question.least:
-            self.added.append(self.menu.frontier[0])
+            self.added.append(self.menu.smallest)
         if self.rps < self.question.need_rps - TIE and self.count >= self.question.most:
             self._exchange(fresh(self.menu, target_rps, self.question.most))
 
+    def _price(self, changed: dict[Key, Option], extra: list[Option], target_rps: float) -> tuple[float, float, int]:
+        """How much it falls short, then what it costs, then how many replicas it brings."""
+        short_rps = target_rps - pooled_rps([*{**self.held, **changed}.values(), *extra])
+        growth = sum(option.cost - self.held[key].cost for key, option in changed.items())
+        return round(max(short_rps, 0.0), 6), round(growth + _weight(extra, self.menu) * NEW, 9), len(extra)
+
+    def _extra(self, held: dict[Key, Option], target_rps: float) -> list[Option]:
+        """The cheapest new replicas beside these; the more serve together, the more each of them takes."""
+        room = self.question.most - len(held)
+        if room < 1 or pooled_rps(held.values()) >= target_rps - TIE:
+            return []
+        sets = []
+        for number in range(level(held.values()), len(POOLS)):
+            missing_rps = target_rps - sum(option.rates[number] for option in held.values())
+            sets += _sets(self.menu.tiers[number], max(missing_rps, 2 * TIE), room)
+        return min(sets, key=lambda extra: self._reach(held, extra, target_rps))
+
+    def _reach(self, held: dict[Key, Option], extra: list[Option], target_rps: float) -> tuple[float, float, int]:
+        short_rps = target_rps - pooled_rps([*held.values(), *extra])
+        return round(max(short_rps, 0.0), 6), round(_weight(extra, self.menu), 9), len(extra)
+
+    def _grown(self, target_rps: float) -> dict[Key, Option]:
+        """Larger quotas, where a request costs least first, until they are enough or there are no larger ones."""
+        number = level(self.held.values())
+        changed: dict[Key, Option] = {}
+        while (missing_rps := target_rps - pooled_rps({**self.held, **changed}.values())) > TIE:
+            steps = [
+                (gain >= missing_rps - TIE, -cost if gain >= missing_rps - TIE else gain / cost, key, option)
+                for key, option in self._larger(changed)
+                for gain, cost in [self._step(changed.get(key, self.held[key]), option, number)]
+                if gain > TIE
+            ]
+            if not steps:
+                break
+            _, _, key, option = max(steps, key=lambda step: step[:2])
+            changed[key] = option
+        return changed
+
+    def _step(self, before: Option, after: Option, number: int) -> tuple[float, float]:
+        return after.rates[number] - before.rates[number], max(after.cost - before.cost, TIE)
+
+    def _larger(self, changed: dict[Key, Option]) -> Iterator[tuple[Key, Option]]:
+        for key, held in self.held.items():
+            if self.members[key].may_change:
+                for option in self.menu.rows.get(held.sm_partition, ()):
+                    if option.quota > changed.get(key, held).quota + TIE:
+                        yield key, option
+
     def _exchange(self, wanted: list[Option]) -> None:
         """All the replicas there may be are too few: let larger ones take over, if there are any."""
-        takes_more = sum(option.rps for option in wanted) > self.rps * (1 + WORTH)
+        takes_more = pooled_rps(wanted) > self.rps * (1 + WORTH)
         if takes_more and not self.added and all(member.is_ready for member in self.members.values()):
             self.added, self.is_move = self._missing(wanted), True
 
@@ -179,31 +248,6 @@ class _Draft:
             else:
                 coming.append(option)
         return coming
-
-    def _best_growth(self, missing_rps: float, extra: list[Option]) -> tuple[Key, Option | None]:
-        """The member to grow now and to what; None where new replicas are the better way."""
-        covering: tuple[float, Key, Option | None] = (inf, "", None)
-        partial: tuple[float, Key, Option | None] = (-inf, "", None)
-        for key, option in self._larger():
-            gain, cost = option.rps - self.held[key].rps, option.cost - self.held[key].cost
-            if gain >= missing_rps - TIE and cost < covering[0] - TIE:
-                covering = (cost, key, option)
-            elif TIE < gain < missing_rps - TIE and gain / cost > partial[0] + TIE:
-                partial = (gain / cost, key, option)
-        new_cost, new_rps = _cost(extra, self.menu), sum(option.rps for option in extra)
-        falls_short = new_rps < missing_rps - TIE
-        if covering[2] is not None and (falls_short or covering[0] <= new_cost * NEW):
-            return covering[1], covering[2]
-        if partial[2] is not None and (falls_short or partial[0] * NEW >= new_rps / new_cost):
-            return partial[1], partial[2]
-        return "", None
-
-    def _larger(self) -> Iterator[tuple[Key, Option]]:
-        for key, held in self.held.items():
-            if self.members[key].may_change:
-                for option in self.menu.rows.get(held.sm_partition, ()):
-                    if option.quota > held.quota + TIE:
-                        yield key, option
 
     # Down
 
@@ -225,9 +269,9 @@ class _Draft:
         """Let go of what is more than so much, where that is worth it."""
         orders: list[Callable[[Key], tuple[float, ...]]] = [self._by_rpr, self._by_size]
         sets = [self._left(order, target_rps) for order in orders]
-        held = min(sets, key=lambda left: round(_plain_cost(left.values()), 9))
+        held = min(sets, key=lambda left: round(_cost(left.values()), 9))
         changed = self._narrowed(held, target_rps)
-        before, after = _plain_cost(self.held.values()), _plain_cost(held.values())
+        before, after = _cost(self.held.values()), _cost(held.values())
         if before - after < WORTH * before:
             return
         self.dropped = [key for key in self.held if key not in held]
@@ -235,7 +279,7 @@ class _Draft:
 
     def _by_rpr(self, key: Key) -> tuple[float, ...]:
         option, member = self.held[key], self.members[key]
-        return (member.is_ready, round(option.rpr, 6), *member.rank)
+        return (member.is_ready, round(option.rps / option.cost, 6), *member.rank)
 
     def _by_size(self, key: Key) -> tuple[float, ...]:
         option, member = self.held[key], self.members[key]
@@ -253,10 +297,15 @@ class _Draft:
         return left
 
     def _takes(self, held: dict[Key, Option], target_rps: float) -> bool:
-        ready_rps = sum(option.rps for key, option in held.items() if self.members[key].is_ready)
-        all_ready_rps = sum(option.rps for key, option in self.held.items() if self.members[key].is_ready)
-        all_rps = sum(option.rps for option in held.values())
-        return all_rps >= target_rps - TIE and ready_rps >= min(all_ready_rps, target_rps) - TIE
+        """Whether they do, and those that are ready do as much of it as before."""
+        ready_rps = pooled_rps(self._ready(held))
+        return (
+            pooled_rps(held.values()) >= target_rps - TIE
+            and ready_rps >= min(pooled_rps(self._ready(self.held)), target_rps) - TIE
+        )
+
+    def _ready(self, held: dict[Key, Option]) -> list[Option]:
+        return [option for key, option in held.items() if self.members[key].is_ready]
 
     def _narrowed(self, held: dict[Key, Option], target_rps: float) -> dict[Key, Option]:
         """Smaller quotas for those that stay, the largest saving first; changes `held`, returns what changed."""
@@ -276,13 +325,13 @@ class _Draft:
         """Bring a much cheaper set up beside what there is, which goes when that is ready."""
         if not all(member.is_ready for member in self.members.values()):
             return
-        wanted = fresh(self.menu, target_rps, self.question.most) or [self.menu.frontier[0]]
-        wanted += [self.menu.frontier[0]] * (self.question.least - len(wanted))
-        saves = _plain_cost(self.held.values()) - _plain_cost(wanted)
+        wanted = fresh(self.menu, target_rps, self.question.most) or [self.menu.smallest]
+        wanted += [self.menu.smallest] * (self.question.least - len(wanted))
+        saves = _cost(self.held.values()) - _cost(wanted)
         coming = self._missing(wanted)
-        if coming and saves > MOVE * _plain_cost(self.held.values()):
+        if coming and saves > MOVE * _cost(self.held.values()):
             self.added, self.is_move = coming, True
 
 
-def _plain_cost(options: Iterable[Option]) -> float:
+def _cost(options: Iterable[Option]) -> float:
     return sum(option.cost for option in options)

@@ -1,8 +1,9 @@
 """FaST-GShare's own policy, the baseline: `heuristic` on the published grid of quotas, by throughput per resource.
 
-Where slices have the same RPR the smaller one is taken; the paper's measurements rank the smallest quota first by more
-than that (0.27 of the whole rate at a quota of 0.2). Batches are those that the node runs, and spare time may be used,
-as in the paper. It counts arrivals of now and knows no head-room.
+Slices on which one client in a closed loop would be too late are left out. Where slices have the same RPR the smaller
+one is taken; the paper's measurements rank the smallest quota first by more than that (0.27 of the whole rate at 0.2).
+Batches are those that the node runs, and spare time may be used, as in the paper. It counts arrivals of now and knows
+no head-room.
 """
 
 from fastgshare.scheduler.core.menu import Option
@@ -25,11 +26,12 @@ class Paper:
     def answer(self, question: Question) -> Answer:
         """The efficient slice as often as it fits, and the smallest for the rest."""
         assert question.menu is not None
-        options = [option for option in question.menu.options if option.quota in QUOTAS]
+        grid = [option for option in question.menu.options if option.quota in QUOTAS]
+        options = heuristic.within(grid, question.menu)
         return heuristic.scale(question, options, _efficient(options))
 
 
 def _efficient(options: list[Option]) -> Option:
-    highest = max(option.bare_rps / option.cost for option in options)
-    able = [option for option in options if option.bare_rps / option.cost >= highest * (1 - TIE)]
+    highest = max(option.bare_rpr for option in options)
+    able = [option for option in options if option.bare_rpr >= highest * (1 - TIE)]
     return min(able, key=lambda option: (option.cost, option.share))

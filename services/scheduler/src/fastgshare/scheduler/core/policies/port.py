@@ -42,7 +42,8 @@ class Question:
 
     `need_rps` is what the policy's own `demand_rps` made of the demand, `lasting_rps` the most of it over the time that
     less must have been enough for. Between `least` and `most` replicas; both 0: none. `count` replicas of the slice
-    `given` is what the fixed policy wants. `may_move`: replicas may be replaced by better ones.
+    `given` is what the fixed policy wants. `may_move`: replicas may be replaced by better ones. `is_cramped`: the last
+    replica that was to come found no room.
     """
 
     members: tuple[Member, ...]
@@ -55,14 +56,26 @@ class Question:
     lasting_rps: float
     headroom: float
     may_move: bool = True
+    is_cramped: bool = False
+
+    def asks_no_more_than(self, other: "Question") -> bool:
+        """Whether it is about the same replicas, and they have to do no more, and were needed no less."""
+        return (
+            self.menu is other.menu
+            and (self.least, self.most) == (other.least, other.most)
+            and (self.may_move, self.is_cramped) == (other.may_move, other.is_cramped)
+            and self.need_rps <= other.need_rps
+            and self.lasting_rps >= other.lasting_rps
+            and self.members == other.members
+        )
 
 
 @dataclass(slots=True)
 class Answer:
     """What each member should hold (what is missing stays as it is), which members go, which slices come.
 
-    `others`: shapes that may stand in for a slice that comes. `is_move`: what comes is to take over from members that are enough for now, and can do without.
-    `infeasible`: why the objective cannot be met, if it cannot.
+    `others`: shapes that may stand in for a slice that comes. `is_move`: what comes is to take over from members that
+    are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot.
     """
 
     hold: dict[Key, Slice] = field(default_factory=dict)
@@ -71,6 +84,11 @@ class Answer:
     others: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
     is_move: bool = False
     infeasible: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all stays as it is."""
+        return not (self.hold or self.drop or self.add or self.infeasible)
 
 
 class Policy(Protocol):

@@ -4,6 +4,7 @@
 """
 
 from fastgshare.scheduler.core.policies import heuristic
+from fastgshare.scheduler.core.policies.paper import QUOTAS
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Question
 
 
@@ -19,5 +20,6 @@ class TimeSharing:
     def answer(self, question: Question) -> Answer:
         """Whole devices, and the smallest quota that covers the rest."""
         assert question.menu is not None
-        options = [option for option in question.menu.options if option.share == 1]
+        whole = [option for option in question.menu.options if option.share == 1 and option.quota in QUOTAS]
+        options = heuristic.within(whole, question.menu)
         return heuristic.scale(question, options, options[-1])
