@@ -17,7 +17,7 @@ from benchmarks.scheduler.figures import (
     unmeasured,
     worst_gap,
 )
-from benchmarks.scheduler.parts import Say
+from benchmarks.scheduler.parts import PARTS, Say
 from benchmarks.scheduler.sender import Due, Report, Sent, one
 from benchmarks.scheduler.traces import GAP_US, Level, levels, poisson
 from benchmarks.targets import EXIT_MISSED
@@ -192,3 +192,9 @@ async def test_a_refusal_is_none_of_the_model_s_failures(code: ErrorCode, what: 
     sent = await one(Answering(ErrorBody(code, "so")), Due(5, "a"), monotonic_us(), patience_us=100_000)
 
     assert (sent.what, sent.why) == (what, f"{code.value}: so")
+
+
+def test_parts_are_asked_for_by_name() -> None:
+    assert set(PARTS) == {"fidelity", "cold_start", "service_levels", "packing", "scale", "speed"}
+    with pytest.raises(SystemExit):
+        bench.main(["--only", "everything"])
