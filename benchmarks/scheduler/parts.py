@@ -71,7 +71,7 @@ def packing(quick: bool, say: Say) -> Mapping[str, object]:
 
 
 def scale(quick: bool, say: Say) -> Mapping[str, object]:
-    """What a decision takes in fleets of several sizes: steps in which there was something to decide, not heartbeats."""
+    """What a decision takes in fleets of several sizes: steps with something to decide, so not heartbeats."""
     module = _own("scale")
     found = {}
     for devices in QUICK_FLEETS if quick else FULL_FLEETS:
