@@ -103,3 +103,28 @@ def test_every_job_leaves_exactly_once_and_batches_keep_the_rules(
             assert expected_us <= min(batch[0].deadline_us - T0, WINDOW_US // 5)
     assert sorted(left) == sorted(id(one) for one in jobs)
     assert len(waiting) == 0
+
+
+def slow_most_within(timetable: Timetable, budget_us: int, most: int) -> int:
+    """One size after the other, from the largest."""
+    while most and timetable.execute_us(most) > budget_us:
+        most -= 1
+    return most
+
+
+@given(
+    st.lists(st.integers(0, 2_000), min_size=1, max_size=5),
+    st.booleans(),
+    st.integers(1, 20),
+    st.integers(-10, 2_500),
+)
+def test_the_largest_batch_within_a_budget_is_that_of_a_plain_search(
+    times_us: list[int], is_told: bool, most: int, budget_us: int
+) -> None:
+    """Whatever tables say: times need not grow with the batch."""
+    rows = [1 << index for index in range(len(times_us))]
+    points = list(zip(rows, times_us, strict=True))
+    timetable = Timetable(points=points) if is_told else Timetable(learned=dict(points))
+
+    assert timetable.most_within(budget_us, most) == slow_most_within(timetable, budget_us, most)
+    assert timetable.most_within(budget_us, most) == slow_most_within(timetable, budget_us, most), "as it is known now"

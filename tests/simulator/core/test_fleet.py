@@ -1,5 +1,6 @@
 """Quotas, cold starts, losses and resizes in simulation are what the services' cores make of them."""
 
+import dataclasses
 from functools import partial
 from itertools import pairwise
 
@@ -112,6 +113,25 @@ def test_a_node_that_returns_takes_its_replicas_up_again_or_lets_go_of_them() ->
         desired = {placement.replica for placement in world.control.bucket.values()}
         actual = {replica for node in world.nodes.values() for replica in node.statuses}
         assert desired == actual
+
+
+def test_losses_that_overlap_end_with_the_last() -> None:
+    run = two_nodes(Failure(5 * US_PER_S, NodeId("node-0"), until_us=20 * US_PER_S))
+    device = run.devices[0].device
+    others = (
+        Failure(4 * US_PER_S, NodeId("node-0"), device, until_us=25 * US_PER_S),
+        Failure(6 * US_PER_S, NodeId("node-0"), until_us=15 * US_PER_S),
+        Failure(6 * US_PER_S, NodeId("node-1"), until_us=7 * US_PER_S),
+    )
+    world = World(dataclasses.replace(run, failures=(*run.failures, *others)))
+    healthy = []
+    for at_us in (3, 10, 17, 22, 26):
+        look = START_US + at_us * US_PER_S
+        world.scene.agenda.at(look, lambda _: healthy.append(world.devices[device].core.worker_ready), None)
+
+    world.play()
+
+    assert healthy == [True, False, False, False, True]
 
 
 def test_a_quota_grows_in_place_without_a_pause() -> None:

@@ -16,8 +16,10 @@ from fastgshare.simulator.core.door import Door
 from fastgshare.simulator.core.scene import Scene
 
 HEARTBEAT_US = 500 * US_PER_MS
-SPARSE_HEARTBEAT_US = US_PER_S
-"""Heartbeats say the same every time: of nodes that are never lost every other one is left out."""
+SPARSE_HEARTBEAT_US = 2 * US_PER_S
+SPARSE_SCHEDULER_US = 10 * US_PER_S
+"""Heartbeats say the same every time: of nodes that are never lost, gateways hear as few as they take for a sign of
+life, and the scheduler is told that it will hear fewer."""
 
 
 class Node:
@@ -36,33 +38,39 @@ class Node:
         self._control = control
         self._is_up = False
         self._lives = 0
-        self._interval_us = HEARTBEAT_US
+        self._interval_us = self._scheduler_us = HEARTBEAT_US
+        self._told, self._told_us = "", 0
         self._where: dict[ReplicaId, Device] = {}
+        self._losses: dict[DeviceId | None, int] = {}
 
     def start(self, number: int, of: int, is_ever_lost: bool) -> None:
         """It is there; heartbeats of all nodes are spread over the interval."""
-        self._interval_us = HEARTBEAT_US if is_ever_lost else SPARSE_HEARTBEAT_US
+        if not is_ever_lost:
+            self._interval_us, self._scheduler_us = SPARSE_HEARTBEAT_US, SPARSE_SCHEDULER_US
         self._come_up()
         self._beat()
         self._agenda.at(self._agenda.now_us + self._interval_us * (number + 1) // of, self._beat_on, self._lives)
 
     def fail(self, device: DeviceId | None) -> None:
-        """It is lost, or one device of it is."""
+        """It is lost, or one device of it is; it may be lost already."""
+        self._losses[device] = self._losses.get(device, 0) + 1
+        if self._losses[device] > 1 or not self._is_up:
+            return
         if device is not None:
-            if self._is_up:
-                self.devices[device].die("the simulated device failed")
+            self.devices[device].die("the simulated device failed")
             return
         self._is_up = False
         for each in self.devices.values():
             each.vanish()
 
     def recover(self, device: DeviceId | None) -> None:
-        """It is back, or that device is."""
+        """One loss of it, or of that device, is over; another may not be."""
+        self._losses[device] -= 1
+        if self._losses[device]:
+            return
         if device is not None:
             if self._is_up:
                 self.devices[device].start(self._incarnation)
-            return
-        if self._is_up:
             return
         self._come_up()
         for placement in self._control.standing_on(self.name):
@@ -94,7 +102,8 @@ class Node:
         self._is_up = True
         self._where.clear()
         for device in self.devices.values():
-            device.start(self._incarnation)
+            if not self._losses.get(device.plan.device):
+                device.start(self._incarnation)
 
     def _beat_on(self, life: int) -> None:
         if life == self._lives and self._is_up:
@@ -102,17 +111,16 @@ class Node:
             self._agenda.at(self._agenda.now_us + self._interval_us, self._beat_on, life)
 
     def _beat(self) -> None:
-        seen = tuple(
-            events.Device(
-                device.plan.device,
-                device.plan.kind,
-                device.plan.chunks,
-                device.plan.memory_mib,
-                device.core.worker_ready,
-            )
-            for device in self.devices.values()
-        )
-        self._control.tell(events.NodeSeen(self.name, self._incarnation, seen, HEARTBEAT_US))
+        now_us = self._agenda.now_us
+        if now_us - self._told_us >= self._scheduler_us or self._incarnation != self._told:
+            self._told, self._told_us = self._incarnation, now_us
+            self._control.tell(events.NodeSeen(self.name, self._incarnation, self._devices(), self._scheduler_us))
         depth = {replica.id: replica.depth for device in self.devices.values() for replica in device.replicas.values()}
         for door in self._doors:
             door.node_seen(self.name, depth)
+
+    def _devices(self) -> tuple[events.Device, ...]:
+        plans = [(device.plan, device.core.worker_ready) for device in self.devices.values()]
+        return tuple(
+            events.Device(plan.device, plan.kind, plan.chunks, plan.memory_mib, is_up) for plan, is_up in plans
+        )

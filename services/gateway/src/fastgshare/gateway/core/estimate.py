@@ -21,11 +21,26 @@ OUTLIER = 2.0
 
 
 class Estimate:
-    """One replica's expected service times."""
+    """One replica's expected service times: `start_us`, and `row_us` more for each row ahead (see `finish_us`).
 
-    __slots__ = ("_base_us", "_cycle_us", "_deviation_us", "_first_us", "_learned", "_per_row_us", "_profiled")
+    Read by whoever compares many of them for every request.
+    """
+
+    __slots__ = (
+        "_base_us",
+        "_cycle_us",
+        "_deviation_us",
+        "_first_us",
+        "_learned",
+        "_per_row_us",
+        "_profiled",
+        "row_us",
+        "start_us",
+    )
 
     def __init__(self) -> None:
+        self.start_us = 0.0
+        self.row_us = 0.0
         self._first_us = 0.0
         self._per_row_us = 0.0
         self._profiled = False
@@ -52,6 +67,7 @@ class Estimate:
         batches = [batch for batch in table.batches if batch <= max_batch] or [max_batch]
         self._first_us = float(table.at(sm_percent, quota, 1).device_us)
         self._per_row_us = US_PER_S / max(table.at(sm_percent, quota, batch).throughput_rps for batch in batches)
+        self._settle()
 
     def learn_run(self, execute_us: int, batch: int) -> None:
         """A batch of `batch` took `execute_us`: all there is until a table arrives."""
@@ -60,9 +76,10 @@ class Estimate:
         per_row_us = execute_us / max(batch, 1)
         if not self.known:
             self._first_us, self._per_row_us = float(execute_us), per_row_us
-            return
-        self._first_us += EXECUTE_WEIGHT * (execute_us - self._first_us)
-        self._per_row_us += EXECUTE_WEIGHT * (per_row_us - self._per_row_us)
+        else:
+            self._first_us += EXECUTE_WEIGHT * (execute_us - self._first_us)
+            self._per_row_us += EXECUTE_WEIGHT * (per_row_us - self._per_row_us)
+        self._settle()
 
     def learn_outcome(self, predicted_us: int, rows_ahead: int, timing: Timing) -> None:
         """A request predicted to take `predicted_us` behind `rows_ahead` rows came back with these times."""
@@ -83,18 +100,23 @@ class Estimate:
         self._learned = False
         if not self._profiled:
             self._first_us = self._per_row_us = 0.0
+        self._settle()
 
     def finish_us(self, waiting_rows: int, rows: int) -> int:
         """Microseconds until `rows` more rows behind `waiting_rows` would be done; 0 while nothing is known."""
-        ahead = waiting_rows + rows - 1
-        if not self._learned:
-            return int(self._first_us + ahead * self._per_row_us)
-        return int(self._base_us + ahead * self._cycle_us)
+        return int(self.start_us + (waiting_rows + rows - 1) * self.row_us)
 
     @property
     def margin_us(self) -> int:
         """How far off predictions are on average."""
         return int(self._deviation_us) if self._learned else 0
+
+    def _settle(self) -> None:
+        """Something was learned: have it count."""
+        if self._learned:
+            self.start_us, self.row_us = self._base_us, self._cycle_us
+        else:
+            self.start_us, self.row_us = self._first_us, self._per_row_us
 
     def _begin(self) -> None:
         if not self._learned:
@@ -108,4 +130,5 @@ class Estimate:
         base_us = self._base_us
         base_us += BASE_WEIGHT * (observed_us - rows_ahead * self._cycle_us - base_us)
         least_us = LEAST_OF_PROFILE * self._first_us
-        self._base_us = base_us if base_us > least_us else least_us
+        self._base_us = self.start_us = base_us if base_us > least_us else least_us
+        self.row_us = self._cycle_us

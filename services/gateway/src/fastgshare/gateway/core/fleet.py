@@ -196,13 +196,15 @@ class Fleet:
             return candidates[0]
         best: Target | None = None
         best_us = best_waiting = 0
+        own = rows - 1
         for target in candidates:
             if host is not None and target.status.host != host:
                 continue
             waiting = target.outstanding_rows
             if target.depth > waiting:
                 waiting = target.depth
-            finish_us = target.estimate.finish_us(waiting, rows)
+            estimate = target.estimate
+            finish_us = int(estimate.start_us + (waiting + own) * estimate.row_us)  # as its `finish_us`
             if best is None or finish_us < best_us or (finish_us == best_us and waiting < best_waiting):
                 best, best_us, best_waiting = target, finish_us, waiting
         return best

@@ -76,9 +76,10 @@ class Timetable:
     def execute_us(self, rows: int) -> int:
         """Expected time of a batch of `rows`, with room; 0 where nothing is known."""
         if self.points:
-            told_us = self._told_us.get(rows)
+            known = self._told_us  # before the points: another thread may be reading a table, and clears it after them
+            told_us = known.get(rows)
             if told_us is None:
-                told_us = self._told_us[rows] = _between(self.points, rows)
+                told_us = known[rows] = _between(self.points, rows)
             return told_us
         if (known_us := self.learned.get(rows)) is not None:
             return int(known_us)
@@ -90,9 +91,10 @@ class Timetable:
             while most and self.execute_us(most) > budget_us:
                 most -= 1
             return most
-        least_us = self._least_us.get(most)
+        known = self._least_us
+        least_us = known.get(most)
         if least_us is None:
-            least_us = self._least_us[most] = self._least_from(most)
+            least_us = known[most] = self._least_from(most)
         return bisect_right(least_us, budget_us)
 
     def _least_from(self, most: int) -> list[int]:
