@@ -5,7 +5,7 @@ from itertools import pairwise
 from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.tables import Table
-from fastgshare.simulator.core.curves import QUOTAS, latencies_us, table_of, widths
+from fastgshare.simulator.core.curves import latencies_us, table_of
 
 CURVE = shipped()["v100/resnet50"].curve
 TABLE = table_of(CURVE, Digest("a" * 64), "sim-v100-16g", 16, 100_000, 4)
@@ -21,15 +21,8 @@ def test_every_point_of_the_axes_is_there() -> None:
     axes = TABLE.axes
     assert axes is not None
     assert axes.batches == (1, 2, 4)
-    assert axes.quotas == QUOTAS
-    assert len(TABLE.points) == len(axes.sm_partitions) * len(QUOTAS) * 3
-    assert axes.sm_partitions[-1] == 100
-
-
-def test_a_share_of_a_table_holds_as_many_chunks_as_it_was_made_for() -> None:
-    axes = TABLE.axes
-    assert axes is not None
-    assert [-(-share * 16 // 100) for share in axes.sm_partitions] == list(widths(16))
+    assert len(TABLE.surface) == len(axes.sm_partitions) * len(axes.quotas) * 3
+    assert all(point.latency_p50_us >= CURVE.batch_us(point.sm_partition, 1) for point in TABLE.surface)
 
 
 def test_device_times_are_the_curves_and_throughputs_follow_from_them() -> None:

@@ -6,9 +6,7 @@ broke down, or the report could not be written. 2: what was asked for makes no s
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from fastgshare.shared.errors import FastGShareError, InvalidSpec
@@ -18,16 +16,15 @@ from fastgshare.simulator.adapters.telling import tell
 from fastgshare.simulator.app import Asked, Simulate, changed, plan, simulate_all
 from fastgshare.simulator.core.scenario.tracing import Wish, scenario_for
 from fastgshare.simulator.core.tracefile import TraceInvalid, read_trace, shown
-from fastgshare.simulator.core.world import simulate
+from fastgshare.simulator.spending import timed
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNMET = 3
 TRACE_SUFFIX = ".csv"
-ENGINE = partial(simulate, clock=time.process_time)
 
 
-def main(arguments: Sequence[str] | None = None, engine: Simulate = ENGINE) -> int:
+def main(arguments: Sequence[str] | None = None, engine: Simulate = timed) -> int:
     """The command; returns its exit status."""
     asked = _parser().parse_args(arguments)
     try:

@@ -145,7 +145,7 @@ def _read_table(text: str) -> Profile:
     profile = msgspec.json.decode(text.encode(), type=Profile)
     if profile.state is not ProfileState.COMPLETE:
         raise InvalidSpec([f"state is {profile.state}, expected {ProfileState.COMPLETE}"])
-    if not profile.points:
+    if not profile.points and not profile.surface:
         raise InvalidSpec(["no point in it was measured"])
     for nth, point in enumerate(profile.points):
         if not (0 < point.sm_partition <= 100 and 0 < point.quota <= 1 and point.batch >= 1 and point.device_us > 0):

@@ -97,11 +97,13 @@ def attained(samples: Sequence[Counts], width: int) -> Floats:
     return _ratio(in_time, came, np.nan)
 
 
-def late_so_far(functions: Sequence[FunctionOutcome]) -> Floats:
-    """By sample, the share of all requests until then, over all functions, that was not answered in time."""
-    came = np.cumsum(_summed(functions, "arrived"))
-    in_time = np.cumsum(_summed(functions, "in_time"))
-    return _ratio(came - in_time, came, 0.0)
+def missed_so_far(functions: Sequence[FunctionOutcome]) -> Floats:
+    """By sample, how many requests until then were not answered in time, as a share of all of the run's.
+
+    Over all functions; it never falls, and ends at the share for which the run is known.
+    """
+    came, in_time = _summed(functions, "arrived"), _summed(functions, "in_time")
+    return np.asarray(np.cumsum(came - in_time) / max(came.sum(), 1.0), dtype=np.float64)
 
 
 def counted_from(function: FunctionOutcome, sample_us: int, from_us: int) -> Counts:

@@ -91,7 +91,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = _table("policy", "devices", "device-s", "not in time", "promised", "at work", "decisions", "took s")
+    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,

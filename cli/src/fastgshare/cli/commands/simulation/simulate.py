@@ -11,6 +11,7 @@ from fastgshare.cli.commands.simulation.showing import functions_table, listen, 
 from fastgshare.cli.running import complain, reported, say
 
 REPORTS = Path("reports")
+PIPE_WIDTH = 160
 
 
 def simulate(
@@ -31,6 +32,8 @@ def simulate(
     with reported():
         heard = listen(told(words))
         console = Console()
+        if not console.is_terminal:  # a file or a pipe has no edge to wrap at
+            console = Console(width=PIPE_WIDTH)
         console.print(policies_table(heard.simulated))
         for figures in heard.simulated:
             console.print(functions_table(figures))

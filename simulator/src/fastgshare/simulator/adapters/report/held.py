@@ -4,16 +4,19 @@ A replica on a chunk is drawn as high (or wide) there as its guaranteed share of
 share lies is the node's matter; here each lies lowest where nothing else is on any of its chunks at the time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastgshare.simulator.adapters.report.looks import (
+    FUNCTIONS,
     WIDTH_INCHES,
     Clock,
     clock_for,
     function_colours,
     legend_names,
+    ranked_colours,
 )
 from fastgshare.simulator.core.outcome import Outcome, Rectangle
 
@@ -45,7 +48,7 @@ def over_time(policy: str, outcome: Outcome) -> "Figure":
     clock = clock_for(outcome.duration_us)
     shown = _by_device(outcome.rectangles)
     total, shown = len(shown), shown[:MAX_DEVICES]
-    colours = function_colours(outcome.functions)
+    colours = _colours(outcome, [held for _, some in shown for held in some])
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 1.9 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     chunks = _chunks(outcome.rectangles)
@@ -56,7 +59,7 @@ def over_time(policy: str, outcome: Outcome) -> "Figure":
         panel.set_ylabel("chunks of SMs")
         panel.set_title(device, loc="left", fontsize=10)
     clock.mark(panels[-1], outcome.duration_us)
-    _legend(figure, colours, outcome.rectangles)
+    _legend(figure, colours)
     some = f", the first {len(shown)} of {total} devices" if total > len(shown) else ""
     figure.suptitle(f"{policy}: what replicas hold{some} (height on a chunk: guaranteed share of its time)")
     return figure
@@ -70,9 +73,9 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
     here = [held for held in outcome.rectangles if held.from_us <= at_us < held.until_us]
     devices = _by_device(here)
     total, devices = len(devices), devices[:MAX_PACKINGS]
+    colours = _colours(outcome, [held for _, some in devices for held in some])
     columns = min(max(len(devices), 2), COLUMNS)
     rows = max(-(-len(devices) // columns), 1)
-    colours = function_colours(outcome.functions)
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 2.3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     chunks = _chunks(outcome.rectangles)
@@ -83,10 +86,11 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
         panel.set_axis_off()
     panels[0].set_xlim(0, chunks)
     panels[0].set_ylim(0, 1)
-    for panel in panels[-columns:]:
+    for panel in panels[max(len(devices) - columns, 0) : len(devices)]:  # those with nothing below them
         panel.set_xlabel("chunks of SMs")
+        panel.tick_params(labelbottom=True)
     figure.supylabel("guaranteed share of the time", fontsize=10)
-    _legend(figure, colours, here)
+    _legend(figure, colours)
     some = f", {len(devices)} of {total} devices" if total > len(devices) else ""
     figure.suptitle(f"{policy}: rectangles at {at_us / 1e6:,.1f} s, with most devices in use{some}")
     return figure
@@ -95,19 +99,22 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
 def placed(rectangles: Iterable[Rectangle]) -> list[tuple[Rectangle, float]]:
     """Each with the lower end of its share, 0 to 1. Wide ones first, as they find the fewest places."""
     done: list[tuple[Rectangle, float]] = []
+    standing: list[tuple[Rectangle, float]] = []
     for held in sorted(rectangles, key=lambda each: (each.from_us, -len(each.chunks), each.chunks, each.replica)):
+        standing = [(other, bottom) for other, bottom in standing if other.until_us > held.from_us]
         mine = set(held.chunks)
         around = sorted(
             (bottom, bottom + other.quota_request)
-            for other, bottom in done
-            if other.until_us > held.from_us and held.until_us > other.from_us and mine & set(other.chunks)
+            for other, bottom in standing
+            if held.until_us > other.from_us and not mine.isdisjoint(other.chunks)
         )
         at = 0.0
         for low, high in around:
             if low - at >= held.quota_request - EPSILON:
                 break
             at = max(at, high)
-        done.append((held, min(at, max(1 - held.quota_request, 0.0))))
+        standing.append((held, min(at, max(1 - held.quota_request, 0.0))))
+        done.append(standing[-1])
     return done
 
 
@@ -157,21 +164,35 @@ def _chunks(rectangles: Iterable[Rectangle]) -> int:
 
 def _fullest(outcome: Outcome) -> int:
     """Of the moments with most devices in use, the one with most SM-time promised; the first of equal ones."""
-    changes: dict[int, list[Rectangle]] = {}
+    changes: dict[int, list[tuple[int, Rectangle]]] = {}
     for held in outcome.rectangles:
-        changes.setdefault(held.from_us, []).append(held)
-        changes.setdefault(held.until_us, [])
-    best, standing = (0, 0.0, 0), list[Rectangle]()
+        changes.setdefault(held.from_us, []).append((1, held))
+        changes.setdefault(held.until_us, []).append((-1, held))
+    on_device: Counter[str] = Counter()
+    used, promised, best = 0, 0.0, (0, 0.0, 0)
     for at_us in sorted(changes):
-        standing = [held for held in standing if held.until_us > at_us] + changes[at_us]
-        promised = round(sum(len(held.chunks) * held.quota_request for held in standing), 6)
-        best = max(best, (len({held.device for held in standing}), promised, -at_us))
+        for change, held in changes[at_us]:
+            before = on_device[held.device]
+            on_device[held.device] += change
+            used += (before + change > 0) - (before > 0)
+            promised += change * len(held.chunks) * held.quota_request
+        best = max(best, (used, round(promised, 6), -at_us))
     return -best[2]
 
 
-def _legend(figure: "Figure", colours: dict[str, str], rectangles: Iterable[Rectangle]) -> None:
+def _colours(outcome: Outcome, shown: Iterable[Rectangle]) -> dict[str, str]:
+    """Of the functions shown: those of the other pictures, or where these have too few, by what is held here."""
+    areas: dict[str, float] = {}
+    for held in shown:
+        area = len(held.chunks) * held.quota_request * (held.until_us - held.from_us)
+        areas[held.function] = areas.get(held.function, 0.0) + area
+    if len(outcome.functions) > len(FUNCTIONS):
+        return ranked_colours(areas)
+    return {name: colour for name, colour in function_colours(outcome.functions).items() if name in areas}
+
+
+def _legend(figure: "Figure", colours: dict[str, str]) -> None:
     from matplotlib.patches import Patch
 
-    seen = {colours[str(held.function)] for held in rectangles}
-    handles = [Patch(color=colour, label=name) for colour, name in legend_names(colours).items() if colour in seen]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+    handles = [Patch(color=colour, label=name) for colour, name in legend_names(colours).items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=9, frameon=False)

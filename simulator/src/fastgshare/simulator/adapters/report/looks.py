@@ -3,7 +3,7 @@
 The palette is Okabe and Ito's (2008). Policies differ in their lines as well, and functions are named at the side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,11 +57,13 @@ def policy_look(policy: str) -> tuple[str, LineStyle]:
 
 def function_colours(functions: Sequence[FunctionOutcome]) -> dict[str, str]:
     """Those with most requests have colours of their own, the others share grey."""
-    ranked = sorted(functions, key=lambda function: (-function.counts.arrived, function.function))
-    return {
-        str(function.function): FUNCTIONS[nth] if nth < len(FUNCTIONS) else OTHERS
-        for nth, function in enumerate(ranked)
-    }
+    return ranked_colours({str(function.function): function.counts.arrived for function in functions})
+
+
+def ranked_colours(weights: Mapping[str, float]) -> dict[str, str]:
+    """The heaviest have colours of their own, the others share grey."""
+    ranked = sorted(weights, key=lambda name: (-weights[name], name))
+    return {name: FUNCTIONS[nth] if nth < len(FUNCTIONS) else OTHERS for nth, name in enumerate(ranked)}
 
 
 def legend_names(colours: dict[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from fastgshare.simulator.adapters.report.looks import (
     legend_names,
     policy_look,
 )
-from fastgshare.simulator.core.figures import attained, devices_used, late_so_far, rates
+from fastgshare.simulator.core.figures import attained, devices_used, missed_so_far, rates
 from fastgshare.simulator.core.outcome import FunctionOutcome, Outcome
 from fastgshare.simulator.core.traffic import Floats
 
@@ -63,7 +63,7 @@ def devices(outcomes: Mapping[str, Outcome]) -> "Figure":
 
 
 def attainment(outcomes: Mapping[str, Outcome]) -> "Figure":
-    """A row a function: the share answered in time; last, the share of all requests so far that was not."""
+    """A row a function: the share answered in time; last, how the share that was not grew over the run."""
     from matplotlib.figure import Figure
 
     first = next(iter(outcomes.values()))
@@ -165,13 +165,15 @@ def _show_shares(panel: "Axes") -> None:
 
 def _late_panel(panel: "Axes", outcomes: Mapping[str, Outcome], clock: Clock) -> None:
     for policy, outcome in outcomes.items():
-        times, values = _thinned(late_so_far(outcome.functions), outcome.sample_us, clock)
+        times, values = _thinned(missed_so_far(outcome.functions), outcome.sample_us, clock)
         colour, style = policy_look(policy)
         panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=1.5)
     panel.set_ylim(bottom=0)
     panel.margins(y=0.15)
-    panel.set_ylabel("not in time, %")
-    panel.set_title("all functions: requests so far that were late, refused or failed", loc="left", fontsize=10)
+    panel.set_ylabel("missed, %")
+    panel.set_title(
+        "all functions: late, refused or failed so far, of all requests of the run", loc="left", fontsize=10
+    )
 
 
 def _around_samples(outcome: Outcome) -> int:
