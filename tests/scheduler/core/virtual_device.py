@@ -30,52 +30,87 @@ class Tenant:
     latencies_us: list[int] = field(default_factory=list)
     used_us: int = 0
 
+    @property
+    def pace_us(self) -> float:
+        """What a request takes here, others waiting."""
+        return self.device_us(self.limit) * 1000 / self.share.request_permille / self.limit
+
     def next_batch(self) -> int:
         """How many requests the next batch takes."""
         return self.limit if self.arrivals_us is None else min(len(self.waiting), self.limit)
 
 
-def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int) -> None:
-    """Serve until `end_us`; latencies are with the tenants then."""
-    book = TokenBook(chunks, window_us)
-    names = {ReplicaId(f"r{number}"): tenant for number, tenant in enumerate(tenants)}
-    order = count()
-    agenda: list[tuple[int, int, int, ReplicaId]] = []
-    for name, tenant in names.items():
-        book.set_share(name, tenant.share, 0)
-        if tenant.arrivals_us is not None:
-            for at_us in tenant.arrivals_us:
-                heappush(agenda, (at_us, 1, next(order), name))
-        else:
-            heappush(agenda, (0, 1, next(order), name))
+def play(tenants: Sequence[Tenant], chunks: int, window_us: int, end_us: int, shared_us: Iterable[int] = ()) -> None:
+    """Serve until `end_us`; latencies are with the tenants then.
 
-    def start(granted: Iterable[ReplicaId], now_us: int) -> None:
+    What arrives at `shared_us` goes to the tenant that should be done with it first, as a gateway would have it.
+    """
+    _Course(TokenBook(chunks, window_us), {ReplicaId(f"r{n}"): tenant for n, tenant in enumerate(tenants)}).run(
+        end_us, shared_us
+    )
+
+
+_END, _ARRIVAL = range(2)
+
+
+@dataclass
+class _Course:
+    book: TokenBook
+    tenants: dict[ReplicaId, Tenant]
+    now_us: int = 0
+    agenda: list[tuple[int, int, int, ReplicaId]] = field(default_factory=list)
+    order: "count[int]" = field(default_factory=count)
+
+    def run(self, end_us: int, shared_us: Iterable[int]) -> None:
+        for name, tenant in self.tenants.items():
+            self.book.set_share(name, tenant.share, 0)
+            for at_us in (0,) if tenant.arrivals_us is None else tenant.arrivals_us:
+                self.expect(at_us, _ARRIVAL, name)
+        for at_us in shared_us:
+            self.expect(at_us, _ARRIVAL, ReplicaId(""))
+        while (next_us := self.next_us()) is not None and next_us <= end_us:
+            self.now_us = next_us
+            while self.agenda and self.agenda[0][0] == next_us:
+                _, kind, _, name = heappop(self.agenda)
+                if kind == _END:
+                    self.finish(name)
+                else:
+                    self.arrive(name or self.quickest())
+            self.start(self.book.poll(next_us))
+
+    def expect(self, at_us: int, kind: int, name: ReplicaId) -> None:
+        heappush(self.agenda, (at_us, kind, next(self.order), name))
+
+    def next_us(self) -> int | None:
+        wake_us = self.book.wake_at_us(self.now_us)
+        due_us = self.agenda[0][0] if self.agenda else None
+        return min((at_us for at_us in (wake_us, due_us) if at_us is not None), default=None)
+
+    def quickest(self) -> ReplicaId:
+        def done_us(name: ReplicaId) -> float:
+            tenant = self.tenants[name]
+            return (len(tenant.waiting) + len(tenant.running) + 1) * tenant.pace_us
+
+        return min(self.tenants, key=done_us)
+
+    def start(self, granted: Iterable[ReplicaId]) -> None:
         for name in granted:
-            tenant = names[name]
+            tenant = self.tenants[name]
             size = tenant.next_batch()
-            took_us = tenant.device_us(size)
             tenant.running = [] if tenant.arrivals_us is None else [tenant.waiting.popleft() for _ in range(size)]
-            tenant.used_us = took_us
-            heappush(agenda, (now_us + took_us, 0, next(order), name))
+            tenant.used_us = tenant.device_us(size)
+            self.expect(self.now_us + tenant.used_us, _END, name)
 
-    now_us = 0
-    while True:
-        wake_us = book.wake_at_us(now_us)
-        next_us = agenda[0][0] if agenda else None
-        soon_us = min((at for at in (wake_us, next_us) if at is not None), default=None)
-        if soon_us is None or soon_us > end_us:
-            return
-        now_us = soon_us
-        while agenda and agenda[0][0] == now_us:
-            _, kind, _, name = heappop(agenda)
-            tenant = names[name]
-            if kind == 0:
-                tenant.latencies_us += [now_us - arrived_us for arrived_us in tenant.running]
-                has_more = tenant.arrivals_us is None or bool(tenant.waiting)
-                again_us = tenant.device_us(tenant.next_batch()) if has_more else None
-                start(book.end(name, tenant.used_us, now_us, again_us), now_us)
-                continue
-            tenant.waiting.append(now_us)
-            if not book.is_waiting(name) and name not in book.running():
-                start(book.ask(name, tenant.device_us(tenant.next_batch()), now_us), now_us)
-        start(book.poll(now_us), now_us)
+    def arrive(self, name: ReplicaId) -> None:
+        tenant = self.tenants[name]
+        tenant.waiting.append(self.now_us)
+        if not self.book.is_waiting(name) and name not in self.book.running():
+            self.start(self.book.ask(name, tenant.device_us(tenant.next_batch()), self.now_us))
+
+    def finish(self, name: ReplicaId) -> None:
+        tenant = self.tenants[name]
+        tenant.latencies_us += [self.now_us - arrived_us for arrived_us in tenant.running]
+        tenant.running = []
+        has_more = tenant.arrivals_us is None or bool(tenant.waiting)
+        again_us = tenant.device_us(tenant.next_batch()) if has_more else None
+        self.start(self.book.end(name, tenant.used_us, self.now_us, again_us))

@@ -19,7 +19,9 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.config import check_name
+from fastgshare.shared.config import check_name, variable_for
+from fastgshare.shared.errors import InvalidConfig
+from fastgshare.shared.functions import POLICIES
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.units import us_to_s
@@ -32,6 +34,9 @@ SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
 async def serve(config: SchedulerConfig) -> None:
     """Run one scheduler until it is told to stop; if it leads, another can take over at once."""
     check_name("instance", config.instance)
+    if config.policy not in POLICIES:
+        expected = f"one of {', '.join(POLICIES)}"
+        raise InvalidConfig(setting=variable_for("policy"), value=config.policy, expected=expected)
     async with open_bus(BusConfig(config.nats_url, config.instance)) as bus, anyio.create_task_group() as work:
         await work.start(run_scheduler, bus, config)
         await stop_signal()

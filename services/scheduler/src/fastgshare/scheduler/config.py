@@ -3,6 +3,7 @@
 import msgspec
 
 from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared.functions import FIXED
 from fastgshare.shared.units import US_PER_MS, s_to_us
 
 
@@ -12,7 +13,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     A node is silent `node_silent_s` after its last heartbeat, or after three intervals of its own if that is more.
     A function that may have no replica loses its last one `idle_s` after its last request; a smaller number must
     have been enough for `scale_down_s`; `headroom` is kept above the measured rate. Deletions in the buckets are
-    forgotten every `sweep_s`.
+    forgotten every `sweep_s`. `policy` is what an empty `autoscale.policy` means.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -23,6 +24,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     scale_down_s: float = 30.0
     headroom: float = 0.2
     sweep_s: float = 300.0
+    policy: str = FIXED
     log_level: str = "INFO"
 
     def settings(self) -> Settings:
@@ -33,4 +35,5 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
             idle_us=s_to_us(self.idle_s),
             scale_down_us=s_to_us(self.scale_down_s),
             headroom=self.headroom,
+            policy=self.policy,
         )

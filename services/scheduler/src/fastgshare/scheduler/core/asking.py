@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fastgshare.scheduler.core import capacity, scaling
 from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
-from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Policy, Question
+from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec
@@ -26,7 +26,7 @@ class Case:
     why: str
 
     def answer(self, scale: Scale) -> Answer:
-        """The policy's. Where the same members were enough for more and not too many for less, nobody is asked again."""
+        """The policy's. It is not asked again where the same members were enough for more and not too many for less."""
         before, asked = scale.calm, self.question
         if before is not None and asked.asks_no_more_than(before):
             return Answer()
@@ -48,50 +48,62 @@ class Asking:
 
     def case(self, members: Sequence[tuple[Placed, Health]], is_last_good: bool) -> Case:
         """The question about these members, oldest first; the last good generation keeps at least one."""
-        menu = None
-        if not scaling.follows_slice(self.spec, self.settings):
-            menu = capacity.menu_for(self.state, self.built, self.settings)
+        menu = self._menu()
         policy = scaling.policy_of(self.spec, menu, self.settings)
         views = [self._member(number, *member, menu) for number, member in enumerate(members)]
-        if policy.is_fixed or menu is None:
-            return self._fixed(policy, views, is_last_good)
-        return self._elastic(policy, menu, views, is_last_good)
-
-    def _fixed(self, policy: Policy, views: Sequence[Member], is_last_good: bool) -> Case:
-        each_rps = capacity.replica_rps(self.state, self.function, self.spec)
-        supply = scaling.Supply(len(views), sum(view.is_ready for view in views), each_rps)
-        count = scaling.wanted(self.function, self.spec, supply, self.now_us, self.settings)
-        why = scaling.explain(self.function, self.spec, supply, self.now_us, self.settings)
-        if is_last_good:
-            count = max(1, count)  # its placements are all that is left of the last good definition
-        held = self.built.slice
-        return Case(policy, Question(tuple(views), None, held, count, count, count, 0.0, 0.0, 0.0), why)
-
-    def _elastic(self, policy: Policy, menu: Menu, views: Sequence[Member], is_last_good: bool) -> Case:
-        scale = self.function.scale
-        scale.count = None
-        least, most = scaling.bounds(self.function, self.spec, self.now_us, self.settings)
-        if is_last_good:
-            least, most = max(least, 1), max(most, 1)
         ready = sum(view.is_ready for view in views)
+        kept = 1 if is_last_good else 0  # its placements are all that is left of the last good definition
+        count, numbers = 0, Numbers(0, 0)
+        if policy.is_fixed:
+            count, supply = self._count(len(views), ready)
+            why = scaling.explain(self.function, self.spec, supply, self.now_us, self.settings)
+        else:
+            self.function.scale.count = None
+            numbers, demand = self._numbers(policy, ready)
+            numbers = numbers._replace(least=max(numbers.least, kept), most=max(numbers.most, kept))
+            why = _explain(demand, numbers)
+        held, headroom = self.built.slice, self.settings.headroom
+        return Case(policy, Question(policy.name, tuple(views), menu, held, headroom, numbers, max(count, kept)), why)
+
+    def is_still(self) -> bool:
+        """Whether nothing follows from the time that passed: the question would be the last one, or ask for less.
+
+        Only facts about replicas and nodes can change what else it says, and they have the function planned anew.
+        """
+        scale = self.function.scale
+        before = scale.still
+        if before is None or self._menu() is not before.menu:
+            return False
+        policy = scaling.policy_of(self.spec, before.menu, self.settings)
+        ready = len(before.members)
+        if policy.name != before.policy:
+            return False
+        if not policy.is_fixed:
+            return self._numbers(policy, ready)[0].ask_no_more_than(before.numbers)
+        told, grown_us = scale.count, scale.grown_us
+        count, _ = self._count(ready, ready)
+        scale.count, scale.grown_us = told, grown_us  # a change is made, and told, when it is planned
+        return count == before.count
+
+    def _menu(self) -> Menu | None:
+        if scaling.follows_slice(self.spec, self.settings):
+            return None
+        return capacity.menu_for(self.state, self.built, self.settings)
+
+    def _count(self, placed: int, ready: int) -> tuple[int, scaling.Supply]:
+        """The number that the fixed policy wants, and of what it was made."""
+        supply = scaling.Supply(placed, ready, capacity.replica_rps(self.state, self.function, self.spec))
+        return scaling.wanted(self.function, self.spec, supply, self.now_us, self.settings), supply
+
+    def _numbers(self, policy: Policy, ready: int) -> tuple[Numbers, Demand]:
+        """Bounds and needs as they are now, and the demand behind them."""
+        scale = self.function.scale
+        least, most = scaling.bounds(self.function, self.spec, self.now_us, self.settings)
         demand = scaling.demand(self.function, self.spec, ready, self.now_us, self.settings)
         need_rps = policy.demand_rps(demand, self.settings.headroom)
         lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings) if most else 0.0
         may_move = scale.moved_us is None or self.now_us - scale.moved_us >= MOVES * self.settings.scale_down_us
-        question = Question(
-            members=tuple(views),
-            menu=menu,
-            given=self.built.slice,
-            count=0,
-            least=least,
-            most=most,
-            need_rps=need_rps,
-            lasting_rps=lasting_rps,
-            headroom=self.settings.headroom,
-            may_move=may_move,
-            is_cramped=bool(self.function.blocked),
-        )
-        return Case(policy, question, _explain(demand, need_rps, lasting_rps))
+        return Numbers(least, most, need_rps, lasting_rps, may_move, bool(self.function.blocked)), demand
 
     def _member(self, number: int, placed: Placed, health: Health, menu: Menu | None) -> Member:
         placement = placed.placement
@@ -109,10 +121,16 @@ class Asking:
         )
 
 
-def _explain(demand: Demand, need_rps: float, lasting_rps: float) -> str:
-    lately = f", {lasting_rps:.1f}/s lately" if lasting_rps > need_rps * 1.01 else ""
+def _explain(demand: Demand, numbers: Numbers) -> str:
+    lately = f", {numbers.lasting_rps:.1f}/s lately" if numbers.lasting_rps > numbers.need_rps * 1.01 else ""
     bursts = f", bursts add {demand.burst_rps:.1f}/s" if demand.burst_rps else ""
     return (
         f"{demand.rate_rps:.1f} requests/s arrive, {demand.coming_rps:.1f}/s are expected{bursts},"
         f" {demand.waiting_rps:.1f}/s to catch up{lately}"
     )
+
+
+def is_still(state: State, function: FunctionState, now_us: int, settings: Settings) -> bool:
+    """Whether time alone changes nothing about a function's plan."""
+    spec = function.spec
+    return spec is not None and Asking(state, function, spec, spec, now_us, settings).is_still()

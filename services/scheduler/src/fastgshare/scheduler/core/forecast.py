@@ -68,9 +68,8 @@ def _move(signal: Signal, arrived: int, elapsed_s: float, settings: Settings) ->
     expected = told_rps * elapsed_s
     surprise = arrived - expected
     step = STEP_SIGMAS * math.sqrt(max(dispersion(signal.spread, signal.level_rps) * expected, 1.0))
-    signal.spread += _weight(elapsed_s, settings.spread_us) * (
-        min(abs(surprise), step) ** 2 / elapsed_s - signal.spread
-    )
+    scatter = min(abs(surprise), step) if surprise > -step else 0.0  # that a rate has dropped is no burst
+    signal.spread += _weight(elapsed_s, settings.spread_us) * (scatter**2 / elapsed_s - signal.spread)
     if surprise > step:
         signal.level_rps, signal.trend_rps_per_s = arrived / elapsed_s, 0.0
         return

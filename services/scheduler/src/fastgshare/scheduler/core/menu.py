@@ -1,12 +1,12 @@
 """The slices a function may have on a kind of device, each with the load it takes within the objective. Pure.
 
-Widths are whole chunks, quotas tenths of the time. A slice costs its true share of the device, `width / chunks * quota`;
-its RPR is the rate over the cost (FaST-GShare, ICPP 2023, section 4), and the slice with the highest is the efficient
-one, `best`. Rates come in two measures: `rates` are what `queueing` says may arrive while the objective is met, for one
-replica and for several that serve together (`POOLS`); `bare_rps` is what the table says is done in a closed loop, where
-nobody waits. Device times are stretched by what neighbours on the rest of the device may cost, and batches are those
-that the node runs: up to a fifth of the window, up to a tenth where others may share the chunks. An objective that no
-slice meets leaves no tier, and `closest` says how near it is.
+Widths are whole chunks, quotas tenths of the time. A slice costs its true share of the device, `width / chunks` times
+its quota; its RPR is the rate over the cost (FaST-GShare, ICPP 2023, section 4), and the slice with the highest is the
+efficient one, `best`. Rates come in two measures: `rates` are what `queueing` says may arrive while the objective is
+met, for one replica and for several that serve together (`POOLS`); `bare_rps` is what the table says is done in a
+closed loop, where nobody waits. Device times are stretched by what neighbours on the rest of the device may cost, and
+batches are those that the node runs: up to a fifth of the window, up to a tenth where others may share the chunks. An
+objective that no slice meets leaves no tier, and `closest` says how near it is.
 """
 
 from bisect import bisect_left

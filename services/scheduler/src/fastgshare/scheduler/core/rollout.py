@@ -102,6 +102,8 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
 
 def _decide(rollout: Rollout) -> None:
     function, spec = rollout.function, rollout.spec
+    decided = len(rollout.plan.commands)
+    function.scale.still = None
     _check_revived(rollout)
     _note_failure(rollout)
     _clear_records(rollout)
@@ -128,6 +130,8 @@ def _decide(rollout: Rollout) -> None:
         function.blocked = ""
     _retire(rollout, base, count, full)
     _settle(rollout)
+    if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
+        function.scale.still = case.question
 
 
 def _check_revived(rollout: Rollout) -> None:
@@ -351,6 +355,16 @@ def _settle(rollout: Rollout) -> None:
     if len(rollout.of(rollout.spec.generation)) == len(rollout.members):
         _forget_earlier(function.proven, rollout.spec)
         _forget_earlier(function.failed, rollout.spec)
+
+
+def _is_at_rest(rollout: Rollout, base: int) -> bool:
+    """Whether all replicas are ready and of the newest generation, and nothing waits for time to pass."""
+    function = rollout.function
+    is_plain = base == rollout.spec.generation and not function.blocked and not function.scale.cramped
+    return is_plain and all(
+        member.health is Health.READY and member.generation == base and not member.outgrown and member.placed.confirmed
+        for member in rollout.members
+    )
 
 
 def _forget_earlier(generations: dict[int, bool], spec: FunctionSpec) -> None:

@@ -5,6 +5,7 @@ in every event and decides nothing; the one that leads counts on its own decisio
 """
 
 from fastgshare.scheduler.core import fold, lending
+from fastgshare.scheduler.core.asking import is_still
 from fastgshare.scheduler.core.commands import Command, Decision, Report
 from fastgshare.scheduler.core.events import Event, NodeSeen, Ticked
 from fastgshare.scheduler.core.liveness import silenced
@@ -28,7 +29,7 @@ class Scheduler:
         fold.apply(event, self.state, now_us, self.settings)
         if isinstance(event, Ticked):
             reports += self._notice_silence(now_us)
-            self._touch_restless()
+            self._touch_restless(now_us)
             self._forget(now_us)
         return Decision((*reports, *self._plan(now_us, event)), self._wake_at(now_us))
 
@@ -67,9 +68,9 @@ class Scheduler:
                 reports.append(Report("node_silent", FunctionName(""), f"{node.node} for {quiet_ms} ms"))
         return reports
 
-    def _touch_restless(self) -> None:
+    def _touch_restless(self, now_us: int) -> None:
         for function in self.state.functions.values():
-            if not function.settled:
+            if not function.settled and not is_still(self.state, function, now_us, self.settings):
                 self.state.touch(function.name)
 
     def _forget(self, now_us: int) -> None:

@@ -165,7 +165,8 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
     larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it.
+    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
     count: int | None = None
@@ -176,6 +177,7 @@ class Scale:
     moved_us: int | None = None
     told: str = ""
     calm: Question | None = None
+    still: Question | None = None
 
 
 @dataclass(slots=True)

@@ -8,13 +8,8 @@ from fastgshare.scheduler.core.policies.port import Policy
 from fastgshare.scheduler.core.policies.time_sharing import TimeSharing
 
 FIXED: Policy = Fixed()
-POLICIES: dict[str, Policy] = {
-    "fixed": FIXED,
-    "objective": Objective(),
-    "paper": Paper(),
-    "time_sharing": TimeSharing(),
-    "exclusive": Exclusive(),
-}
+_ALL: tuple[Policy, ...] = (FIXED, Objective(), Paper(), TimeSharing(), Exclusive())
+POLICIES = {policy.name: policy for policy in _ALL}
 
 
 def policy_named(name: str) -> Policy:

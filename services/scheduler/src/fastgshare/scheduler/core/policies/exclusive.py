@@ -7,6 +7,7 @@ from fastgshare.scheduler.core.policies.port import Answer, Demand, Question
 class Exclusive:
     """Shares nothing."""
 
+    name = "exclusive"
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:

@@ -6,6 +6,7 @@ from fastgshare.scheduler.core.policies.port import Answer, Demand, Question
 class Fixed:
     """Keeps the number."""
 
+    name = "fixed"
     is_fixed = True
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:

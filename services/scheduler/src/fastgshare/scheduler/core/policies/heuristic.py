@@ -19,10 +19,10 @@ TIE = 1e-6
 def scale(question: Question, options: Sequence[Option], efficient: Option) -> Answer:
     """The answer with these slices to choose from, `efficient` first."""
     members = list(question.members)
-    delta_rps = question.need_rps - sum(map(throughput_rps, members))
-    if question.most == 0:
+    delta_rps = question.numbers.need_rps - sum(map(throughput_rps, members))
+    if question.numbers.most == 0:
         return Answer(drop=[member.key for member in members])
-    if delta_rps > TIE or len(members) < question.least:
+    if delta_rps > TIE or len(members) < question.numbers.least:
         return Answer(add=_up(question, options, efficient, delta_rps))
     return Answer(drop=_down(question))
 
@@ -39,14 +39,14 @@ def throughput_rps(member: Member) -> float:
 
 
 def _up(question: Question, options: Sequence[Option], efficient: Option, delta_rps: float) -> list[Slice]:
-    room = question.most - len(question.members)
+    room = question.numbers.most - len(question.members)
     whole = min(int(max(delta_rps, 0.0) / efficient.bare_rps + TIE), room) if efficient.bare_rps > 0 else 0
     chosen = [efficient] * whole
     rest_rps = delta_rps - whole * efficient.bare_rps
     if rest_rps > TIE and whole < room:
         able = [option for option in options if option.bare_rps >= rest_rps]
         chosen.append(min(able, key=lambda option: (option.cost, option.share)) if able else efficient)
-    missing = min(question.least - len(question.members) - len(chosen), room - len(chosen))
+    missing = min(question.numbers.least - len(question.members) - len(chosen), room - len(chosen))
     smallest = min(options, key=lambda option: (option.cost, option.share))
     chosen += [smallest] * max(missing, 0)
     assert question.menu is not None
@@ -57,11 +57,11 @@ def _down(question: Question) -> list[str]:
     kept = sum(map(throughput_rps, question.members))
     leaving: list[str] = []
     for member in sorted(question.members, key=_first_to_go):
-        if len(question.members) - len(leaving) <= question.least:
+        if len(question.members) - len(leaving) <= question.numbers.least:
             break
         done_rps = throughput_rps(member)
-        is_surplus = len(question.members) - len(leaving) > question.most
-        if is_surplus or kept - done_rps >= question.lasting_rps - TIE:
+        is_surplus = len(question.members) - len(leaving) > question.numbers.most
+        if is_surplus or kept - done_rps >= question.numbers.lasting_rps - TIE:
             leaving.append(member.key)
             kept -= done_rps
     return leaving

@@ -34,6 +34,7 @@ PENDING = 2
 class Objective:
     """Finds the cheapest slices that keep the objective."""
 
+    name = "objective"
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:
@@ -44,20 +45,22 @@ class Objective:
         """Larger, smaller, more, fewer, or as it is."""
         menu = question.menu
         assert menu is not None
-        if question.most == 0:
+        if question.numbers.most == 0:
             return Answer(drop=[member.key for member in question.members])
         if not menu.tiers:
             return _closest(question, menu)
         draft = _Draft(menu, question)
         ahead = 1 + question.headroom * HEADROOM
-        if draft.rps < question.need_rps - TIE or draft.count < question.least:
-            draft.grow(question.need_rps * ahead)
-        elif draft.is_over():
+        if draft.is_over():
             draft.dismiss()
-        elif draft.rps > question.lasting_rps * ahead + TIE:
-            draft.shrink(question.lasting_rps * ahead)
-        if draft.is_as_it_was and question.may_move:
-            draft.move(question.lasting_rps * ahead)
+        elif draft.count > question.numbers.most:
+            pass  # larger ones are to take over, and are not ready yet
+        elif draft.rps < question.numbers.need_rps - TIE or draft.count < question.numbers.least:
+            draft.grow(question.numbers.need_rps * ahead)
+        elif draft.rps > question.numbers.lasting_rps * ahead + TIE and not draft.is_waiting:
+            draft.shrink(question.numbers.lasting_rps * ahead)
+        if draft.is_as_it_was and question.numbers.may_move and not draft.is_waiting:
+            draft.move(question.numbers.lasting_rps * ahead)
         return draft.answer()
 
 
@@ -116,11 +119,13 @@ def _closest(question: Question, menu: Menu) -> Answer:
         f" takes {option.least_us / US_PER_MS:.1f} ms for a request that waits for no other"
     )
     kept = sorted(question.members, key=lambda member: (member.slice != wanted, -member.rank[0], -member.rank[1]))
-    leaving = [member.key for member in kept[max(question.least, 1) :]]
+    leaving = [member.key for member in kept[max(question.numbers.least, 1) :]]
     hold = {
-        m.key: wanted for m in kept[: question.least] if m.may_change and m.slice.sm_partition == option.sm_partition
+        m.key: wanted
+        for m in kept[: question.numbers.least]
+        if m.may_change and m.slice.sm_partition == option.sm_partition
     }
-    return Answer(hold, leaving, [wanted] * max(0, question.least - len(kept)), infeasible=text)
+    return Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
 
 
 @dataclass(slots=True)
@@ -156,6 +161,11 @@ class _Draft:
         """Whether nothing was decided."""
         return not (self.changed or self.added or self.dropped)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some are on their way: what they are to take over from has to stay, and so do they."""
+        return any(not member.is_ready and member.rank[0] >= PENDING for member in self.members.values())
+
     def answer(self) -> Answer:
         """The draft as an answer."""
         spec = self.menu.spec
@@ -174,15 +184,15 @@ class _Draft:
         Where new ones found no room lately, larger quotas come first; where there may be no more, larger replicas.
         """
         grown = self._grown(target_rps)
-        starts = [grown] if self.question.is_cramped else [{}, grown]
+        starts = [grown] if self.question.numbers.is_cramped else [{}, grown]
         ways = [(changed, self._extra({**self.held, **changed}, target_rps)) for changed in starts]
         changed, self.added = min(ways, key=lambda way: self._price(way[0], way[1], target_rps))
         self.changed = changed
         self.held |= changed
-        while self.count < self.question.least:
+        while self.count < self.question.numbers.least:
             self.added.append(self.menu.smallest)
-        if self.rps < self.question.need_rps - TIE and self.count >= self.question.most:
-            self._exchange(fresh(self.menu, target_rps, self.question.most))
+        if self.rps < self.question.numbers.need_rps - TIE and self.count >= self.question.numbers.most:
+            self._exchange(fresh(self.menu, target_rps, self.question.numbers.most))
 
     def _price(self, changed: dict[Key, Option], extra: list[Option], target_rps: float) -> tuple[float, float, int]:
         """How much it falls short, then what it costs, then how many replicas it brings."""
@@ -192,7 +202,7 @@ class _Draft:
 
     def _extra(self, held: dict[Key, Option], target_rps: float) -> list[Option]:
         """The cheapest new replicas beside these; the more serve together, the more each of them takes."""
-        room = self.question.most - len(held)
+        room = self.question.numbers.most - len(held)
         if room < 1 or pooled_rps(held.values()) >= target_rps - TIE:
             return []
         sets = []
@@ -235,7 +245,7 @@ class _Draft:
     def _exchange(self, wanted: list[Option]) -> None:
         """All the replicas there may be are too few: let larger ones take over, if there are any."""
         takes_more = pooled_rps(wanted) > self.rps * (1 + WORTH)
-        if takes_more and not self.added and all(member.is_ready for member in self.members.values()):
+        if takes_more and not self.added and not self.is_waiting:
             self.added, self.is_move = self._missing(wanted), True
 
     def _missing(self, wanted: list[Option]) -> list[Option]:
@@ -253,7 +263,10 @@ class _Draft:
 
     def is_over(self) -> bool:
         """Whether there are more than there may be, but for those that are to take over and are not ready yet."""
-        return sum(member.is_ready or member.rank[0] < PENDING for member in self.members.values()) > self.question.most
+        return (
+            sum(member.is_ready or member.rank[0] < PENDING for member in self.members.values())
+            > self.question.numbers.most
+        )
 
     def dismiss(self) -> None:
         """Let those go that are more than there may be: who cannot come up first, then the smallest."""
@@ -261,7 +274,7 @@ class _Draft:
             self.held, key=lambda key: (self.members[key].is_ready, self.held[key].rps, self.members[key].rank)
         )
         able = [key for key in sized if self.members[key].is_ready or self.members[key].rank[0] < PENDING]
-        self.dropped = able[: len(able) - self.question.most]
+        self.dropped = able[: len(able) - self.question.numbers.most]
         for key in self.dropped:
             del self.held[key]
 
@@ -289,7 +302,7 @@ class _Draft:
         """Who stays if members go in this order: what is ready has to do alone as much as it did, up to the target."""
         left = dict(self.held)
         for key in sorted(self.held, key=order):
-            if len(left) <= self.question.least:
+            if len(left) <= self.question.numbers.least:
                 break
             rest = {other: option for other, option in left.items() if other != key}
             if self._takes(rest, target_rps):
@@ -323,10 +336,10 @@ class _Draft:
 
     def move(self, target_rps: float) -> None:
         """Bring a much cheaper set up beside what there is, which goes when that is ready."""
-        if not all(member.is_ready for member in self.members.values()):
+        wanted = fresh(self.menu, target_rps, self.question.numbers.most) or [self.menu.smallest]
+        wanted += [self.menu.smallest] * (self.question.numbers.least - len(wanted))
+        if pooled_rps(wanted) < min(target_rps, self.rps) - TIE:
             return
-        wanted = fresh(self.menu, target_rps, self.question.most) or [self.menu.smallest]
-        wanted += [self.menu.smallest] * (self.question.least - len(wanted))
         saves = _cost(self.held.values()) - _cost(wanted)
         coming = self._missing(wanted)
         if coming and saves > MOVE * _cost(self.held.values()):

@@ -17,6 +17,7 @@ TIE = 0.01
 class Paper:
     """Ranks by RPR."""
 
+    name = "paper"
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:

@@ -36,36 +36,52 @@ class Member(NamedTuple):
     may_change: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One function at one moment, oldest members first.
+class Numbers(NamedTuple):
+    """What there has to be, between `least` and `most` replicas; both 0: none.
 
     `need_rps` is what the policy's own `demand_rps` made of the demand, `lasting_rps` the most of it over the time that
-    less must have been enough for. Between `least` and `most` replicas; both 0: none. `count` replicas of the slice
-    `given` is what the fixed policy wants. `may_move`: replicas may be replaced by better ones. `is_cramped`: the last
-    replica that was to come found no room.
+    less must have been enough for. `may_move`: replicas may be replaced by better ones. `is_cramped`: the last replica
+    that was to come found no room.
     """
 
+    least: int
+    most: int
+    need_rps: float = 0.0
+    lasting_rps: float = 0.0
+    may_move: bool = True
+    is_cramped: bool = False
+
+    def ask_no_more_than(self, other: "Numbers") -> bool:
+        """Whether whoever was enough for the others, and not too many, is so for these."""
+        return (
+            (self.least, self.most) == (other.least, other.most)
+            and self.need_rps <= other.need_rps
+            and self.lasting_rps >= other.lasting_rps
+            and (self.may_move, self.is_cramped) == (other.may_move, other.is_cramped)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One function at one moment, oldest members first; `policy`: the name of who is asked.
+
+    `count` replicas of the slice `given` is what the fixed policy wants; for all others there are `numbers` and a menu.
+    """
+
+    policy: str
     members: tuple[Member, ...]
     menu: Menu | None
     given: Slice
-    count: int
-    least: int
-    most: int
-    need_rps: float
-    lasting_rps: float
     headroom: float
-    may_move: bool = True
-    is_cramped: bool = False
+    numbers: Numbers
+    count: int = 0
 
     def asks_no_more_than(self, other: "Question") -> bool:
         """Whether it is about the same replicas, and they have to do no more, and were needed no less."""
         return (
             self.menu is other.menu
-            and (self.least, self.most) == (other.least, other.most)
-            and (self.may_move, self.is_cramped) == (other.may_move, other.is_cramped)
-            and self.need_rps <= other.need_rps
-            and self.lasting_rps >= other.lasting_rps
+            and self.policy == other.policy
+            and self.numbers.ask_no_more_than(other.numbers)
             and self.members == other.members
         )
 
@@ -93,6 +109,11 @@ class Answer:
 
 class Policy(Protocol):
     """A way of scaling one function."""
+
+    @property
+    def name(self) -> str:
+        """What `autoscale.policy` calls it."""
+        ...
 
     @property
     def is_fixed(self) -> bool:

@@ -11,6 +11,7 @@ from fastgshare.scheduler.core.policies.port import Answer, Demand, Question
 class TimeSharing:
     """Shares time."""
 
+    name = "time_sharing"
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:
