@@ -4,8 +4,9 @@ The real trace runs twice: no simulator can agree better with the real system th
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import anyio
 import msgspec
@@ -14,8 +15,8 @@ from benchmarks.scheduler.comparison import by_level, counted, headline, rows
 from benchmarks.scheduler.figures import percentile_us
 from benchmarks.scheduler.meter import Meter
 from benchmarks.scheduler.real import OBJECTIVE_MS, Budgets, Scene, open_scene, run_trace
-from benchmarks.scheduler.sender import Report, Sent
-from benchmarks.scheduler.simulated import at_speed, hops_of, simulate_level
+from benchmarks.scheduler.sender import Report
+from benchmarks.scheduler.simulated import at_speed, hops_of, over_table, simulate_level
 from benchmarks.scheduler.traces import Level, levels
 from fastgshare.shared.units import US_PER_MS
 
@@ -96,14 +97,7 @@ def compared(recorded: Recorded) -> dict[str, object]:
             "hops": {"client_us": hops.client_us, "worker_us": hops.worker_us, "batch_us": hops.batch_us},
             "capacity_rps": round(scene.capacity_rps, 1),
             "sender_lag_p99_us": percentile_us([sent.lag_us for report in reports for sent in report.sent], 99),
-            "device_over_table": [round(slowness(scene, sent), 3) for sent in ran],
+            "device_over_table": [round(fmean(over_table(scene, sent) or [1.0]), 3) for sent in ran],
             "others_cores": recorded.others_cores,
         },
     }
-
-
-def slowness(scene: Scene, sent: Sequence[Sent]) -> float:
-    """Device time of these requests' batches over what the table says: how the machine drifted since then."""
-    ran = [each for each in sent if each.batch]
-    told_us = sum(scene.device_us(each.batch) for each in ran)
-    return sum(each.execute_us for each in ran) / told_us if told_us else 1.0
