@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
     budgets: Budgets
 
 
-QUICK = Plan((0.5, 0.9), 1.5, Budgets(point_ms=150, open_ms=0, table_s=2.0))
+QUICK = Plan((0.5, 0.9), 1.2, Budgets(point_ms=150, open_ms=0, table_s=2.0))
 FULL = Plan((0.4, 0.7, 0.9, 1.1), 15.0, Budgets(point_ms=600, open_ms=200, table_s=20.0))
 
 
