@@ -48,6 +48,18 @@ def test_a_limit_holds_on_a_device_that_is_idle_otherwise() -> None:
     assert outcome.devices[0].busy_us == pytest.approx(outcome.functions[0].busy_us, abs=2)
 
 
+def test_too_much_load_is_refused_at_once_and_what_is_taken_is_answered() -> None:
+    until_us = 20 * US_PER_S
+    flood = flooded("a", Slice(sm_partition=100, quota_request=0.5, quota_limit=0.5), until_us)
+
+    outcome = simulate(Run(devices(1), (flood,), dict([table("a", 5_000)]), until_us)).functions[0]
+
+    counts = outcome.counts
+    assert counts.in_time + counts.late == pytest.approx(0.5 * 20 * 200, rel=0.06)  # half of 200 a second
+    assert counts.failed <= counts.arrived // 1_000
+    assert outcome.latency_us["100"] <= flood.patience_us
+
+
 def test_the_first_request_waits_for_a_cold_start_and_the_last_replica_goes_when_idle() -> None:
     spec = function("f", autoscale=Autoscale(min=0, max=1))
     load_us = 800 * US_PER_MS
