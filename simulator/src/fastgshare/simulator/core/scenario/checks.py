@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.node_manager.devices.sim.gpus import GPUS
-from fastgshare.shared.functions import problems_with
+from fastgshare.shared.functions import POLICIES, problems_with
 from fastgshare.simulator.core.scenario.building import spec_of
 from fastgshare.simulator.core.scenario.definition import (
     DeviceGroup,
@@ -19,7 +19,6 @@ from fastgshare.simulator.core.scenario.definition import (
     Traffic,
 )
 from fastgshare.simulator.core.scenario.devices import fleet_of
-from fastgshare.simulator.core.scenario.policies import POLICIES
 from fastgshare.simulator.core.traffic import MAX_CV
 
 MAX_DEVICES = 100_000
@@ -115,8 +114,6 @@ def _function_problems(place: str, function: FunctionEntry) -> Iterator[str]:
     told = f"{place} ({function.name})"
     yield from _model_problems(told, function.model)
     yield from (f"{told}: {problem}" for problem in problems_with(spec_of(function)))
-    if function.autoscale is not None and function.autoscale.policy not in ("", *POLICIES):
-        yield f"{told}: autoscale.policy is {function.autoscale.policy!r}, expected one of {', '.join(POLICIES)}"
     yield from _bounded(f"{told}: weights_mib", function.weights_mib, 0, MAX_MEMORY_MIB)
     if function.weights_mib > function.slice.gpu_mem_mib:
         yield (

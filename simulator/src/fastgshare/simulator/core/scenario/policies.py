@@ -1,4 +1,4 @@
-"""The scheduler's policies as scenarios name them, and what they make of replicas whose number is fixed.
+"""What a policy makes of a function that leaves its scaling to it, and of one whose replicas are a fixed number.
 
 A function with `autoscale` is left to the policy: its name goes into the function's definition. One with `replicas`
 keeps its slices, except that a policy that shares no SMs gives each of them the whole device's: `time_sharing` for its
@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from fastgshare.shared.messages import FunctionSpec
 
-FIXED, OBJECTIVE, PAPER, TIME_SHARING, EXCLUSIVE = "fixed", "objective", "paper", "time_sharing", "exclusive"
-POLICIES = (OBJECTIVE, PAPER, TIME_SHARING, EXCLUSIVE, FIXED)
+TIME_SHARING, EXCLUSIVE = "time_sharing", "exclusive"
 ALL_SMS = 100
 
 
