@@ -153,6 +153,19 @@ async def test_no_room_is_said_at_once_and_is_the_reason_in_the_end_whatever_com
         assert function.reasons[0].endswith("s ago: 0 such chunks")
 
 
+async def test_an_objective_that_cannot_be_met_is_in_the_status_until_it_can(nats: Natsd, tmp_path: Path) -> None:
+    async with platform(nats, tmp_path) as (client, bus):
+        model = ModelSource(file=str(tmp_path / "echo.onnx"))
+        await client.deploy(FunctionDefinition(name="echo", model=model, autoscale=Autoscale(min=0)), wait=False)
+        await until_kept(bus, "function_defined")
+        await bus.tell("objective_infeasible", "echo", "the quickest slice takes 31 ms")
+        await until_kept(bus, "objective_infeasible")
+        assert (await client.status()).functions[0].reasons == ["the quickest slice takes 31 ms"]
+        await bus.tell("objective_feasible", "echo", "it can")
+        await until_kept(bus, "objective_feasible")
+        assert (await client.status()).functions[0].reasons == []
+
+
 async def test_update_scale_and_delete_change_only_what_they_name(nats: Natsd, tmp_path: Path) -> None:
     async with platform(nats, tmp_path) as (client, _):
         model = ModelSource(file=str(tmp_path / "echo.onnx"))

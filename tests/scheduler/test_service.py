@@ -332,6 +332,11 @@ async def test_an_instance_that_is_no_name_is_refused_at_once(nats: Natsd) -> No
         await serve(SchedulerConfig(nats_url=nats.url, instance="a b"))
 
 
+async def test_a_policy_that_is_none_is_refused_at_once(nats: Natsd) -> None:
+    with pytest.raises(InvalidConfig, match="FASTGSHARE_POLICY, value=best, expected=one of fixed, objective"):
+        await serve(SchedulerConfig(nats_url=nats.url, policy="best"))
+
+
 async def test_a_slice_is_lent_over_the_bus_and_given_back(nats: Natsd) -> None:
     async with open_scheduler(nats) as (bus, seen), open_node(bus, "a") as node:
         await seen.deploy(function())

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
+from fastgshare.client.infeasible import why_infeasible
 from fastgshare.client.logs import last_kept
 from fastgshare.client.rollout import is_replica_of, serving_generation, wanted_replicas
 from fastgshare.client.shortage import in_words, last_shortage
@@ -36,7 +37,8 @@ class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     """A function, its replicas of every generation, and its model's profiles.
 
     `serving` is the newest generation with a ready replica (0: none), `reasons` what replicas say
-    went wrong or, where they say nothing, that there was no room for more. `loans` run its model on loan to the
+    went wrong or, where they say nothing, that there was no room for more, and why the objective cannot be met if it
+    cannot. `loans` run its model on loan to the
     profiler and are none of its replicas.
     """
 
@@ -126,7 +128,7 @@ async def _functions(bus: Bus) -> list[FunctionState]:
     replicas = list((await Bucket(bus, subjects.REPLICAS, ReplicaStatus).list()).values())
     profiles = list((await Bucket(bus, subjects.PROFILES, Profile).list()).values())
     states = [_state(specs[name], replicas, profiles) for name in sorted(specs)]
-    return [await _with_shortage(bus, state) for state in states]
+    return [await _with_objective(bus, await _with_shortage(bus, state)) for state in states]
 
 
 async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:
@@ -138,6 +140,12 @@ async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:
     if placed is not None and placed.position > told.position:  # there was room after that
         return state
     return replace(state, reasons=[in_words(told)])
+
+
+async def _with_objective(bus: Bus, state: FunctionState) -> FunctionState:
+    """That its objective cannot be met, where the scheduler chooses its slices and found so."""
+    told = await why_infeasible(bus, state.spec)
+    return replace(state, reasons=[*state.reasons, told]) if told else state
 
 
 def _state(spec: FunctionSpec, replicas: list[ReplicaStatus], profiles: list[Profile]) -> FunctionState:

@@ -227,6 +227,12 @@ def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer)
         plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
     if answer.infeasible and answer.infeasible != function.scale.told:
         plan.report("objective_infeasible", function.name, answer.infeasible)
+    elif function.scale.told and not answer.infeasible:
+        plan.report(
+            "objective_feasible",
+            function.name,
+            f"p{rollout.spec.slo_percentile:g} within {rollout.spec.slo_ms:g} ms is to be had",
+        )
     function.scale.told = answer.infeasible
 
 
