@@ -84,12 +84,12 @@ def percentile_us(latencies_us: Sequence[int], percent: float) -> int:
 
 
 def missed(figures: Mapping[str, object]) -> list[str]:
-    """Targets that these figures miss, ours dearer than a rival's included; only of what was measured."""
+    """Targets that these figures miss, a rival that needs fewer devices included; only of what was measured."""
     found = misses({key: target for key, target in TARGETS.items() if key in figures}, figures)
     costs = figures.get("device_seconds_e")
     if isinstance(costs, Mapping):
-        dearer = [rival for rival in RIVALS if costs[OURS] >= costs[rival]]
-        found += [f"device_seconds_e {costs[OURS]:g}, expected below {rival}'s {costs[rival]:g}" for rival in dearer]
+        cheaper = [rival for rival in RIVALS if costs[rival] < costs[OURS]]
+        found += [f"device_seconds_e {costs[OURS]:g}, expected at most {rival}'s {costs[rival]:g}" for rival in cheaper]
     return found
 
 

@@ -9,12 +9,18 @@ from typing import Any
 
 import anyio
 
+from benchmarks.scheduler.figures import growth
+
 Say = Callable[[str], None]
 Part = Callable[[bool, Say], Mapping[str, object]]
 
-QUICK_MIXES, QUICK_LIMIT_S = 6, 0.5
+QUICK_MIXES, QUICK_LIMIT_S = 10, 0.5
 FULL_MIXES, FULL_LIMIT_S = 40, 10.0
 QUICK_STARTS, FULL_STARTS = 2, 8
+FLEET = 1_000
+QUICK_FLEETS, FULL_FLEETS = (100, FLEET), (100, FLEET, 10_000)
+REPLICAS_A_DEVICE, LEAST_FUNCTIONS, MOST_FUNCTIONS = 10, 5, 500
+QUICK_STREAM_S, FULL_STREAM_S = 1.0, 6.0
 
 
 def _own(name: str) -> Any:
@@ -64,6 +70,25 @@ def packing(quick: bool, say: Say) -> Mapping[str, object]:
     }
 
 
+def scale(quick: bool, say: Say) -> Mapping[str, object]:
+    """What a decision takes in fleets of several sizes: steps with something to decide, so not heartbeats."""
+    module = _own("scale")
+    found = {}
+    for devices in QUICK_FLEETS if quick else FULL_FLEETS:
+        say(f"scale: decisions for {devices:,} devices")
+        functions = max(LEAST_FUNCTIONS, min(MOST_FUNCTIONS, devices // 2))
+        found[devices] = module.decision_ms(
+            devices, REPLICAS_A_DEVICE * devices, functions, seconds=QUICK_STREAM_S if quick else FULL_STREAM_S
+        )
+    return {
+        "decision_ms_p99": found[FLEET]["p99_working"],
+        "decision_ms_p99_all_steps": found[FLEET]["p99"],
+        "decision_growth": growth({devices: figures["p99_working"] for devices, figures in found.items()}),
+        "decision_devices": sorted(found),
+        "decisions": list(found.values()),
+    }
+
+
 def speed(quick: bool, say: Say) -> Mapping[str, object]:
     """Requests simulated a second, and where the time goes."""
     figures: Mapping[str, object] = _own("speed").measure(quick, say)
@@ -75,6 +100,7 @@ PARTS: Mapping[str, Part] = {
     "cold_start": cold_start,
     "service_levels": service_levels,
     "packing": packing,
+    "scale": scale,
     "speed": speed,
 }
 """In this order: first those that measure the real platform."""

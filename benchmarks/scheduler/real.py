@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 import anyio
 import msgspec
@@ -29,7 +30,6 @@ BATCH_US = 4_000
 MAX_BATCH = 4
 OBJECTIVE_MS = 100.0
 PATIENCE_US = 100 * US_PER_MS
-IDLE = 25
 SENDER = "benchmarks.scheduler.sender"
 SLICES = {"steady": (0.6, 1.0), "capped": (0.4, 0.4)}
 """Quota requested and its limit, by function: one may use what the other leaves."""
@@ -52,6 +52,7 @@ class Scene(msgspec.Struct, frozen=True):
     nats_url: str
     cores: tuple[int, ...]
     pids: dict[str, int]
+    home: Path
 
     @property
     def device(self) -> DeviceStatus:
@@ -63,6 +64,13 @@ class Scene(msgspec.Struct, frozen=True):
         """What the device can do at its best batch, inputs a second."""
         batches = sorted({point.batch for point in self.table.points})
         return max(batch * US_PER_S / self.device_us(batch) for batch in batches)
+
+    @property
+    def around_batch_us(self) -> int:
+        """What passed between two batches beyond their device time, while the platform measured them back to back."""
+        whole = [point for point in self.table.points if point.quota == 1.0]
+        between_us = [point.batch * US_PER_S / point.throughput_rps - point.device_us for point in whole]
+        return max(round(median(between_us)), 0) if between_us else 0
 
     def device_us(self, batch: int) -> int:
         """What the table says that a batch takes on the device's one core."""
@@ -88,26 +96,27 @@ async def open_scene(home: Path, budgets: Budgets) -> AsyncIterator[Scene]:
             table = await _table(client, next(iter(SLICES)), budgets.table_s)
             status = await client.status()
             specs = tuple(await client.functions())
-        yield Scene(specs, table, status.nodes[0], nats_url, others, pids)
+        yield Scene(specs, table, status.nodes[0], nats_url, others, pids, home)
 
 
-async def run_trace(scene: Scene, trace: Sequence[Level]) -> Report:
-    """Send all levels one after the other from a process of its own."""
+async def run_trace(scene: Scene, trace: Sequence[Level], idle: int) -> Report:
+    """Send all levels one after the other from a process of its own, after `idle` requests of each function alone."""
     due, begin_us = [], 0
     for level in trace:
         due += [Due(begin_us + at_us, function) for function, times in level.arrivals_us.items() for at_us in times]
         begin_us += level.duration_us + GAP_US
     timetable = Timetable(
         nats_url=scene.nats_url,
-        idle=IDLE,
+        idle=idle,
         functions=tuple(spec.name for spec in scene.specs),
         due=tuple(sorted(due, key=lambda each: (each.at_us, each.function))),
         patience_us=PATIENCE_US,
         cores=scene.cores,
     )
-    argv = [sys.executable, "-m", SENDER]
-    done = await anyio.run_process(argv, input=msgspec.json.encode(timetable), stderr=None, cwd=ROOT)
-    return msgspec.json.decode(done.stdout, type=Report)
+    told, written = scene.home / "timetable.json", scene.home / "report.json"
+    told.write_bytes(msgspec.json.encode(timetable))
+    await anyio.run_process([sys.executable, "-m", SENDER, str(told), str(written)], stdout=None, stderr=None, cwd=ROOT)
+    return msgspec.json.decode(written.read_bytes(), type=Report)
 
 
 def _definition(name: str, model: ModelSource) -> FunctionDefinition:

@@ -1,5 +1,5 @@
-"""An open-loop client in a process of its own: a timetable of requests on standard input, what became of each on
-standard output.
+"""An open-loop client in a process of its own: `sender TIMETABLE REPORT` reads which requests to send from one file,
+and writes what became of each into the other.
 
 Requests go out when the timetable says, whatever became of those before. A latency counts from the *planned* time, so
 what this process is late by is the caller's wait and nobody's excuse. A request's deadline is that much nearer.
@@ -8,6 +8,7 @@ what this process is late by is the caller's wait and nobody's excuse. A request
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -20,7 +21,7 @@ from fastgshare.client import RequestRefused, Result, connect
 from fastgshare.client.values import Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorCode
-from fastgshare.shared.units import us_to_s
+from fastgshare.shared.units import US_PER_S, us_to_s
 
 SETTLE_US = 200_000
 SHORTEST_S = 0.001
@@ -83,7 +84,7 @@ async def send(timetable: Timetable) -> Report:
         idle = []
         for function in timetable.functions:
             for _ in range(timetable.idle):
-                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * 1e6))
+                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * US_PER_S))
                 await anyio.sleep(THINK_S)
         sent: list[Sent] = []
         start_us = monotonic_us() + SETTLE_US
@@ -107,7 +108,7 @@ async def _note(client: Door, due: Due, start_us: int, patience_us: float, sent:
 async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Sent:
     """Send it now, though it was planned for `planned_us`, and await its end."""
     lag_us = monotonic_us() - planned_us
-    left_s = max((patience_us - lag_us) / 1e6, SHORTEST_S)
+    left_s = max((patience_us - lag_us) / US_PER_S, SHORTEST_S)
     try:
         result = await client.invoke(due.function, {"x": np.ones((1, COMPACT), np.float32)}, timeout_s=left_s)
     except RequestRefused as refused:
@@ -122,11 +123,12 @@ async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Se
 
 def main(argv: Sequence[str]) -> int:
     """Read, send, write."""
-    timetable = msgspec.json.decode(sys.stdin.buffer.read(), type=Timetable)
+    told, written = map(Path, argv)
+    timetable = msgspec.json.decode(told.read_bytes(), type=Timetable)
     if timetable.cores:
         os.sched_setaffinity(0, timetable.cores)
     report = anyio.run(send, timetable, backend_options={"use_uvloop": True})
-    sys.stdout.buffer.write(msgspec.json.encode(report))
+    written.write_bytes(msgspec.json.encode(report))
     return 0
 
 

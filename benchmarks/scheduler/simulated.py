@@ -1,7 +1,7 @@
 """The simulated side of the fidelity benchmark: the same definitions, table and arrivals, over virtual time. Pure.
 
-What simulation needs beside these is how long the way of a request takes (`Hops`): measured on requests that came one
-by one to idle functions, as what they took beyond their time on the device.
+What simulation needs beside these is what a batch and a request's way cost beside the device (`Hops`). A batch: what
+passed between two while the platform measured its table. A way: what requests that came one by one took beyond that.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from statistics import fmean, median
 
 from msgspec.structs import replace
 
-from benchmarks.scheduler.figures import Answered, percentile_us
+from benchmarks.quota.figures import percentile
+from benchmarks.scheduler.figures import Answered
 from benchmarks.scheduler.real import PATIENCE_US, Scene
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
@@ -21,39 +22,43 @@ LEAD_US = 2_000_000
 """Before the first arrival: every replica is ready."""
 LOAD_US = 100_000
 ENOUGH = 10
-"""Requests in batches of one size, to tell what such a batch takes."""
+"""Answers, to tell how fast the device was."""
 LEGS = 3
 """Caller to gateway, to worker, to caller: what an idle request takes beyond the device is spread evenly over these."""
 
 
-def hops_of(idle: Sequence[Sent]) -> Hops:
-    """The way of a request, from idle ones."""
-    beyond_us = median(each.latency_us - each.execute_us for each in idle)
+def hops_of(scene: Scene, idle: Sequence[Sent]) -> Hops:
+    """What a request's way and a batch cost beside the device."""
+    beyond_us = median(each.latency_us - each.execute_us for each in idle) - scene.around_batch_us
     leg_us = max(round(beyond_us / LEGS), 0)
-    return Hops(client_us=leg_us, worker_us=leg_us)
+    return Hops(client_us=leg_us, worker_us=leg_us, batch_us=scene.around_batch_us)
 
 
 def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:
     """The same with a device as fast, and as uneven, as it was when these requests ran: times of the table, longer by
     what batches took over it. Nothing else is taken from them."""
-    took_us = {
-        rows: [each.execute_us for each in sent if each.batch == rows] for rows in sorted({s.batch for s in sent})
-    }
-    known = {rows: times for rows, times in took_us.items() if rows and len(times) >= ENOUGH}
-    if not known:
+    over = over_table(scene, sent)
+    if len(over) < ENOUGH:
         return scene
-    slowness = fmean(fmean(times) / scene.device_us(rows) for rows, times in known.items())
-    spread = fmean(percentile_us(times, 95) / fmean(times) for times in known.values())
+    slowness = fmean(over)
+    spread = max(percentile(over, 95) / slowness, 1.0)
     surface = tuple(
         replace(
             point,
             device_us=round(point.device_us * slowness),
-            device_p95_us=round(point.device_us * slowness * max(spread, 1.0)),
+            device_p95_us=round(point.device_us * slowness * spread),
             throughput_rps=point.throughput_rps / slowness,
         )
         for point in scene.table.surface
     )
     return replace(scene, table=replace(scene.table, surface=surface))
+
+
+def over_table(scene: Scene, sent: Sequence[Sent]) -> list[float]:
+    """What the batch of each answer took over what the table says of such a batch."""
+    ran = [each for each in sent if each.batch]
+    told_us = {rows: scene.device_us(rows) for rows in sorted({each.batch for each in ran})}
+    return [each.execute_us / told_us[each.batch] for each in ran]
 
 
 def simulate_level(scene: Scene, level: Level, hops: Hops) -> dict[str, Answered]:

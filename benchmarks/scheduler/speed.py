@@ -27,7 +27,7 @@ functions:
      slice: {sm_partition: 24, quota_request: 1.0, gpu_mem_mib: 800}, traffic: {rps: 38, start_s: 1}}
 """
 POLICY = "fixed"
-QUICK_S, FULL_S = 10.0, 60.0
+QUICK_S, FULL_S = 6.0, 60.0
 QUICK_RUNS, FULL_RUNS = 2, 5
 
 

@@ -17,7 +17,7 @@ from benchmarks.scheduler.figures import (
     unmeasured,
     worst_gap,
 )
-from benchmarks.scheduler.parts import Say
+from benchmarks.scheduler.parts import PARTS, Say
 from benchmarks.scheduler.sender import Due, Report, Sent, one
 from benchmarks.scheduler.traces import GAP_US, Level, levels, poisson
 from benchmarks.targets import EXIT_MISSED
@@ -46,9 +46,10 @@ def test_every_target_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("rival", ["time_sharing", "paper"])
-def test_ours_has_to_cost_less_than_each_rival(rival: str) -> None:
-    (line,) = missed(good() | {"device_seconds_e": COSTS | {rival: 200.0}})
-    assert line == f"device_seconds_e 200, expected below {rival}'s 200"
+def test_no_rival_may_need_fewer_devices_than_ours(rival: str) -> None:
+    (line,) = missed(good() | {"device_seconds_e": COSTS | {rival: 199.0}})
+    assert line == f"device_seconds_e 200, expected at most {rival}'s 199"
+    assert missed(good() | {"device_seconds_e": COSTS | {rival: 200.0}}) == []
 
 
 def test_what_was_not_measured_is_told_and_misses_nothing() -> None:
@@ -192,3 +193,9 @@ async def test_a_refusal_is_none_of_the_model_s_failures(code: ErrorCode, what: 
     sent = await one(Answering(ErrorBody(code, "so")), Due(5, "a"), monotonic_us(), patience_us=100_000)
 
     assert (sent.what, sent.why) == (what, f"{code.value}: so")
+
+
+def test_parts_are_asked_for_by_name() -> None:
+    assert set(PARTS) == {"fidelity", "cold_start", "service_levels", "packing", "scale", "speed"}
+    with pytest.raises(SystemExit):
+        bench.main(["--only", "everything"])

@@ -44,6 +44,7 @@ class Replica:
         self._device = device
         self._agenda = scene.agenda
         self._hop_us = scene.run.hops.client_us
+        self._around_us = scene.run.hops.batch_us
         self._plan = scene.functions[placement.function.name]
         self.mask = 0
         self._table = scene.table(placement.function.model.digest, device.plan.kind)
@@ -200,7 +201,7 @@ class Replica:
         self._chunks = self.mask.bit_count()  # those of its token, whatever it holds by the end
         self._used_us = used_us = self._batch_us(rows)
         device.busy_chunks += self._chunks
-        self._agenda.at(now_us + used_us, self._end_batch, batch)
+        self._agenda.at(now_us + used_us + self._around_us, self._end_batch, batch)
         return NOBODY
 
     def _batch_us(self, rows: int) -> int:
