@@ -9,15 +9,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fastgshare.node_manager.core.speed import SpeedCurve
 from fastgshare.scheduler.core.books import Standing
 from fastgshare.scheduler.core.commands import Decision, RemoveReplica, Report
-from fastgshare.scheduler.core.events import Event, LeadershipLost
+from fastgshare.scheduler.core.events import Event, LeadershipLost, ProfileKnown
 from fastgshare.scheduler.core.packing import books, choose, rooms
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import NodeId
 from fastgshare.shared.messages import Autoscale, FunctionSpec, Placement, ReplicaState
+from tests.scheduler.core.tables import table
 from tests.scheduler.core.world import S, World, spec
 
 Name = TypeVar("Name")
@@ -61,14 +63,26 @@ class Fleet(RuleBasedStateMachine):
         self.specs[name] = wanted
         self.world.define(wanted)
 
-    @rule(name=NAMES, low=st.integers(0, 2), more=st.integers(1, 2), broken=st.booleans())
-    def deploy_scaling(self, name: str, low: int, more: int, broken: bool) -> None:
+    @rule(
+        name=NAMES,
+        low=st.integers(0, 2),
+        more=st.integers(1, 2),
+        broken=st.booleans(),
+        policy=st.sampled_from(["", "objective", "objective", "paper", "exclusive"]),
+    )
+    def deploy_scaling(self, name: str, low: int, more: int, broken: bool, policy: str) -> None:
         self.generation += 1
-        bounds = Autoscale(min=low, max=low + more)
+        bounds = Autoscale(min=low, max=low + more, policy=policy)
         if broken:
             self.world.broken[name, self.generation] = False
         self.specs[name] = spec(name, self.generation, autoscale=bounds, sm=25, quota=0.3)
         self.world.define(self.specs[name])
+
+    @rule(name=NAMES, floor_us=st.sampled_from([5_000, 60_000, 2_000_000]))
+    def profile(self, name: str, floor_us: int) -> None:
+        """A table, by which an objective of a second is easy, possible, or out of reach."""
+        speed = SpeedCurve(floor_us=floor_us, work_us=floor_us)
+        self.world.tell(ProfileKnown(table(speed, f"model-of-{name}", kind="cpu", sms=(25, 100))))
 
     @rule(name=NAMES, arrived=st.sampled_from([0, 5, 500]), held=st.sampled_from([0, 0, 50]))
     def load(self, name: str, arrived: int, held: int) -> None:

@@ -190,8 +190,9 @@ def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer
     plan, function = rollout.plan, rollout.function
     asking = Asking(plan.state, function, rollout.spec, built, plan.now_us, plan.settings)
     is_last_good = base != rollout.spec.generation
-    for key in [key for key in function.scale.cramped if key not in function.placed]:
-        del function.scale.cramped[key]
+    for key, until_us in list(function.scale.cramped.items()):
+        if key not in function.placed or until_us <= plan.now_us:
+            del function.scale.cramped[key]
     before = function.scale.count
     while True:
         members = rollout.of(base)
