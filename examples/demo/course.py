@@ -20,7 +20,7 @@ from examples.demo.first import Taste, capacity_line, capacity_of, cost_line, pl
 from examples.demo.inputs import Example, all_examples
 from examples.demo.loading import Load, run_load
 from examples.demo.machine import cores, facts
-from examples.demo.plan import PHASES, arrivals
+from examples.demo.plan import PHASES, Arrival, arrivals
 from examples.demo.screen import OnProfile, Screen
 from examples.demo.summary import (
     door_figures,
@@ -85,7 +85,16 @@ class Scene(msgspec.Struct, frozen=True):
     examples: Mapping[str, Sequence[Example]]
 
 
-async def run_demo(options: Options, screen: Screen, hurry: anyio.Event) -> Summary:
+class Played(msgspec.Struct, frozen=True):
+    """What a run leaves: its figures, and what it takes to have the same load again on devices of `chunks` chunks."""
+
+    summary: Summary
+    specs: dict[str, FunctionSpec]
+    timetable: list[Arrival]
+    chunks: int
+
+
+async def run_demo(options: Options, screen: Screen, hurry: anyio.Event) -> Played:
     """The whole of it. Raises FastGShareError where it cannot go on; `hurry` kills what still runs while stopping."""
     began_at = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
     watch = Stopwatch(screen)
@@ -94,10 +103,11 @@ async def run_demo(options: Options, screen: Screen, hurry: anyio.Event) -> Summ
         with watch.stage("start", "starting NATS, gateway, scheduler, profiler and node manager"):
             scene = await _open_scene(stack, options, data_dir, screen, hurry)
         screen.say(f"platform ready in {watch.stages[-1].seconds:.1f} s")
-        summary = await _perform(scene, options, screen, watch)
+        played = await _perform(scene, options, screen, watch)
         with watch.stage("stop", "stopping"):
             await stack.aclose()
-    return msgspec.structs.replace(summary, stages=watch.stages, began_at=began_at)
+    summary = msgspec.structs.replace(played.summary, stages=watch.stages, began_at=began_at)
+    return msgspec.structs.replace(played, summary=summary)
 
 
 @contextmanager
@@ -135,7 +145,7 @@ async def _open_scene(
     return Scene(client, NatsDoor(client), http, ledger, examples)
 
 
-async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwatch) -> Summary:
+async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwatch) -> Played:
     with watch.stage("deploy", f"deploying {', '.join(FUNCTIONS)}"):
         specs = await _deploy(scene.client, screen)
     with watch.stage("profile"):
@@ -168,7 +178,9 @@ async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwa
     with watch.stage("settle", "waiting for the gateway's last word"):
         await scene.ledger.settle()
         status = await scene.client.status()
-    return _summary(options, targets, load, scene.ledger, status, profiles, lines, problems)
+    summary = _summary(options, targets, load, scene.ledger, status, profiles, lines, problems)
+    chunks = max(device.chunks for node in status.nodes for device in node.devices)
+    return Played(summary, specs, timetable, chunks)
 
 
 async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:
@@ -210,16 +222,21 @@ async def _first_answers(
     replicas = [replica for function in status.functions for replica in function.replicas]
     tastes: dict[str, Taste] = {}
     for function in FUNCTIONS:
-        places = places_of(function, replicas)
-        if not places:
+        if not places_of(function, replicas):
             raise NoWord(reason=f"{function} has no ready replica")
-        tasted = await taste(scene.nats, scene.http, scene.examples[function], places, scene.ledger)
+        tasted = await taste(scene.nats, scene.http, scene.examples[function], chunks_of(status), scene.ledger)
         held = next(replica.slice for replica in replicas if replica.function == function and not replica.loan)
         line = cost_line(function, tasted.cost, profiles.get(function), held)
         tastes[function] = Taste(tasted.cost, [*tasted.lines, line])
         for told in tastes[function].lines:
             screen.say(f"  {told}")
     return tastes
+
+
+def chunks_of(status: PlatformStatus) -> tuple[frozenset[str], ...]:
+    """Every chunk of every device, each a place of its own: replicas move and grow to where there is room."""
+    devices = [device for node in status.nodes for device in node.devices]
+    return tuple(frozenset({f"{device.device} {chunk}"}) for device in devices for chunk in range(device.chunks))
 
 
 def profiles_of(status: PlatformStatus) -> dict[str, Profile]:
@@ -270,4 +287,5 @@ def _summary(
         stages=[],
         machine=facts(ROOT),
         memory_mib=memory_mib,
+        moments=load.moments,
     )

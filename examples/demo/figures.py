@@ -5,6 +5,7 @@ Shares are honest: attainment divides what was answered in time by everything th
 
 import msgspec
 
+from examples.demo.rectangles import Moment
 from fastgshare.shared.messages import Profile, ReplicaStatus
 
 
@@ -184,10 +185,20 @@ class Stage(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """The same load in simulation, under one policy: devices that it took, device time, and who had answers in time."""
+
+    policy: str
+    devices: int
+    device_seconds: float
+    attainment: dict[str, float]
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Everything there is to tell of one run.
 
     `problems` are why it failed; none: it did what it should. `notes` are what made its figures worse than need be.
+    `moments` are who held what of the device during the load, `fleets` what the same load takes in simulation.
     """
 
     began_at: str
@@ -208,3 +219,5 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[Stage]
     machine: dict[str, str | int]
     memory_mib: dict[str, float]
+    moments: list[Moment] = []
+    fleets: list[Fleet] = []

@@ -13,6 +13,7 @@ from examples.demo.inputs import Example
 from examples.demo.machine import CoreTime
 from examples.demo.pace import Pace
 from examples.demo.plan import PHASES, Arrival, spans_us
+from examples.demo.rectangles import Moment, moment
 from examples.demo.screen import LiveView, OnLoad, Screen
 from examples.demo.sender import Sender
 from examples.demo.tally import Outcome, Tally
@@ -21,7 +22,7 @@ from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.units import ms_to_us, s_to_us, us_to_s
 
 VIEW_EVERY_S = 0.5
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 1.0
 LEAD_IN_S = 0.5  # what came before is over by then, and the first request not late already
 
 
@@ -31,6 +32,7 @@ class Load(msgspec.Struct, frozen=True):
     outcomes: list[Outcome]
     core_time: CoreTime
     stood_still_us: int
+    moments: list[Moment]
 
 
 async def run_load(
@@ -50,15 +52,16 @@ async def run_load(
     sender = Sender(nats, http, examples, tally, ledger, pace)
     core_time = CoreTime()
     places: dict[str, str] = {}
+    moments: list[Moment] = []
     with screen.load() as show:
         async with anyio.create_task_group() as beside:
             beside.start_soon(core_time.sample, pace)
-            beside.start_soon(_look_where, client, places, [target.function for target in targets])
+            beside.start_soon(_look_where, client, places, [target.function for target in targets], pace, moments)
             beside.start_soon(_show, show, tally, sender, places, targets, seconds, pace)
             await sender.run(timetable)
             beside.cancel_scope.cancel()
         show(_view(tally, sender, places, targets, seconds, pace))
-    return Load(tally.outcomes, core_time, pace.stood_still_us)
+    return Load(tally.outcomes, core_time, pace.stood_still_us, moments)
 
 
 async def _show(
@@ -75,13 +78,17 @@ async def _show(
         show(_view(tally, sender, places, targets, seconds, pace))
 
 
-async def _look_where(client: Client, places: dict[str, str], functions: Sequence[str]) -> None:
-    """Keep `places` current: which chunks each function's replicas hold."""
+async def _look_where(
+    client: Client, places: dict[str, str], functions: Sequence[str], pace: Pace, moments: list[Moment]
+) -> None:
+    """Keep `places` current, which chunks each function's replicas hold, and remember in `moments` what they hold."""
     while True:
         try:
             replicas = await client.replicas()
         except StorageUnavailable:
             replicas = []  # the table shows what was known
+        else:
+            moments.append(moment(pace.now_us(), replicas))
         nodes = {replica.node for replica in replicas}
         known_node = f"{nodes.pop()}-" if len(nodes) == 1 else ""  # where there is but one, its name tells nothing
         for function in functions:

@@ -14,11 +14,14 @@ from pathlib import Path
 import anyio
 import msgspec
 from anyio.abc import TaskStatus
+from msgspec.structs import replace
 from rich.console import Console
 
-from examples.demo.course import ROOT, Options, run_demo
+from examples.demo.course import ROOT, Options, Played, run_demo
+from examples.demo.elsewhere import NotSimulated, simulated, tables_are_there, write_scenario
 from examples.demo.faults import first_fault
 from examples.demo.figures import Summary
+from examples.demo.picture import draw
 from examples.demo.render import markdown, show
 from examples.demo.screen import Screen, screen_for
 from examples.demo.sections import sections, verdict
@@ -36,14 +39,14 @@ def main(argv: list[str]) -> int:
     options = options_from(argv)
     screen = screen_for(Console())
     try:
-        summary = anyio.run(_until_done, options, screen, backend_options={"use_uvloop": True})
+        played = anyio.run(_until_done, options, screen, backend_options={"use_uvloop": True})
     except (FastGShareError, OSError) as error:
         screen.say(f"FAILED: {error}")
         return EXIT_FAULT
-    if summary is None:
+    if played is None:
         screen.say("stopped; nothing was left running")
         return EXIT_STOPPED
-    return publish(summary, options.reports, screen)
+    return publish(played, options.reports, screen)
 
 
 def options_from(argv: list[str]) -> Options:
@@ -61,11 +64,13 @@ def options_from(argv: list[str]) -> Options:
     return Options(seconds=given.seconds, seed=given.seed, data_dir=given.data_dir, reports=given.reports)
 
 
-def publish(summary: Summary, reports: Path, screen: Screen) -> int:
+def publish(played: Played, reports: Path, screen: Screen) -> int:
     """Write the report, show the gist of it; the exit status."""
-    told, said = sections(summary), verdict(summary)
     folder = reports / f"demo-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
+    with screen.working("simulating the same load with a device for every function"):
+        summary = _elsewhere(played, folder)
+    told, said = sections(summary, draw(summary, folder)), verdict(summary)
     (folder / "report.md").write_text(markdown("FaST-GShare demo", [said, *map(_as_note, summary.notes)], told))
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     show(screen.console, told)
@@ -74,6 +79,20 @@ def publish(summary: Summary, reports: Path, screen: Screen) -> int:
         screen.say(_as_note(note))
     screen.say(said)
     return EXIT_FAULT if summary.problems else 0
+
+
+def _elsewhere(played: Played, folder: Path) -> Summary:
+    """The summary with what the same load takes in simulation; or a note why that is not known."""
+    summary = played.summary
+    if not tables_are_there(summary.profiles, played.specs):
+        return replace(
+            summary, notes=[*summary.notes, "the same load was not simulated: not every function has a table"]
+        )
+    try:
+        fleets = simulated(write_scenario(folder, summary, played.specs, played.timetable, played.chunks))
+    except NotSimulated as error:
+        return replace(summary, notes=[*summary.notes, f"the same load was not simulated: {error}"])
+    return replace(summary, fleets=fleets)
 
 
 def _as_note(note: str) -> str:
@@ -86,17 +105,17 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-async def _until_done(options: Options, screen: Screen) -> Summary | None:
+async def _until_done(options: Options, screen: Screen) -> Played | None:
     """The demo to its end, or None when a signal ended it; a second signal kills what does not stop."""
     hurry, work = anyio.Event(), anyio.CancelScope()
-    summary: Summary | None = None
+    played: Played | None = None
     with first_fault():
         async with anyio.create_task_group() as tasks:
             await tasks.start(_obey_signals, work, hurry, screen)
             with work:
-                summary = await run_demo(options, screen, hurry)
+                played = await run_demo(options, screen, hurry)
             tasks.cancel_scope.cancel()
-    return summary
+    return played
 
 
 async def _obey_signals(

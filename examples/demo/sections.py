@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from examples.demo.figures import Counts, FunctionFigures, Latency, PhaseFigures, Summary, Target, Verdict
-from examples.demo.plot import LEGEND, over_time
+from examples.demo.plot import LABEL_CELLS, LEGEND, over_time
 from examples.demo.profiled import why_it_ends
+from examples.demo.rectangles import FREE, bands, changes, letters
 from examples.demo.wording import ms, share
 
 WRONG_TOLD = 5
@@ -19,6 +20,10 @@ SETTLED = (
     "Settled: the medians of the first and the second half of a point's batches lie within 10 %, so neither warm-up "
     "nor a neighbour shaped it; one that did not settle was measured twice."
 )
+POLICY_NAMES = {
+    "objective": "sharing in space and time (objective)",
+    "exclusive": "every function a device to itself (exclusive)",
+}
 DOOR_NAMES = {"nats": "NATS (Python client)", "http": "HTTP (Open Inference Protocol v2)"}
 
 
@@ -41,13 +46,15 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     brief: bool = False
 
 
-def sections(summary: Summary) -> list[Section]:
-    """The whole report, in order."""
+def sections(summary: Summary, picture: str = "") -> list[Section]:
+    """The whole report, in order; `picture` is the name of a file beside it that shows the device over time."""
     return [
         _functions(summary),
         _answers(summary),
         _refusals(summary),
         _over_time(summary),
+        _rectangles(summary, picture),
+        _fleets(summary),
         _phases(summary),
         _doors(summary),
         _time_spent(summary),
@@ -199,6 +206,50 @@ def _refusals(summary: Summary) -> Section:
 
 def _over_time(summary: Summary) -> Section:
     return Section(title="Second by second", plot=over_time(summary), after=LEGEND, brief=True)
+
+
+def _rectangles(summary: Summary, picture: str) -> Section:
+    functions = [figures.target.function for figures in summary.functions]
+    plot: list[str] = []
+    for chunk, lines in bands(summary.moments, summary.load_seconds, functions).items():
+        plot += [f"{chunk if at == 0 else '':<{LABEL_CELLS}}{line}" for at, line in enumerate(lines)]
+    rows = [
+        (function, f"{most}", f"{moved}", f"{resized}")
+        for function, (most, moved, resized) in changes(summary.moments).items()
+    ]
+    legend = ", ".join(f"{letter} is {function}" for function, letter in letters(functions).items())
+    return Section(
+        title="The device, second by second",
+        text=f"![what replicas held]({picture})" if picture else "",
+        grid=Grid(("function", "most replicas", "came or went", "slices changed in place"), "lrrr", rows),
+        plot=tuple(plot),
+        after=f"A block is a chunk of the device (a core), its height all of its time in tenths, a column a second: "
+        f"{legend}, {FREE} is promised to nobody, and goes to whoever has work.",
+        brief=bool(summary.moments),
+    )
+
+
+def _fleets(summary: Summary) -> Section:
+    functions = [figures.target.function for figures in summary.functions]
+    rows = [
+        (
+            POLICY_NAMES.get(fleet.policy, fleet.policy),
+            f"{fleet.devices}",
+            f"{fleet.device_seconds:.0f}",
+            *(share(fleet.attainment.get(function)) for function in functions),
+        )
+        for fleet in summary.fleets
+    ]
+    return Section(
+        title="What the same load costs elsewhere",
+        text="" if rows else "Not simulated.",
+        grid=Grid(("simulated", "devices", "device seconds", *functions), "lrr" + "r" * len(functions), rows)
+        if rows
+        else None,
+        after="The arrivals of this run on devices such as this machine's, as `fastgshare simulate` reckons it from "
+        "the profiles: as many devices as each policy asks for. Shares are of all requests, answered in time.",
+        brief=bool(rows),
+    )
 
 
 def _phases(summary: Summary) -> Section:

@@ -63,7 +63,15 @@ def summary() -> Summary:
     ended = outcomes()
     phases = phase_figures(PHASES, [TARGET], ended, SECONDS, lambda begin_us, end_us: CoresBusy(1.5, 1.0))
     point = ProfilePoint(
-        sm_partition=50, quota=1.0, batch=1, throughput_rps=48.0, p50_us=20_000, p95_us=0, p99_us=0, device_us=0, runs=9
+        sm_partition=50,
+        quota=1.0,
+        batch=1,
+        throughput_rps=48.0,
+        p50_us=20_000,
+        p95_us=0,
+        p99_us=0,
+        device_us=20_000,
+        runs=9,
     )
     return Summary(
         began_at="2026-01-01T00:00:00+00:00",

@@ -94,12 +94,51 @@ def test_a_replica_wanted_again_while_it_drains_is_loaded_again() -> None:
     assert loads(made.drained(A, T0)) == [A]
 
 
-def test_a_stale_leaders_placement_is_refused() -> None:
+def test_a_stale_leaders_change_of_a_replica_is_refused() -> None:
     made = core()
     made.placed(placement(A, epoch=5), T0)
-    (command,) = made.placed(placement(B, epoch=4), T0)
+    (command,) = made.placed(placement(A, epoch=4, chunks=(1,)), T0)
     assert isinstance(command, RefusePlacement)
     assert "epoch 4 is older than 5" in command.reason
+    assert made.desired[A].chunks == (0,)
+
+
+def test_a_stale_leaders_change_is_refused_where_a_newer_one_waits_for_room() -> None:
+    made = core()
+    made.placed(placement(A, epoch=3, function=holding(0.5)), T0)
+    made.placed(placement(B, epoch=3, function=holding(0.5, name="g")), T0)
+    made.placed(placement(A, epoch=5, function=holding(0.7)), T0)  # refused: no time is left
+    (command,) = made.placed(placement(A, epoch=4, function=holding(0.1)), T0)
+    assert isinstance(command, RefusePlacement)
+
+
+@given(st.permutations([(A, 4), (B, 5), (ReplicaId("c"), 3)]), st.booleans())
+def test_placements_of_mixed_epochs_all_come_up_in_whatever_order_they_are_listed(
+    listed: list[tuple[ReplicaId, int]], ready: bool
+) -> None:
+    made = core(ready)
+    commands: list[Command] = []
+    for replica, epoch in listed:
+        commands += made.placed(placement(replica, epoch=epoch, function=holding(0.3)), T0)
+    commands += made.worker_started("life-2", "cpu", 2, T0) if not ready else []
+    assert sorted(loads(commands)) == sorted(replica for replica, _ in listed)
+
+
+def test_a_deposed_leaders_late_replica_gets_nothing_that_is_promised() -> None:
+    made = core()
+    made.placed(placement(A, epoch=5, function=holding(0.8)), T0)
+    commands = made.placed(placement(B, epoch=4, function=holding(0.3, name="g")), T0)
+    assert states(commands) == {B: ReplicaState.FAILED}
+    assert made.actual[B].transient
+    assert made.actual[A].state is ReplicaState.LOADING
+
+
+def test_what_failed_for_a_reason_that_passes_is_told_so() -> None:
+    made = core()
+    made.placed(placement(A), T0)
+    (command,) = made.reported(ReplicaReport(A, ReplicaState.FAILED, "others hold it", transient=True), T0)
+    assert isinstance(command, PublishStatus)
+    assert command.status.transient
 
 
 def test_chunks_that_the_device_lacks_fail_the_replica_with_the_numbers() -> None:
@@ -323,3 +362,55 @@ def test_a_refused_resize_stays_told_whatever_else_is_reported() -> None:
     made.placed(placement(A, function=holding(0.7)), T0)
     made.reported(ReplicaReport(A, ReplicaState.READY, placement=placement(A, function=holding(0.5))), T0)
     assert "keeps its slice" in made.actual[A].note
+
+
+def test_a_replica_that_found_no_time_is_loaded_when_another_has_left() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    assert loads(made.placed(placement(B, function=holding(0.5, name="g")), T0)) == []
+    made.unplaced(A)
+    assert made.actual[B].state is ReplicaState.FAILED
+    assert loads(made.drained(A, T0)) == [B]
+    assert made.actual[B].state is ReplicaState.LOADING
+    assert not made.actual[B].transient
+
+
+def test_a_replica_that_found_no_time_is_loaded_when_another_holds_less() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    assert loads(made.placed(placement(A, function=holding(0.3)), T0)) == [B]
+
+
+def test_a_replica_that_found_no_memory_is_tried_again_when_another_has_left_and_only_then() -> None:
+    made = core()
+    third = ReplicaId("c")
+    for replica, name in ((A, "f"), (B, "g"), (third, "h")):
+        made.placed(placement(replica, function=holding(0.2, name=name)), T0)
+    made.reported(READY_A, T0)
+    made.reported(ReplicaReport(B, ReplicaState.FAILED, "others hold it", transient=True), T0)
+    made.reported(ReplicaReport(third, ReplicaState.FAILED, "it is broken"), T0)
+    made.unplaced(A)
+    assert loads(made.drained(A, T0)) == [B]
+
+
+def test_a_new_worker_tries_again_what_found_no_memory_and_not_what_is_broken() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.2)), T0)
+    made.placed(placement(B, function=holding(0.2, name="g")), T0)
+    made.reported(ReplicaReport(A, ReplicaState.FAILED, "others hold it", transient=True), T0)
+    made.reported(ReplicaReport(B, ReplicaState.FAILED, "it is broken"), T0)
+    made.worker_died("killed", T0)
+    assert loads(made.worker_started("life-2", "cpu", 2, T0)) == [A]
+
+
+def test_who_was_turned_away_and_removed_is_not_tried_again() -> None:
+    made = core()
+    made.placed(placement(A, function=holding(0.8)), T0)
+    made.reported(READY_A, T0)
+    made.placed(placement(B, function=holding(0.5, name="g")), T0)
+    assert made.unplaced(B) == [ForgetStatus(B)]
+    made.unplaced(A)
+    assert loads(made.drained(A, T0)) == []

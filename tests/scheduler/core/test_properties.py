@@ -1,20 +1,27 @@
 """What holds whatever happens: deployments, updates, broken ones, nodes that go and come, terms that end."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fastgshare.scheduler.core.books import Standing
 from fastgshare.scheduler.core.commands import Decision, RemoveReplica, Report
 from fastgshare.scheduler.core.events import Event, LeadershipLost
-from fastgshare.scheduler.core.packing import choose, rooms
+from fastgshare.scheduler.core.packing import books, choose, rooms
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import NodeId
 from fastgshare.shared.messages import Autoscale, FunctionSpec, Placement, ReplicaState
 from tests.scheduler.core.world import S, World, spec
+
+Name = TypeVar("Name")
+Place = TypeVar("Place")
 
 NAMES = st.sampled_from(["f", "g", "h"])
 NODES = st.sampled_from(["a", "b"])
@@ -163,6 +170,10 @@ class Fleet(RuleBasedStateMachine):
             assert set(placement.chunks) <= set(range(device.chunks))
 
     @invariant()
+    def the_books_are_what_a_rebuild_gives(self) -> None:
+        assert_books_hold(self.world.scheduler.state)
+
+    @invariant()
     def decisions_stand_in_the_bucket(self) -> None:
         state = self.world.scheduler.state
         assert {*state.placed, *state.loans} == set(self.world.placements)
@@ -184,6 +195,37 @@ class Fleet(RuleBasedStateMachine):
         """The journal, stored, read back and fed again, gives the same decisions; and ready ones were kept."""
         replay(self.world)
         last_good_ones_stay(self.world)
+
+
+def assert_books_hold(state: State) -> None:
+    """The books kept up to date entry by entry are those built from nothing."""
+    kept, rebuilt = books(state), rooms(state)
+    assert [kept.rooms[device] for device in sorted(kept.rooms)] == rebuilt
+    for room in rebuilt:
+        known = kept.rooms[room.device]
+        assert (known.loads(), known.free_mib, known.tops()) == (room.loads(), room.free_mib, room.tops())
+    assert [room.device for room in kept.fullest_first()] == [
+        room.device for room in sorted(rebuilt, key=lambda room: (*room.fill, room.device))
+    ]
+    held = [entry for entry in kept.entries.values() if entry.standing is Standing.HELD]
+    assert flat(kept.models) == Counter((entry.held.digest, entry.device) for entry in held)
+    assert flat(kept.functions) == Counter(
+        (entry.held.function, (entry.device, entry.held.generation)) for entry in held
+    )
+    assert state.kinds == dict(
+        Counter(view.device.kind for node in state.nodes.values() for view in node.devices.values())
+    )
+    assert {*state.leaving} == {
+        placed.key
+        for placed in (*state.placed.values(), *(loan.placed for loan in state.loans.values()))
+        if placed.leaving
+    }
+    assert {*state.understudies} == {key for key, placed in state.placed.items() if placed.is_understudy}
+
+
+def flat(index: Mapping[Name, Mapping[Place, int]]) -> dict[tuple[Name, Place], int]:
+    """What is counted where, in one table."""
+    return {(name, place): count for name, places in index.items() for place, count in places.items()}
 
 
 def bounds(wanted: FunctionSpec) -> tuple[int, int]:
@@ -227,6 +269,8 @@ class GoodWatch:
                 self.wanted[name] = replicas or 0
             case {"type": "FunctionRemoved", "function": name}:
                 self.wanted[name] = 0
+            case {"type": "ReplicaReported", "status": {"loan": loan}} if loan:
+                return  # it answers no requests
             case {"type": "ReplicaReported", "status": {"replica": replica, "function": name, "state": state}}:
                 self.ready.pop(replica, None)
                 if state == "ready":

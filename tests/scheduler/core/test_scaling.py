@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastgshare.scheduler.core.capacity import promised
+from fastgshare.scheduler.core.commands import PlaceReplica
 from fastgshare.scheduler.core.events import DemandRaised, LoadReported, ProfileGone, ProfileKnown
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared import subjects
@@ -91,6 +92,18 @@ def test_replicas_follow_the_rate_by_the_profile_with_head_room() -> None:
     assert "20.0/s" in world.reports("scaled")[-1].text
 
 
+def test_a_table_that_changes_is_acted_on_at_once() -> None:
+    world = scaled(1, 8)
+    world.tell(ProfileKnown(profile(point(4, 60, 80))))
+    serve(world, 20, rps=40)
+    assert len(world.of("f")) == 1
+    slower = profile(point(4, 20, 80))
+    placed = [c for c in world.tell(ProfileKnown(slower)) if isinstance(c, PlaceReplica)]
+    assert len(placed) == 2, "40/s with a fifth of head-room over 20/s each"
+    world.tick()
+    assert world.tell(ProfileKnown(slower)) == []
+
+
 def test_less_demand_takes_replicas_away_only_after_a_while() -> None:
     world = scaled(1, 8)
     world.tell(ProfileKnown(profile(point(4, 20, 80))))
@@ -151,15 +164,16 @@ def test_what_was_seen_counts_before_a_table_that_only_guesses_and_that_before_n
 
 
 def test_a_table_that_is_taken_away_or_has_no_point_says_nothing() -> None:
-    world = scaled(1, 8)
     table = profile(point(4, 20, 80))
-    world.tell(ProfileKnown(table))
-    world.tell(ProfileKnown(replace(table, points=())))
-    serve(world, 5, rps=60)
-    world.tell(ProfileKnown(table))
-    world.tell(ProfileGone(subjects.profile_key(table.model_digest, table.device_kind)))
-    serve(world, 5, rps=60)
-    assert len(world.of("f")) == 1
+    for after in (
+        ProfileKnown(replace(table, points=())),
+        ProfileGone(subjects.profile_key(table.model_digest, table.device_kind)),
+    ):
+        world = scaled(1, 8)
+        world.tell(ProfileKnown(table))
+        world.tell(after)
+        serve(world, 5, rps=60)
+        assert len(world.of("f")) == 1
 
 
 def test_with_nothing_known_it_grows_one_by_one_while_requests_wait() -> None:

@@ -8,6 +8,7 @@ from fastgshare.scheduler.core.commands import (
     AnswerWish,
     Command,
     Decision,
+    MoveReplica,
     PlaceReplica,
     RemoveReplica,
     Report,
@@ -244,7 +245,7 @@ class World:
             node = self.nodes[placement.node]
             loading = [self._report(node, placement, ReplicaState.LOADING)] if node.up else []
             return [PlacementKnown(placement), *loading]
-        if isinstance(command, ResizeReplica):
+        if isinstance(command, ResizeReplica | MoveReplica):
             key = subjects.fleet_key(command.placement.node, command.placement.replica)
             assert key in self.placements, "nothing stands there that could change"
             self.placements[key] = command.placement

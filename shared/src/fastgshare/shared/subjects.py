@@ -126,6 +126,11 @@ def profile_key(model_digest: Digest, device_kind: str) -> str:
     return f"{model_digest}.{_NOT_IN_KEYS.sub('_', device_kind)}"
 
 
+def profile_digest(profile_key: str) -> Digest:
+    """The model of the table of this key."""
+    return Digest(profile_key.partition(".")[0])
+
+
 def profile_keys(model_digest: Digest) -> str:
     """Every table of one model."""
     return f"{model_digest}.*"

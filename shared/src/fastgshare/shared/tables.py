@@ -73,6 +73,11 @@ class Table:
         return cls(grid, (sms, quotas, batches))
 
     @property
+    def parts(self) -> tuple[Mapping[Cell, SurfacePoint], tuple[list[int], list[float], list[int]]]:
+        """What it was made from: `Table(*table.parts)` answers as `table` does."""
+        return self._grid, (self._sms, self._quotas, self._batches)
+
+    @property
     def batches(self) -> tuple[int, ...]:
         """The batch sizes it has, ascending."""
         return tuple(self._batches)

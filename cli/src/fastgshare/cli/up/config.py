@@ -16,6 +16,8 @@ GATEWAY = "gateway"
 SCHEDULER = "scheduler"
 PROFILER = "profiler"
 NODE_MANAGER = "node_manager"
+JOURNAL = "journal"
+"""In the data directory: what the schedulers decided, by instance and run."""
 EMBEDDED_NODE = NodeId("local")
 # Services give up draining by themselves this much before they are killed.
 DRAIN_MARGIN_S = 1.0
@@ -74,10 +76,11 @@ def service_specs(config: UpConfig, nats_url: str, http_ports: list[int]) -> lis
     """The services to run, gateways first."""
     cores = {} if config.cores is None else {"cores": str(config.cores)}
     gateways = [{"http_host": HOST, "http_port": str(port)} for port in http_ports]
+    journal = {"journal_dir": str(config.data_dir / JOURNAL)}
     node: dict[str, str] = {"node": config.node, "device": config.device, **cores}
     wanted: list[tuple[str, list[dict[str, str]]]] = [
         (GATEWAY, gateways),
-        (SCHEDULER, [{} for _ in range(config.schedulers)]),
+        (SCHEDULER, [journal for _ in range(config.schedulers)]),
         (PROFILER, [{}]),
         (NODE_MANAGER, [node]),
     ]

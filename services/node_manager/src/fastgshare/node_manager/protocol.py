@@ -44,7 +44,10 @@ class DeviceFaulted(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReplicaChanged(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager: a replica's state; `placement` tells which slice it holds."""
+    """Worker → manager: a replica's state; `placement` tells which slice it holds.
+
+    `transient`: what made it fail is no fault of its own and may pass.
+    """
 
     replica: ReplicaId
     state: ReplicaState
@@ -56,6 +59,7 @@ class ReplicaChanged(msgspec.Struct, frozen=True, tag=True):
     weights_mib: float = 0.0
     weights_reused: bool = False
     placement: Placement | None = None
+    transient: bool = False
 
 
 class ReplicaDrained(msgspec.Struct, frozen=True, tag=True):

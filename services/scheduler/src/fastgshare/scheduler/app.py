@@ -1,20 +1,22 @@
 """Wires one scheduler: the bus feeds the inbox, the inbox the core, the core's commands the writer."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import anyio.abc
 import msgspec
 
 from fastgshare.scheduler.adapters.inbox import Inbox
+from fastgshare.scheduler.adapters.journal import Journal
 from fastgshare.scheduler.adapters.leadership import Leadership
 from fastgshare.scheduler.adapters.observer import Observer
 from fastgshare.scheduler.adapters.wishes import Wishes
 from fastgshare.scheduler.adapters.writer import Writer
 from fastgshare.scheduler.config import SchedulerConfig
+from fastgshare.scheduler.core.commands import Decision
 from fastgshare.scheduler.core.events import Event, Ticked
 from fastgshare.scheduler.core.scheduler import Scheduler
-from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -24,7 +26,7 @@ from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.functions import POLICIES
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
-from fastgshare.shared.units import us_to_s
+from fastgshare.shared.units import BYTES_PER_MIB, us_to_s
 
 SERVICE = "scheduler"
 SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
@@ -53,8 +55,13 @@ async def run_scheduler(
     leadership = Leadership(bus, f"{config.instance}-{new_incarnation()}", observer, inbox)
     writer = Writer(bus, leadership.leads, inbox.append)
     wishes = Wishes(bus, inbox, lambda: leadership.is_leading)
-    engine = Engine(config.settings(), inbox, writer)
+    core = Scheduler(config.settings())
+    journal = Journal(core, Path(config.journal_dir), config.instance, config.journal_mib * BYTES_PER_MIB)
+    engine = Engine(core, inbox, writer, journal)
     async with anyio.create_task_group() as work:
+        if config.journal_dir:
+            journal.begin()
+            work.start_soon(journal.run)
         await observer.start(work)
         await wishes.start()
         work.start_soon(engine.run)
@@ -66,12 +73,16 @@ async def run_scheduler(
 
 
 class Engine:
-    """The core on real time: fed from the inbox, ticked when it asks, its commands handed to the writer."""
+    """The core on real time: fed from the inbox, ticked when it asks, its commands handed to the writer.
 
-    def __init__(self, settings: Settings, inbox: Inbox, writer: Writer) -> None:
-        self._core = Scheduler(settings)
+    Whatever it steps through goes into the journal.
+    """
+
+    def __init__(self, core: Scheduler, inbox: Inbox, writer: Writer, journal: Journal) -> None:
+        self._core = core
         self._inbox = inbox
         self._writer = writer
+        self._journal = journal
         self._wake_at_us: int | None = None
 
     async def run(self) -> None:
@@ -85,9 +96,15 @@ class Engine:
                 self._step(Ticked())
 
     def _step(self, event: Event) -> None:
-        decision = self._core.step(monotonic_us(), event)
+        now_us = monotonic_us()
+        try:
+            decision = self._core.step(now_us, event)
+        except Exception:
+            self._journal.record(now_us, event, Decision())  # what it stumbled over is the last entry
+            raise
         self._wake_at_us = decision.wake_at_us
         self._writer.submit(decision.commands)
+        self._journal.record(now_us, event, decision)
 
     def _patience_s(self) -> float | None:
         if self._wake_at_us is None:

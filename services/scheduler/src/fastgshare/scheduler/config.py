@@ -1,5 +1,7 @@
 """The scheduler's settings, from `FASTGSHARE_<FIELD>`."""
 
+from typing import Annotated
+
 import msgspec
 
 from fastgshare.scheduler.core.settings import Settings
@@ -13,7 +15,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     A node is silent `node_silent_s` after its last heartbeat, or after three intervals of its own if that is more.
     A function that may have no replica loses its last one `idle_s` after its last request; a smaller number must
     have been enough for `scale_down_s`; `headroom` is kept above the measured rate. Deletions in the buckets are
-    forgotten every `sweep_s`. `policy` is what an empty `autoscale.policy` means.
+    forgotten every `sweep_s`. What it steps through is kept under `journal_dir` (empty: nowhere), in at most
+    `journal_mib` for all runs of this instance. `policy` is what an empty `autoscale.policy` means.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -26,6 +29,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     sweep_s: float = 300.0
     policy: str = FIXED
     log_level: str = "INFO"
+    journal_dir: str = ""
+    journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 64
 
     def settings(self) -> Settings:
         """What the core needs of these."""

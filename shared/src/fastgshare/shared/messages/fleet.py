@@ -22,8 +22,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """One desired replica, complete in itself: a node needs nothing else to run it.
 
     `chunks` are indices of the device's chunks of SMs; `epoch` is the term of the leader that decided, and a node
-    refuses a lower one than it has seen. On loan (`loan` names the wish) a replica serves no requests, is measured, and
-    has spare time only, whatever its slice says.
+    refuses a lower one than it has seen for the same replica. On loan (`loan` names the wish) a replica serves no
+    requests, is measured, and has spare time only, whatever its slice says.
     """
 
     replica: ReplicaId

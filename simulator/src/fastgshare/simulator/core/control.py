@@ -6,7 +6,7 @@ them. A command that is not known here stops the simulation: leaving one out wou
 
 from collections.abc import Callable
 
-from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
+from fastgshare.scheduler.core.commands import Command, MoveReplica, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.events import (
     Event,
     FunctionDefined,
@@ -84,6 +84,9 @@ class Control:
                 self._agenda.at(arrives_us, self._write, placement)
             case ResizeReplica(placement, reason):
                 self._note("replica_resized", placement.function.name, reason)
+                self._agenda.at(arrives_us, self._write, placement)
+            case MoveReplica(placement, reason):
+                self._note("replica_moved", placement.function.name, reason)
                 self._agenda.at(arrives_us, self._write, placement)
             case RemoveReplica(node, replica, function, _, reason):
                 self._note("replica_removed", function, reason)

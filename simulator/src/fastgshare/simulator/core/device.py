@@ -7,7 +7,7 @@ is what threads and processes do around them: loading that takes a while, tokens
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fastgshare.node_manager.core.memory import MemoryLedger
+from fastgshare.node_manager.core.memory import MemoryLedger, Refusal
 from fastgshare.node_manager.core.reconcile import (
     Command,
     DeviceCore,
@@ -127,21 +127,22 @@ class Device:
         self.scene.fleet.hold(placement, self._now_us)
         replica.join()
         refusal = self._reserve(placement)
-        if refusal:
+        if refusal is not None:
             replica.fail(refusal)
             return
         self.scene.agenda.at(self._loaded_us(placement), replica.loaded, None)
 
-    def _reserve(self, placement: Placement) -> str:
-        """Why its memory does not fit; empty if it does."""
+    def _reserve(self, placement: Placement) -> Refusal | None:
+        """Why its memory does not fit, if it does not."""
         plan = self.scene.functions[placement.function.name]
         allowed_mib = placement.function.slice.gpu_mem_mib
         needed_mib = plan.weights_mib + plan.own_mib
         if needed_mib > allowed_mib:
             parts = f"{plan.weights_mib:.0f} of weights and {plan.own_mib:.0f} of its own"
-            return f"it needs {needed_mib:.0f} MiB ({parts}), its slice's gpu_mem_mib is {allowed_mib}"
+            reason = f"it needs {needed_mib:.0f} MiB ({parts}), its slice's gpu_mem_mib is {allowed_mib}"
+            return Refusal(reason, passes=False)
         digest = placement.function.model.digest
-        return self.memory.reserve(placement.replica, digest, plan.weights_mib, allowed_mib) or ""
+        return self.memory.reserve(placement.replica, digest, plan.weights_mib, allowed_mib)
 
     def _loaded_us(self, placement: Placement) -> int:
         plan, digest = self.scene.functions[placement.function.name], placement.function.model.digest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastgshare.gateway.core.tickets import Dispatch
 from fastgshare.node_manager.core.batching import Job, WorkQueue
+from fastgshare.node_manager.core.memory import Refusal
 from fastgshare.node_manager.core.reconcile import ReplicaReport
 from fastgshare.node_manager.core.slices import share_of
 from fastgshare.shared.errors import ErrorCode
@@ -84,10 +85,10 @@ class Replica:
         if self._is_ending:
             self._begin_draining()
 
-    def fail(self, reason: str) -> None:
-        """It cannot be loaded."""
+    def fail(self, refusal: Refusal) -> None:
+        """It cannot be loaded, for now or for good."""
         self._device.let_go(self)
-        self._report(ReplicaState.FAILED, reason)
+        self._report(ReplicaState.FAILED, refusal.reason, refusal.passes)
 
     def drain(self) -> None:
         """Finish what waits, then end."""
@@ -153,7 +154,7 @@ class Replica:
         device.note_sharing()
         device.grant(granted)
 
-    def _report(self, state: ReplicaState, reason: str = "") -> None:
+    def _report(self, state: ReplicaState, reason: str = "", passes: bool = False) -> None:
         self._device.report(
             ReplicaReport(
                 self.id,
@@ -163,6 +164,7 @@ class Replica:
                 memory_mib=self._plan.own_mib,
                 weights_mib=self._plan.weights_mib,
                 placement=self.placement,
+                transient=passes,
             )
         )
 

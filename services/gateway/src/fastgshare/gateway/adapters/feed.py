@@ -7,6 +7,7 @@ import anyio.abc
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.config import GatewayConfig
+from fastgshare.gateway.core.coldstart import ColdStarted
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
@@ -24,6 +25,8 @@ from fastgshare.shared.messages import (
     WorkerHello,
 )
 from fastgshare.shared.units import US_PER_MS, us_to_s
+
+COLD_PARTS = tuple(name for name in ColdStarted._fields if name.endswith("_us"))
 
 
 class Feed:
@@ -101,6 +104,14 @@ class Feed:
         while True:
             await anyio.sleep(us_to_s(self._config.tick_interval_ms * US_PER_MS))
             self._dispatcher.enqueue(self._gatekeeper.tick(unix_us(), self._bus.is_connected))
+            for started in self._gatekeeper.cold_starts.take_ended():
+                await self._tell_cold_start(started)
+
+    async def _tell_cold_start(self, started: ColdStarted) -> None:
+        parts = {f"{name.removesuffix('_us')}_ms": round(getattr(started, name) / US_PER_MS, 1) for name in COLD_PARTS}
+        total_ms = started.total_us / US_PER_MS
+        text = f"from no replica to the first answer in {total_ms:.0f} ms"
+        await self._bus.tell("cold_start", started.function, text, **parts)
 
     async def _publish_load(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastgshare.gateway.core import refusals
+from fastgshare.gateway.core.coldstart import ColdStarts
 from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.ledger import Ledger
@@ -54,6 +55,7 @@ class Gatekeeper:
         self.fleet = Fleet()
         self.functions: dict[FunctionName, FunctionSpec] = {}
         self.counters: dict[FunctionName, Counters] = {}
+        self.cold_starts = ColdStarts()
         self._limits = limits
         self._ledger = Ledger()
         self._holding = Holding(limits.held_per_function)
@@ -69,6 +71,7 @@ class Gatekeeper:
 
     def function_removed(self, function: FunctionName) -> list[Action]:
         self.functions.pop(function, None)
+        self.cold_starts.forget(function)
         return [self._refuse(ticket, refusals.unknown(function)) for ticket in self._holding.take(function)]
 
     def profile_known(self, profile: Profile) -> None:
@@ -81,6 +84,7 @@ class Gatekeeper:
         """A replica changed: what was lost with it goes elsewhere, what was held may go to it."""
         if status.loan:  # it is there to be measured, and no request may go to it
             return []
+        self.cold_starts.placed(status.function, now_us)
         lost = self.fleet.update(status, now_us)
         actions = self._after_loss([lost], now_us) if lost is not None else []
         return actions + self._release_held(status.function, now_us)
@@ -270,6 +274,7 @@ class Gatekeeper:
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
         self._ledger.open(ticket)
         ticket.replica = None
+        self.cold_starts.held(function, now_us, not self.fleet.of(function), not self._holding.count(function))
         self._holding.add(ticket)
         demand = self._demand(function, now_us)
         return demand[0] if demand else None
@@ -322,6 +327,8 @@ class Gatekeeper:
         hopeless = self.functions[function].replicas == 0 or self._failure(function, now_us)
         if not (self.fleet.ready(function) or hopeless):
             return []
+        if not hopeless:
+            self.cold_starts.released(function, now_us)
         actions: list[Action] = []
         for ticket in self._holding.take(function):
             self._ledger.close(ticket.request_id)
@@ -365,6 +372,8 @@ class Gatekeeper:
             return
         timing = completion.timing
         counters.count_answer(timing, elapsed_us)
+        if target is not None:
+            self.cold_starts.answered(ticket.function, round(target.status.load_ms * US_PER_MS), end_us)
         if latest is not None:
             latest.estimate.learn_run(timing.execute_us, timing.batch)
             latest.estimate.learn_outcome(ticket.predicted_us, ticket.rows_ahead, timing)

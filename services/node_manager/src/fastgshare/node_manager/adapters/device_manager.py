@@ -191,6 +191,7 @@ class DeviceManager:
             change.weights_mib,
             change.weights_reused,
             change.placement,
+            change.transient,
         )
         self._carry_out(self.core.reported(report, now_us))
         status = self.core.actual.get(change.replica)

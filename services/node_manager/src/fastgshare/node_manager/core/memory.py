@@ -5,8 +5,16 @@ replica alone. What does not fit is refused with the numbers.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastgshare.shared.ids import Digest, ReplicaId
+
+
+class Refusal(NamedTuple):
+    """Why a replica gets no memory, in words with the numbers; `passes`: others hold it, and may leave."""
+
+    reason: str
+    passes: bool
 
 
 @dataclass(slots=True)
@@ -28,23 +36,25 @@ class MemoryLedger:
         """All weights and everybody's own part."""
         return sum(self.weights_mib.values()) + sum(held.own_mib for held in self.replicas.values())
 
-    def reserve(self, replica: ReplicaId, digest: Digest, weights_mib: float, memory_mib: float) -> str | None:
-        """Promise a replica its memory; None, or why it does not fit, in words with the numbers.
+    def reserve(self, replica: ReplicaId, digest: Digest, weights_mib: float, memory_mib: float) -> Refusal | None:
+        """Promise a replica its memory; None, or why it does not fit.
 
         What a replica still holds is nobody else's, not even another life's of the same name.
         """
         if (held := self.replicas.get(replica)) is not None:
-            return f"its last session is not closed and holds {held.own_mib:.0f} MiB beside its weights"
+            return Refusal(f"its last session is not closed and holds {held.own_mib:.0f} MiB beside its weights", True)
         if weights_mib > memory_mib:
-            return f"its model has {weights_mib:.0f} MiB of weights, its slice's gpu_mem_mib is {memory_mib:.0f}"
+            reason = f"its model has {weights_mib:.0f} MiB of weights, its slice's gpu_mem_mib is {memory_mib:.0f}"
+            return Refusal(reason, False)
         own_mib = memory_mib - weights_mib
         needed_mib = own_mib + (0.0 if digest in self.weights_mib else weights_mib)
         free_mib = self.total_mib - self.promised_mib
         if needed_mib > free_mib:
-            return (
+            reason = (
                 f"it needs {needed_mib:.0f} MiB and {max(free_mib, 0):.0f} of {self.total_mib:.0f} MiB of the device"
                 " are not promised to others"
             )
+            return Refusal(reason, memory_mib <= self.total_mib)
         self.weights_mib[digest] = max(weights_mib, self.weights_mib.get(digest, 0.0))
         self.replicas[replica] = _Reservation(digest, own_mib)
         return None

@@ -1,11 +1,19 @@
 """Desired against actual on one device: which replicas to load, which to drain, what to report.
 
-Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out. A placement
-of a lower epoch than the highest seen is refused: its leader has been succeeded.
+Facts come in (placements changed, the worker reported, the worker died), commands and statuses come out.
+
+A placement is the newest word on its replica alone, so epochs are compared per replica: one of a lower epoch than
+stands here for the same replica is refused, as its leader has been succeeded. Those of different replicas are of mixed
+epochs in any order, because a leader keeps what its predecessors placed and changes (resizes) only some of it. What a
+deposed leader writes late does no harm all the same: over a newer placement it is refused here (and by the bucket's
+revision); as a new replica, whose id nobody else can have given as it contains the epoch, it gets what the device has
+left and nothing that is promised to others, and the leader, who sees in the bucket that it is of an earlier term,
+removes it.
 
 A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
 the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is
-failed, one that runs keeps the slice it has until the other one fits. A replica on loan is promised no time, so it
+failed for now and tried again when another has left or holds less, one that runs keeps the slice it has until the other
+one fits. The same goes for one that found no memory. A replica on loan is promised no time, so it
 competes with nobody for any; everything else holds for it too.
 
 A replica whose loading kills the worker is failed, so that it cannot take its neighbours down for ever. Those that were
@@ -87,6 +95,7 @@ class ReplicaReport:
     weights_mib: float = 0.0
     weights_reused: bool = False
     placement: Placement | None = None
+    transient: bool = False
 
 
 @dataclass(slots=True)
@@ -99,19 +108,19 @@ class DeviceCore:
     incarnation: str = ""
     worker_ready: bool = False
     stopping: bool = False
-    highest_epoch: int = 0
     desired: dict[ReplicaId, Placement] = field(default_factory=dict)
     refused: dict[ReplicaId, Placement] = field(default_factory=dict)
     actual: dict[ReplicaId, ReplicaStatus] = field(default_factory=dict)
     loading: set[ReplicaId] = field(default_factory=set)
     suspects: dict[ReplicaId, int] = field(default_factory=dict)
+    turned_away: dict[ReplicaId, bool] = field(default_factory=dict)
 
     def placed(self, placement: Placement, now_us: int) -> list[Command]:
         """A placement for this device was written or changed."""
-        if placement.epoch < self.highest_epoch:
-            reason = f"epoch {placement.epoch} is older than {self.highest_epoch}"
+        standing = self.refused.get(placement.replica) or self.desired.get(placement.replica)
+        if standing is not None and placement.epoch < standing.epoch:
+            reason = f"its epoch {placement.epoch} is older than {standing.epoch}, of which it stands here already"
             return [RefusePlacement(placement, reason)]
-        self.highest_epoch = placement.epoch
         refusal = self._refusal(placement, self.desired.values()) if self.chunks else ""
         status = self.actual.get(placement.replica)
         if refusal and status is not None and status.state is not ReplicaState.FAILED:
@@ -123,13 +132,14 @@ class DeviceCore:
             return self._refuse(placement, refusal, now_us)
         if status is None:
             return self._load(placement, now_us)
-        return self._resize(before, placement) + self._resize_refused()
+        return self._resize(before, placement) + self._resize_refused() + self._try_again(now_us)
 
     def unplaced(self, replica: ReplicaId) -> list[Command]:
         """A placement was removed."""
         self.desired.pop(replica, None)
         self.refused.pop(replica, None)
         self.suspects.pop(replica, None)
+        self.turned_away.pop(replica, None)
         status = self.actual.get(replica)
         if status is None:
             return []
@@ -153,7 +163,7 @@ class DeviceCore:
                 continue
             accepted.append(placement)
             commands += self._load(placement, now_us)
-        return commands + self._next_suspect()
+        return commands + self._try_again(now_us) + self._next_suspect()
 
     def worker_died(self, reason: str, now_us: int) -> list[Command]:
         """The worker process ended by itself: nothing of what it held remains."""
@@ -187,6 +197,7 @@ class DeviceCore:
             weights_mib=report.weights_mib or status.weights_mib,
             weights_reused=report.weights_reused if report.state is ReplicaState.READY else status.weights_reused,
             state=report.state,
+            transient=report.transient,
             reason=report.reason,
             signature=report.signature or status.signature,
             max_batch=report.max_batch,
@@ -195,6 +206,8 @@ class DeviceCore:
             since_us=now_us,
         )
         self.actual[report.replica] = changed
+        if report.transient and report.replica in self.desired:
+            self.turned_away[report.replica] = True
         resized = self._resize_refused() if report.state is ReplicaState.FAILED else []
         return [PublishStatus(changed), *resized, *self._next_suspect()]
 
@@ -205,7 +218,7 @@ class DeviceCore:
         placement = self.desired.get(replica)
         if placement is not None and not self.stopping:
             return self._load(placement, now_us) + self._next_suspect()
-        return [ForgetStatus(replica), *self._next_suspect()]
+        return [ForgetStatus(replica), *self._try_again(now_us), *self._next_suspect()]
 
     def _blame(self, loading: set[ReplicaId]) -> None:
         """The worker died while it loaded these: proof against one, suspicion against several."""
@@ -269,6 +282,16 @@ class DeviceCore:
                 commands += self._resize(before, placement)
         return commands
 
+    def _try_again(self, now_us: int) -> list[Command]:
+        """Somebody left or holds less: who was turned away for want of room is loaded after all, if there is some."""
+        commands: list[Command] = []
+        for replica in [] if self.stopping else list(self.turned_away):
+            placement = self.desired[replica]
+            if not self._refusal(placement, self.desired.values()):
+                del self.turned_away[replica]
+                commands += self._load(placement, now_us)
+        return commands
+
     def _refusal(self, placement: Placement, among: Iterable[Placement]) -> str:
         """Why the device cannot give this slice beside the others; empty if it can."""
         if not placement.chunks or max(placement.chunks) >= self.chunks or min(placement.chunks) < 0:
@@ -301,6 +324,7 @@ class DeviceCore:
         """For now: the room may be another's that is about to leave, and the scheduler may know of a better place."""
         failed = replace(self._status(placement, ReplicaState.FAILED, now_us, reason), transient=True)
         self.actual[placement.replica] = failed
+        self.turned_away[placement.replica] = True
         return [RefusePlacement(placement, reason), PublishStatus(failed)]
 
     def _refuse_resize(self, placement: Placement, reason: str, status: ReplicaStatus) -> list[Command]:

@@ -87,7 +87,7 @@ class CpuDevice:
         with self._lock:
             refusal = self._ledger.reserve(lane.replica, model.digest, size_mib, lane.memory_mib)
         if refusal is not None:
-            raise MemoryRefused(reason=refusal)
+            raise MemoryRefused(reason=refusal.reason, passes=refusal.passes)
 
     def _free(self, lane: Lane) -> None:
         with self._lock:

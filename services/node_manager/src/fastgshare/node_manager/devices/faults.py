@@ -17,7 +17,15 @@ class InputUnusable(ModelFault):
 
 
 class MemoryRefused(ModelFault):
-    """A model does not fit the memory that is left for it: field `reason`, with the numbers."""
+    """A model does not fit the memory that is left for it: field `reason`, with the numbers.
+
+    `passes` (absent: no): others hold what it needs, so it may fit later, or elsewhere.
+    """
+
+    @property
+    def passes(self) -> bool:
+        """Whether this says nothing about the model."""
+        return bool(self.fields.get("passes"))
 
 
 class DeviceLost(FastGShareError):

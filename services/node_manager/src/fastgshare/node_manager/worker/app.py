@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -33,6 +34,7 @@ from fastgshare.node_manager.protocol import (
     WorkerReady,
 )
 from fastgshare.node_manager.worker.answers import Answers
+from fastgshare.node_manager.worker.device_lock import hold_device
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
@@ -232,12 +234,12 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
 async def _open_device(config: WorkerConfig, channel: ManagerChannel) -> AsyncIterator[Device]:
     """The device of this worker; one that cannot be opened is told to the manager before the worker ends."""
     name = DeviceName(config.device, config.device_index)
-    try:
-        device = await anyio.to_thread.run_sync(open_device, name, config)
-    except (DeviceUnavailable, DeviceLost) as error:
-        channel.send_nowait(DeviceFaulted(str(error.fields["reason"])))
-        raise
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(hold_device(config.device_id, Path(config.data_dir)))
+            device = await anyio.to_thread.run_sync(open_device, name, config)
+        except (DeviceUnavailable, DeviceLost) as error:
+            channel.send_nowait(DeviceFaulted(str(error.fields["reason"])))
+            raise
+        stack.callback(device.close)
         yield device
-    finally:
-        device.close()

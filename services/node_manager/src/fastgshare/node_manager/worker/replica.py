@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
 from fastgshare.node_manager.core.slices import share_of
-from fastgshare.node_manager.devices.faults import ModelFault
+from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.ports import Footprint, Lane, ModelInfo, StoredModel
 from fastgshare.node_manager.protocol import LogLine, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker.assemble import Request, answer, wanted_tensors
@@ -82,6 +82,7 @@ class Replica:
 
     async def run(self) -> None:
         """Load, serve until told to drain, let go; reports every step."""
+        passes = False
         try:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._stop_runner)
@@ -97,9 +98,10 @@ class Replica:
                     await self._drain()
         except (ModelFault, HandlerBroken, ObjectMissing, OSError) as fault:
             self._failure = fault.reason if isinstance(fault, ModelFault | HandlerBroken) else str(fault)
+            passes = isinstance(fault, MemoryRefused) and fault.passes
         if self._failure:
             logger.warning("replica %s failed: %s", self.replica, self._failure)
-            self._report(ReplicaState.FAILED, self._failure)
+            self._report(ReplicaState.FAILED, self._failure, passes)
         else:
             self._parts.report(ReplicaDrained(self.replica))
 
@@ -340,7 +342,7 @@ class Replica:
 
     # Telling
 
-    def _report(self, state: ReplicaState, reason: str = "") -> None:
+    def _report(self, state: ReplicaState, reason: str = "", transient: bool = False) -> None:
         is_ready = state is ReplicaState.READY
         footprint = self._footprint
         self._parts.report(
@@ -355,6 +357,7 @@ class Replica:
                 weights_mib=footprint.weights_mib,
                 weights_reused=footprint.was_loaded,
                 placement=self.placement,
+                transient=transient,
             )
         )
 

@@ -14,6 +14,7 @@ import anyio
 from fastgshare.scheduler.core.commands import (
     AnswerWish,
     Command,
+    MoveReplica,
     PlaceReplica,
     RemoveReplica,
     Report,
@@ -29,6 +30,7 @@ from fastgshare.shared.messages import Placement
 
 RETRY_S = 0.1
 LOGGED_AT_MOST = 400
+CHANGES = {ResizeReplica: "replica_resized", MoveReplica: "replica_moved"}
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +64,9 @@ class Writer:
             case PlaceReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._place, placement)):
                     await self._tell_placed(placement, reason, "slice_lent" if placement.loan else "replica_placed")
-            case ResizeReplica(placement, reason):
+            case ResizeReplica(placement, reason) | MoveReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._overwrite, placement)):
-                    await self._tell_placed(placement, reason, "replica_resized")
+                    await self._tell_placed(placement, reason, CHANGES[type(command)])
             case RemoveReplica(node, replica, function, epoch, reason, loan):
                 key = subjects.fleet_key(node, replica)
                 if await self._insist(epoch, partial(self._remove, key)):

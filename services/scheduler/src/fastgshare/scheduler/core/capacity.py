@@ -24,7 +24,7 @@ REMEMBERED = 256
 
 def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> float | None:
     """Requests a second per replica, or None where nothing is known yet."""
-    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in sorted(_kinds(state))]
+    known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in sorted(state.kinds)]
     promises = [(table, promise) for table in known if table is not None and (promise := _promise(table, spec))]
     sure = [promise.rps for table, promise in promises if table.is_complete or promise.error <= SURE_ERROR]
     if sure:
@@ -62,7 +62,7 @@ def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
 
 def menu_for(state: State, spec: FunctionSpec, settings: Settings) -> Menu | None:
     """The slices to choose from: of the kind with most devices among those whose table can be counted on."""
-    for kind, chunks in _kinds(state).items():
+    for kind, chunks in widest(state).items():
         menu = _menu(state, spec, kind, chunks, settings)
         if menu is not None:
             return menu
@@ -77,7 +77,7 @@ def option_of(state: State, placement: Placement, spec: FunctionSpec, menu: Menu
     if view is None:
         return menu.held(held.sm_partition, held.sm_partition / 100, held.quota_request)
     device = view.device
-    own = _menu(state, spec, device.kind, _kinds(state).get(device.kind, device.chunks), settings) or menu
+    own = _menu(state, spec, device.kind, widest(state).get(device.kind, device.chunks), settings) or menu
     return own.held(held.sm_partition, min(len(placement.chunks) / device.chunks, 1.0), held.quota_request)
 
 
@@ -96,15 +96,15 @@ def _menu(state: State, spec: FunctionSpec, kind: str, chunks: int, settings: Se
     return known.menus[question]
 
 
-def _kinds(state: State) -> dict[str, int]:
-    if state.kinds is None:
+def widest(state: State) -> dict[str, int]:
+    if state.widest is None:
         devices: dict[str, list[int]] = {}
         for node in state.nodes.values():
             for view in node.devices.values():
                 devices.setdefault(view.device.kind, []).append(view.device.chunks)
         ordered = sorted(devices, key=lambda kind: (-len(devices[kind]), kind))
-        state.kinds = {kind: max(devices[kind]) for kind in ordered}
-    return state.kinds
+        state.widest = {kind: max(devices[kind]) for kind in ordered}
+    return state.widest
 
 
 def _latency_us(answer: Answer, spec: FunctionSpec) -> int:

@@ -20,6 +20,16 @@ class ResizeReplica(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class MoveReplica(msgspec.Struct, frozen=True, tag=True):
+    """Write this placement over the one of the same replica: it goes over to other chunks of its device while it runs.
+
+    Moves are to be written in the order in which they were decided: each fits beside what stands by then.
+    """
+
+    placement: Placement
+    reason: str
+
+
 class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
     """Delete this placement, if `epoch` is still our term. `loan` names the wish it was lent for, if it was."""
 
@@ -47,7 +57,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Command = PlaceReplica | ResizeReplica | RemoveReplica | AnswerWish | Report
+Command = PlaceReplica | ResizeReplica | MoveReplica | RemoveReplica | AnswerWish | Report
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -63,13 +63,14 @@ def _(event: events.NodeSeen, state: State, now_us: int, settings: Settings) -> 
         node.incarnation = event.incarnation
         node.since_us = now_us
         node.silent = False
-    if _devices_changed(node, event.devices, now_us) or changed:
-        state.kinds = None
+    if _devices_changed(state, node, event.devices, now_us) or changed:
+        state.node_changed(event.node)
+        state.widest = None
         state.touch_placed_on(event.node)
         state.touch_blocked()
 
 
-def _devices_changed(node: Node, devices: tuple[events.Device, ...], now_us: int) -> bool:
+def _devices_changed(state: State, node: Node, devices: tuple[events.Device, ...], now_us: int) -> bool:
     changed = False
     for device in devices:
         view = node.devices.get(device.device)
@@ -81,7 +82,7 @@ def _devices_changed(node: Node, devices: tuple[events.Device, ...], now_us: int
             bad_since_us = None
         elif bad_since_us is None:
             bad_since_us = now_us
-        node.devices[device.device] = DeviceView(device, bad_since_us)
+        state.put_device(node, DeviceView(device, bad_since_us))
     there = {device.device for device in devices}
     for name, view in node.devices.items():
         if name not in there and view.bad_since_us is None:
@@ -98,7 +99,7 @@ def _(event: events.ReplicaReported, state: State, now_us: int, settings: Settin
     if known is not None and known.status == status:
         return
     same = known is not None and _phase(known.status) == _phase(status)
-    state.reported[key] = Reported(status, known.since_us if known is not None and same else now_us)
+    state.add_reported(key, Reported(status, known.since_us if known is not None and same else now_us))
     if status.loan:
         if not same:
             state.touch_awaiting_loan()
@@ -132,8 +133,7 @@ def _proved(state: State, status: ReplicaStatus, now_us: int) -> None:
 @apply.register
 def _(event: events.ReplicaGone, state: State, now_us: int, settings: Settings) -> None:
     key = subjects.fleet_key(event.node, event.replica)
-    reported = state.reported.pop(key, None)
-    state.departing.pop(key, None)
+    reported = state.drop_reported(event.node, key)
     if reported is not None and reported.status.loan:
         state.touch_awaiting_loan()
     elif reported is not None:
@@ -157,7 +157,7 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
     found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken)
     liveness.expect_node(state, placement.node, now_us, settings)
     if placement.loan:
-        state.loans[key] = Loan(found, wished_us=now_us)
+        state.add_loan(Loan(found, wished_us=now_us))
         return
     state.add_placed(found)
     reported = state.reported.get(key)
@@ -235,11 +235,13 @@ def _(event: events.ProfileKnown, state: State, now_us: int, settings: Settings)
         state.tables.pop(key, None)
     else:
         state.tables[key] = KnownTable(table, is_complete=profile.state is ProfileState.COMPLETE)
+    state.touch_model(profile.model_digest)
 
 
 @apply.register
 def _(event: events.ProfileGone, state: State, now_us: int, settings: Settings) -> None:
     state.tables.pop(event.key, None)
+    state.touch_model(subjects.profile_digest(event.key))
 
 
 @apply.register
@@ -267,10 +269,15 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
     state.epoch = None
     for key, loan in list(state.loans.items()):
         loan.placed.leaving = False
+        state.changed(loan.placed.placement.node, key)
         if not loan.placed.confirmed:
             state.drop_loan(key)
+    state.leaving.clear()
+    state.exodus = ()
     for key, placed in list(state.placed.items()):
         placed.leaving = False
+        state.take_over(placed)
+        state.changed(placed.placement.node, key)
         if placed.resized_from is not None:
             placed.placement, placed.resized_from, placed.confirmed = placed.resized_from, None, True
         if not placed.confirmed:

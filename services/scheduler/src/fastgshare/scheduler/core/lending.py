@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from fastgshare.scheduler.core import traffic
+from fastgshare.scheduler.core.books import Room
 from fastgshare.scheduler.core.commands import AnswerWish, PlaceReplica
 from fastgshare.scheduler.core.events import (
     DemandRaised,
@@ -21,9 +22,9 @@ from fastgshare.scheduler.core.events import (
     Ticked,
 )
 from fastgshare.scheduler.core.liveness import is_lost, occupies
-from fastgshare.scheduler.core.packing import Room, width
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State
+from fastgshare.scheduler.core.windows import calmest, width
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, LoanReply, LoanState, LoanWish, Placement, Slice
 from fastgshare.shared.units import US_PER_S
@@ -143,7 +144,7 @@ def _problem(state: State, wish: LoanWish, spec: FunctionSpec | None) -> str:
         return f"function is '{wish.function}', which is not deployed"
     if not 1 <= wish.sm_partition <= 100:
         return f"sm_partition is {wish.sm_partition}, expected 1 to 100 percent"
-    kinds = sorted({view.device.kind for node in state.nodes.values() for view in node.devices.values()})
+    kinds = sorted(state.kinds)
     if wish.device_kind not in kinds:
         return f"device_kind is '{wish.device_kind}', and the devices are {', '.join(kinds) or 'none'}"
     return ""
@@ -165,8 +166,7 @@ def _grant(plan: Plan, wish: LoanWish, spec: FunctionSpec) -> LoanReply:
 
 
 def _rooms_of(plan: Plan, kind: str) -> list[Room]:
-    nodes = plan.state.nodes
-    return [room for room in plan.rooms() if nodes[room.node].devices[room.device].device.kind == kind]
+    return [room for room in plan.rooms() if room.kind == kind]
 
 
 def _rank(room: Room, spec: FunctionSpec) -> tuple[bool, float, str]:
@@ -176,7 +176,7 @@ def _rank(room: Room, spec: FunctionSpec) -> tuple[bool, float, str]:
 
 def _obstacle(state: State, room: Room, spec: FunctionSpec, busy: Iterable[FunctionState]) -> str:
     """What keeps from lending on a device; empty if nothing does."""
-    if room.lent or room.returning_mib:
+    if room.lent or room.returning:
         return f"{room.device} has another loan"
     need_mib = spec.slice.gpu_mem_mib
     if need_mib > room.open_mib():
@@ -196,14 +196,14 @@ def _lend(plan: Plan, wish: LoanWish, spec: FunctionSpec, room: Room) -> LoanRep
         replica=_new_id(plan, spec),
         node=room.node,
         device=room.device,
-        chunks=room.calmest(width(wish.sm_partition, room.chunks)),
+        chunks=calmest(room.loads(), width(wish.sm_partition, room.chunks)),
         epoch=plan.epoch,
         function=replace(spec, slice=held),
         reason=f"on loan to the profiler for {wish.loan}",
         loan=wish.loan,
     )
     placed = Placed(placement, since_us=plan.now_us, confirmed=False)
-    plan.state.loans[placed.key] = Loan(placed, wished_us=plan.now_us, asked=wish.asked)
+    plan.state.add_loan(Loan(placed, wished_us=plan.now_us, asked=wish.asked))
     plan.commands.append(PlaceReplica(placement, placement.reason))
     return _reply(wish, LoanState.LENT, replica=placement.replica)
 
@@ -211,12 +211,11 @@ def _lend(plan: Plan, wish: LoanWish, spec: FunctionSpec, room: Room) -> LoanRep
 def _new_id(plan: Plan, spec: FunctionSpec) -> ReplicaId:
     """Unique for ever by term and count within it, in a count of its own; what exists is skipped."""
     state = plan.state
-    taken = {reported.status.replica for reported in state.reported.values()}
-    taken |= {loan.placed.placement.replica for loan in state.loans.values()}
+    taken = {loan.placed.placement.replica for loan in state.loans.values()}
     while True:
         state.loans_named += 1
         replica = ReplicaId(f"{spec.name}-loan-{plan.epoch}-{state.loans_named}")
-        if replica not in taken:
+        if replica not in taken and not state.is_reported(replica):
             return replica
 
 

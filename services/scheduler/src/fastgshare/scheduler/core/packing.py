@@ -1,4 +1,4 @@
-"""Where a replica goes: a device, and chunks of it.
+"""Where a replica goes: a device, and neighbouring chunks of it.
 
 The load of a chunk is the sum of `quota_request` over the replicas on it, at most 1; the memory of a device is the
 sum of `gpu_mem_mib`, at most what it has. During an update the other generations of the same function do not count
@@ -8,27 +8,23 @@ What is on loan takes no time and makes no device better or worse than another; 
 no other room, and then it is the loan that has to leave.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from fastgshare.scheduler.core import windows
+from fastgshare.scheduler.core.books import ROUNDING, Books, Entry, Held, Key, Room, Standing, holding, permille
 from fastgshare.scheduler.core.liveness import occupies, serving_device
-from fastgshare.scheduler.core.state import Key, State
+from fastgshare.scheduler.core.state import State
+from fastgshare.scheduler.core.windows import width
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId
-from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaState
+from fastgshare.shared.messages import FunctionSpec, ReplicaState
+from fastgshare.shared.units import PER_MILLE
 
-FULL = 1 + 1e-9
+__all__ = ["Held", "Room", "Slot", "books", "choose", "holding", "rooms", "shortage", "width", "will_fit"]
 
 
-class Held(NamedTuple):
-    """What one replica takes of a device: `quota` of the time of each of `chunks`, and memory."""
-
-    function: FunctionName
-    generation: int
-    chunks: tuple[int, ...]
-    quota: float
-    memory_mib: float
-    digest: Digest
+Grade = tuple[bool, bool, bool, bool]
+NOTHING_AMISS = (False, False, False)
 
 
 class Slot(NamedTuple):
@@ -39,132 +35,61 @@ class Slot(NamedTuple):
     chunks: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class Room:
-    """A device that can take replicas, and what is on it.
-
-    `lent` is the memory of loans, by their keys, that can be taken back; `returning_mib` that of those that leave.
-    """
-
-    node: NodeId
-    device: DeviceId
-    chunks: int
-    memory_mib: int
-    held: list[Held] = field(default_factory=list)
-    lent: dict[Key, float] = field(default_factory=dict)
-    returning_mib: float = 0.0
-
-    @property
-    def free_mib(self) -> float:
-        """Memory that no function holds."""
-        return self.memory_mib - sum(held.memory_mib for held in self.held)
-
-    def open_mib(self, after_loans: bool = False) -> float:
-        """Memory to be had at once, or once the loans that can be taken back have left."""
-        lent_mib = 0.0 if after_loans else sum(self.lent.values())
-        return self.free_mib - self.returning_mib - lent_mib
-
-    def take_back(self, key: Key) -> None:
-        """Count this loan as on its way out."""
-        self.returning_mib += self.lent.pop(key, 0.0)
-
-    def loads(self) -> list[float]:
-        """The load of each chunk."""
-        return self._sum(self.held)
-
-    def loads_after_update(self, function: FunctionName, generation: int) -> list[float]:
-        """The load of each chunk once `function` has only this generation left."""
-        return self._sum(held for held in self.held if held.function != function or held.generation == generation)
-
-    def has_model(self, digest: Digest) -> bool:
-        """Whether a function's replica has these weights here."""
-        return any(held.digest == digest for held in self.held)
-
-    def calmest(self, wide: int) -> tuple[int, ...]:
-        """So many neighbouring chunks, those with the least load."""
-        return _calmest(self.loads(), [tuple(range(first, first + wide)) for first in range(self.chunks - wide + 1)])
-
-    def is_crowded(self, placement: Placement) -> bool:
-        """Whether there is more on this device, where `placement` is, than the device has."""
-        loads = self.loads_after_update(placement.function.name, placement.function.generation)
-        return self.free_mib < 0 or any(loads[chunk] > FULL for chunk in placement.chunks)
-
-    def can_hold(self, before: Placement, after: Placement) -> bool:
-        """Whether a replica that is here can hold another slice on the same chunks."""
-        others = self.loads_without(holding(before))
-        taken = after.function.slice.quota_request
-        return all(others[chunk] + taken <= FULL for chunk in after.chunks)
-
-    def loads_without(self, own: Held) -> list[float]:
-        """The load of each chunk but for one holder, once its function has only that generation left."""
-        loads = self.loads_after_update(own.function, own.generation)
-        for chunk in own.chunks if own in self.held else ():
-            loads[chunk] -= own.quota
-        return loads
-
-    def change(self, before: Placement, after: Placement) -> None:
-        """Count a holder by what it holds from now on."""
-        own = holding(before)
-        if own in self.held:
-            self.held.remove(own)
-        self.held.append(holding(after))
-
-    def _sum(self, held: Iterable[Held]) -> list[float]:
-        loads = [0.0] * self.chunks
-        for one in held:
-            for chunk in one.chunks:
-                loads[chunk] += one.quota
-        return loads
+def books(state: State) -> Books:
+    """What stands where, after all that was noted as changed since the last time."""
+    known = state.books
+    while state.stale_keys:
+        key, _ = state.stale_keys.popitem()
+        known.enter(key, _entry(state, key))
+    while state.stale_nodes:
+        node, _ = state.stale_nodes.popitem()
+        _open_and_close(state, known, node)
+    return known
 
 
 def rooms(state: State) -> list[Room]:
-    """Every device that can take replicas now, in the order of their names."""
-    found: dict[DeviceId, Room] = {}
+    """Every device that can take replicas now, built from nothing: slow, and what `books` has to agree with."""
+    fresh = Books()
+    for key in sorted({*state.placed, *state.loans, *state.reported}):
+        fresh.enter(key, _entry(state, key))
     for node in sorted(state.nodes):
-        for name, view in sorted(state.nodes[node].devices.items()):
-            if serving_device(state, node, name):
-                found[name] = Room(node, name, view.device.chunks, view.device.memory_mib)
-    for placed in state.placed.values():
-        room = found.get(placed.placement.device)
-        if room is not None and occupies(state, placed):
-            room.held.append(holding(placed.placement))
-    _put_loans(state, found)
-    for key, reported in state.reported.items():
-        status = reported.status
-        room = found.get(status.device)
-        if room is None or key in state.placed or key in state.loans or status.state is ReplicaState.FAILED:
-            continue
-        leftover = _leftover(state, key)
-        if status.loan:
-            room.returning_mib += leftover.memory_mib
-        else:
-            room.held.append(leftover)
-    return list(found.values())
+        _open_and_close(state, fresh, node)
+    return [fresh.rooms[device] for device in sorted(fresh.rooms)]
 
 
-def _put_loans(state: State, found: Mapping[DeviceId, Room]) -> None:
-    for key, loan in state.loans.items():
-        room = found.get(loan.placed.placement.device)
-        if room is not None and occupies(state, loan.placed):
-            room.lent[key] = loan.placed.placement.function.slice.gpu_mem_mib
-            if loan.placed.leaving:
-                room.take_back(key)
+def _open_and_close(state: State, known: Books, node_id: NodeId) -> None:
+    node = state.nodes.get(node_id)
+    for name in known.devices_of(node_id):
+        if not serving_device(state, node_id, name):
+            known.close(node_id, name)
+    for name, view in node.devices.items() if node is not None else ():
+        if serving_device(state, node_id, name):
+            device = view.device
+            known.open(Room(node_id, name, device.chunks, device.memory_mib, device.kind))
 
 
-def holding(placement: Placement) -> Held:
-    """What a placement takes."""
-    function = placement.function
-    return Held(
-        function.name,
-        function.generation,
-        placement.chunks,
-        function.slice.quota_request,
-        function.slice.gpu_mem_mib,
-        function.model.digest,
-    )
+def _entry(state: State, key: Key) -> Entry | None:
+    """What a key means now: a replica, a loan, or what is left of one."""
+    reported = state.reported.get(key)
+    placed = state.placed.get(key)
+    if placed is not None:
+        if not occupies(state, placed):
+            return None
+        weights_mib = reported.status.weights_mib if reported is not None else 0.0
+        return Entry(placed.placement.device, Standing.HELD, holding(placed.placement, weights_mib))
+    loan = state.loans.get(key)
+    if loan is not None:
+        if not occupies(state, loan.placed):
+            return None
+        standing = Standing.RETURNING if loan.placed.leaving else Standing.LENT
+        return Entry(loan.placed.placement.device, standing, holding(loan.placed.placement))
+    if reported is None or reported.status.state is ReplicaState.FAILED:
+        return None
+    standing = Standing.RETURNING if reported.status.loan else Standing.HELD
+    return Entry(reported.status.device, standing, _leftover(state, key))
 
 
-def _leftover(state: State, key: str) -> Held:
+def _leftover(state: State, key: Key) -> Held:
     """What a replica whose placement is gone holds until it has drained: memory, and no more time."""
     status = state.reported[key].status
     departing = state.departing.get(key)
@@ -172,92 +97,166 @@ def _leftover(state: State, key: str) -> Held:
     return Held(status.function, status.generation, (), 0.0, memory_mib, status.model_digest)
 
 
-def width(sm_partition: int, chunks: int) -> int:
-    """How many of a device's `chunks` a replica takes: its percentage, rounded up."""
-    return max(1, -(-sm_partition * chunks // 100))
-
-
 def choose(
-    found: Sequence[Room], spec: FunctionSpec, avoid: Iterable[DeviceId] = (), after_loans: bool = False
+    found: Books | Iterable[Room],
+    spec: FunctionSpec,
+    avoid: Iterable[DeviceId] = (),
+    after_loans: bool = False,
+    beside: Mapping[NodeId, int] | None = None,
 ) -> Slot | None:
     """The best place for a replica of `spec`, now or once the loans there have left, or None.
 
-    Rather not on a device in `avoid`, rather where its model is already, then on the device left fullest.
+    Rather not on a device in `avoid`, rather on one that is in use, on another node than `beside` (where the function
+    has replicas), where its model is already; then on the device left fullest. In books those with the model are looked
+    at, then the others fullest first, until one leaves nothing else to be wished for.
     """
-    shunned = frozenset(avoid)
-    candidates = []
-    for room in found:
-        chunks = _fit(room, spec, room.open_mib(after_loans))
-        if chunks is not None:
-            candidates.append((_rank(room, spec, chunks, room.device in shunned), room, chunks))
-    if not candidates:
+    shunned, siblings, digest = frozenset(avoid), beside or {}, spec.model.digest
+    wish = _Wish.of(spec, after_loans)
+    wanted: tuple[Grade, tuple[float, float, str], Room] | None = None
+    for room, ends in _candidates(found, wish):
+        if not wish.fits(room):
+            continue
+        plain = (room.device in shunned, not room.held, room.node in siblings)
+        grade = (*plain, not room.has_model(digest))
+        place = (*room.fill, room.device)
+        if wanted is None or (grade, place) < wanted[:2]:
+            wanted = grade, place, room
+        if ends and wanted[0][:3] == NOTHING_AMISS:
+            break
+    if wanted is None:
         return None
-    _, room, chunks = min(candidates, key=lambda candidate: candidate[0])
-    return Slot(room.node, room.device, chunks)
+    room = wanted[2]
+    chunks = fit(room, spec)
+    return Slot(room.node, room.device, chunks) if chunks is not None else None
+
+
+def _candidates(found: Books | Iterable[Room], wish: "_Wish") -> Iterator[tuple[Room, bool]]:
+    """Rooms to look at, and whether the search may end there: what comes later is no better placed."""
+    if not isinstance(found, Books):
+        for room in found:
+            yield room, False
+        return
+    updated = [device for device, other in found.functions.get(wish.function, ()) if other != wish.generation]
+    for device in (*found.models.get(wish.digest, ()), *updated):
+        known = found.rooms.get(device)
+        if known is not None:
+            yield known, False
+    for room in found.fullest_first(wish.least_free):
+        yield room, True
+
+
+class _Wish(NamedTuple):
+    """What a replica asks of a device."""
+
+    function: FunctionName
+    generation: int
+    digest: Digest
+    percent: int
+    share: int
+    memory_mib: float
+    after_loans: bool
+    after_returns: bool = False
+
+    @classmethod
+    def of(cls, spec: FunctionSpec, after_loans: bool = False, after_returns: bool = False) -> "_Wish":
+        held = spec.slice
+        share = permille(held.quota_request)
+        return cls(
+            spec.name,
+            spec.generation,
+            spec.model.digest,
+            held.sm_partition,
+            share,
+            held.gpu_mem_mib,
+            after_loans,
+            after_returns,
+        )
+
+    @property
+    def least_free(self) -> float:
+        """A device has at least this much of its time free, in parts per thousand, or it cannot hold the window."""
+        return self.percent * self.share / 100 - ROUNDING
+
+    def fits(self, room: Room) -> bool:
+        """Whether such a replica fits here."""
+        wide = width(self.percent, room.chunks)
+        if wide > room.chunks:
+            return False
+        if room.tops()[wide] < self.share and not self._fits_after_update(room, wide):
+            return False
+        open_mib = room.free_mib if self.after_returns else room.open_mib(self.after_loans)
+        return self.memory_mib <= open_mib or room.needs_mib(self.memory_mib, self.digest) <= open_mib
+
+    def _fits_after_update(self, room: Room, wide: int) -> bool:
+        if not room.is_updating(self.function, self.generation):
+            return False
+        loads = room.loads_after_update(self.function, self.generation)
+        return any(max(loads[first : first + wide]) + self.share <= PER_MILLE for first in range(len(loads) - wide + 1))
 
 
 def will_fit(found: Iterable[Room], spec: FunctionSpec) -> bool:
     """Whether there is room once the loans that leave have left."""
-    return any(room.returning_mib and _fit(room, spec, room.free_mib) is not None for room in found)
+    wish = _Wish.of(spec, after_returns=True)
+    return any(room.returning and wish.fits(room) for room in found)
 
 
-def _rank(
-    room: Room, spec: FunctionSpec, chunks: tuple[int, ...], shunned: bool
-) -> tuple[bool, bool, float, float, str]:
-    """Lower is better; the device's name decides between equals."""
-    has_model = room.has_model(spec.model.digest)
-    load = sum(room.loads()) + spec.slice.quota_request * len(chunks)
-    return shunned, not has_model, -round(load / room.chunks, 9), room.free_mib, room.device
-
-
-def _fit(room: Room, spec: FunctionSpec, open_mib: float) -> tuple[int, ...] | None:
-    """The chunks a replica of `spec` would get here: neighbours if possible, the least loaded, the first."""
+def fit(room: Room, spec: FunctionSpec) -> windows.Window | None:
+    """The chunks a replica of `spec` would get here, by time alone."""
     wide = width(spec.slice.sm_partition, room.chunks)
-    if spec.slice.gpu_mem_mib > open_mib:
-        return None
-    loads = room.loads()
-    fits = _open_chunks(room, spec)
-    if len(fits) < wide:
-        return None
-    open_chunks = set(fits)
-    windows = [
-        tuple(range(first, first + wide))
-        for first in range(room.chunks - wide + 1)
-        if open_chunks.issuperset(range(first, first + wide))
-    ]
-    if not windows:
-        return tuple(sorted(sorted(fits, key=lambda chunk: (loads[chunk], chunk))[:wide]))
-    return _calmest(loads, windows)
+    offered = room.loads_after_update(spec.name, spec.generation)
+    masks = [held.chunks for held in room.held.values()]
+    return windows.best(room.loads(), wide, permille(spec.slice.quota_request), masks, offered)
 
 
-def _calmest(loads: list[float], windows: list[tuple[int, ...]]) -> tuple[int, ...]:
-    return min(windows, key=lambda window: (_peak(loads, window), _total(loads, window), window))
+def ever_fits(found: Iterable[Room], spec: FunctionSpec) -> bool:
+    """Whether any of these devices, with nothing else on it, could hold a replica of `spec`."""
+    held = spec.slice
+    if permille(held.quota_request) > PER_MILLE:
+        return False
+    return any(
+        held.gpu_mem_mib <= room.memory_mib and width(held.sm_partition, room.chunks) <= room.chunks for room in found
+    )
 
 
-def _open_chunks(room: Room, spec: FunctionSpec) -> list[int]:
-    """The chunks with enough time left for a replica of `spec`."""
-    loads = room.loads_after_update(spec.name, spec.generation)
-    return [chunk for chunk, load in enumerate(loads) if load + spec.slice.quota_request <= FULL]
-
-
-def _peak(loads: list[float], window: tuple[int, ...]) -> float:
-    return round(max(loads[chunk] for chunk in window), 9)
-
-
-def _total(loads: list[float], window: tuple[int, ...]) -> float:
-    return round(sum(loads[chunk] for chunk in window), 9)
-
-
-def shortage(found: Sequence[Room], spec: FunctionSpec) -> str:
+def shortage(found: Iterable[Room], spec: FunctionSpec) -> str:
     """Why `choose` found nothing, with the numbers of the device that comes closest."""
-    need = f"{spec.slice.gpu_mem_mib} MiB"
-    if not found:
-        return f"a replica needs {spec.slice.sm_partition}% of a device and {need}, and no device is there"
-    percent = spec.slice.sm_partition
-    room = max(found, key=lambda room: (len(_open_chunks(room, spec)) >= width(percent, room.chunks), room.free_mib))
+    there = list(found)
+    held = spec.slice
+    need = f"{held.gpu_mem_mib} MiB"
+    if not there:
+        return f"a replica needs {held.sm_partition}% of a device and {need}, and no device is there"
+    if not ever_fits(there, spec):
+        return _never(there, spec)
+    share = permille(held.quota_request)
+
+    def closeness(room: Room) -> tuple[bool, float]:
+        wide = width(held.sm_partition, room.chunks)
+        return wide <= room.chunks and room.tops()[wide] >= share, room.free_mib
+
+    room = max(there, key=closeness)
+    wide = width(held.sm_partition, room.chunks)
+    loads = room.loads_after_update(spec.name, spec.generation)
     return (
-        f"a replica needs {width(percent, room.chunks)} of {room.chunks} chunks"
-        f" with {spec.slice.quota_request:.0%} of their time free, and {need};"
-        f" {room.device} has {len(_open_chunks(room, spec))} such chunks"
+        f"a replica needs {wide} neighbouring of {room.chunks} chunks"
+        f" with {held.quota_request:.0%} of their time free, and {need};"
+        f" {room.device} has {_longest(loads, share)} such chunks"
         f" and {max(0, int(room.free_mib))} of {room.memory_mib} MiB"
+    )
+
+
+def _longest(loads: Sequence[int], share: int) -> int:
+    """How many neighbouring chunks have so much time free."""
+    longest = run = 0
+    for load in loads:
+        run = run + 1 if load + share <= PER_MILLE else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _never(there: Sequence[Room], spec: FunctionSpec) -> str:
+    held = spec.slice
+    largest_mib = max(room.memory_mib for room in there)
+    return (
+        f"it can never fit: a replica needs {held.sm_partition}% of a device, {held.quota_request:.0%} of its time"
+        f" and {held.gpu_mem_mib} MiB, and the largest device has {largest_mib} MiB"
     )

@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core import packing
-from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
+from fastgshare.scheduler.core import packing, repacking
+from fastgshare.scheduler.core.books import Books, Key
+from fastgshare.scheduler.core.commands import (
+    Command,
+    MoveReplica,
+    PlaceReplica,
+    RemoveReplica,
+    Report,
+    ResizeReplica,
+)
 from fastgshare.scheduler.core.liveness import serving_device
+from fastgshare.scheduler.core.rearranging import Effort
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
@@ -23,57 +32,71 @@ class Plan:
     now_us: int
     epoch: int
     commands: list[Command] = field(default_factory=list)
-    _rooms: list[packing.Room] | None = None
+    effort: Effort = field(default_factory=lambda: Effort(repacking.EFFORT))
 
     def place(self, function: FunctionState, spec: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
         """Place one more replica where it fits best; False and one report when there is no room.
 
-        Where its slice does not fit, the first of `others` that does takes its place: they do as much.
+        Where `spec.slice` fits nowhere, the first of `others` that does: other shapes that do the same. Where none
+        does, room is made by moving windows on one device, then by moving a replica to another device.
         """
-        slot = packing.choose(self.rooms(), spec, self._avoided(function))
-        for other in others if slot is None else ():
-            shaped = replace(spec, slice=other)
-            slot = packing.choose(self.rooms(), shaped, self._avoided(function))
-            if slot is not None:
-                spec = shaped
-                break
-        if slot is None:
-            if not self._take_back_for(function, spec):
-                self._no_room(function, spec, reason)
-            return False
-        function.blocked = ""
-        placement = Placement(
-            replica=self._new_id(function, spec),
-            node=slot.node,
-            device=slot.device,
-            chunks=slot.chunks,
-            epoch=self.epoch,
-            function=spec,
-            reason=reason,
-        )
-        self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False))
-        self._changed_on(slot, packing.holding(placement))
-        self.commands.append(PlaceReplica(placement, reason))
-        return True
+        shapes = [spec, *(replace(spec, slice=other) for other in others)]
+        for shape in shapes:
+            if (slot := self._choose(function, shape)) is not None:
+                self._put(function, shape, slot, reason)
+                return True
+        if any(packing.ever_fits(self.rooms(), shape) for shape in shapes):
+            if any(self._rearrange_for(function, shape, reason) for shape in shapes):
+                return True
+            if any(self._take_back_for(function, shape) for shape in shapes):
+                return False
+            if self._make_room_for(function, spec):
+                return False
+        self._no_room(function, spec, reason)
+        return False
+
+    def place_understudy(self, old: Placed, slot: packing.Slot, reason: str) -> None:
+        """Have another replica come up that takes over from `old` once it is ready."""
+        function = self.state.function(old.placement.function.name)
+        self._put(function, old.placement.function, slot, reason, replaces=old.key)
+        function.settled = False
+        function.moved_us = self.now_us
 
     def resize(self, placed: Placed, spec: FunctionSpec, reason: str) -> bool:
-        """Have a replica take `spec` on where it is; False where its chunks have no time left for that."""
+        """Have a replica take `spec` on where it is; False where its device has no time left for that.
+
+        Another width takes other chunks of the device, rather such as overlap those it has. Where memory differs it
+        has to suffice too.
+        """
         before = placed.placement
-        after = replace(before, function=spec, epoch=self.epoch, reason=reason)
-        for room in self.rooms():
-            if room.device == before.device:
-                if not room.can_hold(before, after):
-                    return False
-                room.change(before, after)
-        if placed.confirmed:
-            placed.resized_from = before
-        placed.placement, placed.confirmed = after, False
-        self.commands.append(ResizeReplica(after, reason))
+        room = self.room(before.device)
+        chunks: tuple[int, ...] | None = before.chunks
+        if room is not None:
+            chunks = repacking.resized(room, placed, spec)
+            if chunks is None:
+                return False
+        elif spec.slice.sm_partition != before.function.slice.sm_partition:
+            return False  # its device is away: how many chunks that would be shows when it is back
+        self.rewrite(placed, replace(before, function=spec, chunks=chunks, epoch=self.epoch, reason=reason))
+        self.commands.append(ResizeReplica(placed.placement, reason))
         return True
+
+    def move(self, placed: Placed, chunks: tuple[int, ...], reason: str) -> None:
+        """Have a replica go over to other chunks of its device, between two batches."""
+        self.rewrite(placed, replace(placed.placement, chunks=chunks, epoch=self.epoch, reason=reason))
+        self.commands.append(MoveReplica(placed.placement, reason))
+
+    def rewrite(self, placed: Placed, after: Placement) -> None:
+        """Its placement is another from now on, and on its way to the bucket."""
+        if placed.confirmed:
+            placed.resized_from = placed.placement
+        placed.placement, placed.confirmed = after, False
+        self.state.changed(after.node, placed.key)
 
     def remove(self, placed: Placed, reason: str) -> None:
         """Take a replica away; what it holds is free when its node has let go of it."""
-        placed.leaving = True
+        self.state.leave(placed)
+        self.state.changed_us = self.now_us
         placement = placed.placement
         self.commands.append(
             RemoveReplica(
@@ -88,69 +111,118 @@ class Plan:
         self.remove(loan.placed, reason)
         if is_the_one:
             self.state.taken_back[placement.loan] = TakenBack(reason, self.now_us)
-        for room in self.rooms():
-            if room.device == placement.device:
-                room.take_back(loan.placed.key)
 
     def report(self, kind: str, function: FunctionName, text: str) -> None:
         """Tell people."""
         self.commands.append(Report(kind, function, text))
 
+    @property
+    def books(self) -> Books:
+        """What stands on the devices, as it will be after what was decided so far."""
+        return packing.books(self.state)
+
     def rooms(self) -> list[packing.Room]:
-        """The devices as they will be after what was decided so far."""
-        if self._rooms is None:
-            self._rooms = packing.rooms(self.state)
-        return self._rooms
+        """The devices as they will be after what was decided so far, fullest first."""
+        return list(self.books.fullest_first())
+
+    def room(self, device: DeviceId) -> packing.Room | None:
+        """One of them."""
+        return self.books.rooms.get(device)
+
+    def _choose(self, function: FunctionState, spec: FunctionSpec, after_loans: bool = False) -> packing.Slot | None:
+        beside = {placed.placement.node: 1 for placed in function.placed.values() if not placed.leaving}
+        return packing.choose(self.books, spec, self._avoided(function), after_loans, beside)
+
+    def _put(
+        self, function: FunctionState, spec: FunctionSpec, slot: packing.Slot, reason: str, replaces: Key = ""
+    ) -> None:
+        function.blocked = "" if not replaces else function.blocked
+        placement = Placement(
+            replica=self._new_id(function, spec),
+            node=slot.node,
+            device=slot.device,
+            chunks=slot.chunks,
+            epoch=self.epoch,
+            function=spec,
+            reason=reason,
+        )
+        self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces))
+        self.state.changed_us = self.now_us
+        self.commands.append(PlaceReplica(placement, reason))
+
+    def _rearrange_for(self, function: FunctionState, spec: FunctionSpec, reason: str) -> bool:
+        """Move windows on one device so that a replica fits there, and place it."""
+        found = repacking.rearrange(self.state, self.books, spec, self._avoided(function), self.effort)
+        if found is None:
+            return False
+        for placed, chunks in found.moves:
+            self.move(placed, chunks, f"makes room for a replica of '{spec.name}' on {found.slot.device}")
+        self._put(function, spec, found.slot, reason)
+        return True
+
+    def _make_room_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
+        """Have a replica go to another device, where that would let this one in; one at a time."""
+        state = self.state
+        recently = function.moved_us is not None and self.now_us - function.moved_us < self.settings.make_room_us
+        if recently or state.understudies or state.leaving:
+            return False
+        function.moved_us = self.now_us
+        found = repacking.make_room(state, self.books, spec)
+        if found is None:
+            return False
+        old = found.old.placement
+        self.place_understudy(
+            found.old, found.slot, f"takes over from {old.replica}: '{spec.name}' needs its room on {old.device}"
+        )
+        function.blocked = AWAITS_ROOM
+        return True
 
     def _take_back_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
         """Have the loans leave whose memory is all that is missing; their nodes let go of them before it is placed."""
-        slot = packing.choose(self.rooms(), spec, self._avoided(function), after_loans=True)
+        slot = self._choose(function, spec, after_loans=True)
         if slot is None:
             return False
         function.blocked = AWAITS_LOAN
-        in_the_way = [key for room in self.rooms() if room.device == slot.device for key in room.lent]
-        for key in in_the_way:
+        room = self.room(slot.device)
+        for key in list(room.lent) if room is not None else ():
             self.take_back(self.state.loans[key], f"'{spec.name}' needs its memory")
         return True
 
-    def _changed_on(self, slot: packing.Slot, held: packing.Held) -> None:
-        for room in self.rooms():
-            if room.device == slot.device:
-                room.held.append(held)
-
     def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
         """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
-        if self._room_appears(spec):
+        rooms = self.rooms()
+        if self._room_appears(rooms, spec):
             function.blocked = function.blocked or AWAITS_ROOM
             return
         shape = f"g{spec.generation} {spec.slice}"
         if function.blocked != shape:
             function.blocked = shape
-            self.report("no_room", function.name, f"{packing.shortage(self.rooms(), spec)} ({reason})")
+            self.report("no_room", function.name, f"{packing.shortage(rooms, spec)} ({reason})")
 
-    def _room_appears(self, spec: FunctionSpec) -> bool:
-        """Whether some node is letting go of a replica right now, or of a loan whose memory is what is missing."""
+    def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
+        """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""
         state = self.state
-        leaving = [placed.placement for placed in state.placed.values() if placed.leaving]
+        if rooms and not packing.ever_fits(rooms, spec):
+            return False
+        if state.understudies:
+            return True
+        leaving = [placed.placement for placed in state.leaving.values() if not placed.placement.loan]
         departing = [placement for placement in state.departing.values() if not placement.loan]
         if any(serving_device(state, placement.node, placement.device) for placement in (*leaving, *departing)):
             return True
-        return packing.will_fit(self.rooms(), spec)
+        return packing.will_fit(rooms, spec)
 
     def _avoided(self, function: FunctionState) -> list[DeviceId]:
-        return [device for device, until_us in function.avoid_until_us.items() if until_us > self.now_us]
+        """Devices that disappointed this function, and such as are being emptied."""
+        shunned = [device for device, until_us in function.avoid_until_us.items() if until_us > self.now_us]
+        return [*shunned, *repacking.emptied(self.state)]
 
     def _new_id(self, function: FunctionState, spec: FunctionSpec) -> ReplicaId:
         """Unique for ever by term and count within it; should terms start over, what exists is skipped."""
         taken = {placed.placement.replica for placed in function.placed.values()}
-        taken |= {
-            reported.status.replica
-            for reported in self.state.reported.values()
-            if reported.status.function == function.name
-        }
         while True:
             self.state.replicas_named += 1
             number = self.state.replicas_named
             replica = ReplicaId(f"{spec.name}-g{spec.generation}-{self.epoch}-{number}")
-            if replica not in taken:
+            if replica not in taken and not self.state.is_reported(replica):
                 return replica

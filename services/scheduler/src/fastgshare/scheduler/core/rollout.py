@@ -85,7 +85,9 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
     function = plan.state.functions.get(name)
     if function is None:
         return
-    staying = sorted((p for p in function.placed.values() if not p.leaving), key=lambda placed: placed.age)
+    staying = sorted(
+        (p for p in function.placed.values() if not p.leaving and not p.is_understudy), key=lambda placed: placed.age
+    )
     if function.spec is None:
         for placed in staying:
             plan.remove(placed, "the function was deleted")

@@ -22,6 +22,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replica's chunks had no time left for a larger quota, another attempt is made after `cramped_us`.
 
     A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
+
+    At most `reviews` functions are planned in one step; the rest follow at once, or at their own part of a tick.
+    Room for a replica that fits nowhere is sought on other devices every `make_room_us`. A device is emptied into
+    others after `consolidate_us` in which nothing was placed or removed, and not again for `rest_us`.
     """
 
     tick_us: int = US_PER_S // 2
@@ -43,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     headroom: float = 0.2
     calm_us: int = 2 * US_PER_S
     unasked_us: int = 3 * US_PER_S
+    reviews: int = 32
+    make_room_us: int = 10 * US_PER_S
+    consolidate_us: int = 60 * US_PER_S
+    rest_us: int = 300 * US_PER_S
     policy: str = "fixed"
     horizon_us: int = 4 * US_PER_S
     trend_us: int = 6 * US_PER_S

@@ -8,16 +8,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from fastgshare.scheduler.core.books import Books, Key
 from fastgshare.scheduler.core.events import Device
 from fastgshare.scheduler.core.forecast import Signal
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
-from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
 from fastgshare.shared.tables import Table
-
-Key = str
 
 AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
 """`FunctionState.blocked` while somebody who is in the way leaves, and while that is a loan."""
@@ -50,7 +49,8 @@ class Placed:
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
-    in the bucket while a change of it is on its way there. `replaces`: the key of the one it is to take over from.
+    in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
+    from, once ready; until then it is an understudy, and one more than its function asked for.
     """
 
     placement: Placement
@@ -64,8 +64,8 @@ class Placed:
 
     @property
     def is_understudy(self) -> bool:
-        """Whether it is to take over from one that still stands."""
-        return bool(self.replaces)
+        """Whether the replica that it is to take over from still stands."""
+        return self.replaces != ""
 
     @property
     def key(self) -> Key:
@@ -186,7 +186,8 @@ class FunctionState:
 
     `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
     what there was no room for, once reported.
-    `settled`: nothing but a new fact can change the plan.
+    `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
+    `moved_us`: when a replica of it was last moved, or others were for its sake.
     """
 
     name: FunctionName
@@ -201,6 +202,8 @@ class FunctionState:
     traffic: Traffic = field(default_factory=Traffic)
     scale: Scale = field(default_factory=Scale)
     settled: bool = False
+    review_us: int = 0
+    moved_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -208,6 +211,8 @@ class State:
     """The whole. `epoch` is None while somebody else leads.
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
+    `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
+    changes what a key stands for says so with `changed`.
     """
 
     epoch: int | None = None
@@ -225,7 +230,80 @@ class State:
     departing: dict[Key, Placement] = field(default_factory=dict)
     tables: dict[str, KnownTable] = field(default_factory=dict)
     dirty: dict[FunctionName, bool] = field(default_factory=dict)
-    kinds: dict[str, int] | None = None
+    books: Books = field(default_factory=Books)
+    stale_keys: dict[Key, bool] = field(default_factory=dict)
+    stale_nodes: dict[NodeId, bool] = field(default_factory=dict)
+    keys_on: dict[NodeId, dict[Key, bool]] = field(default_factory=dict)
+    leaving: dict[Key, Placed] = field(default_factory=dict)
+    understudies: dict[Key, Placed] = field(default_factory=dict)
+    names: dict[ReplicaId, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    parts: int = 1
+    changed_us: int = 0
+    consolidated_us: int | None = None
+    attempts: int = 0
+    exodus: tuple[tuple[Key, DeviceId], ...] = ()
+
+    def changed(self, node: NodeId, key: Key) -> None:
+        """What this key of a node stands for is another now."""
+        self.stale_keys[key] = True
+        if key in self.placed or key in self.loans or key in self.reported:
+            self.keys_on.setdefault(node, {})[key] = True
+        elif node in self.keys_on:
+            self.keys_on[node].pop(key, None)
+            if not self.keys_on[node]:
+                del self.keys_on[node]
+
+    def is_reported(self, replica: ReplicaId) -> bool:
+        """Whether some node has a replica of this name."""
+        return replica in self.names
+
+    def add_reported(self, key: Key, reported: Reported) -> None:
+        """A node has a replica, as this."""
+        status = reported.status
+        if key not in self.reported:
+            self.names[status.replica] = self.names.get(status.replica, 0) + 1
+        self.reported[key] = reported
+        self.changed(status.node, key)
+
+    def drop_reported(self, node: NodeId, key: Key) -> Reported | None:
+        """A node has this replica no longer."""
+        self.departing.pop(key, None)
+        reported = self.reported.pop(key, None)
+        if reported is not None:
+            replica = reported.status.replica
+            count = self.names.pop(replica) - 1
+            if count:
+                self.names[replica] = count
+        self.changed(node, key)
+        return reported
+
+    def node_changed(self, node: NodeId) -> None:
+        """A node, or a device of it, is another now: what stands there may mean something else."""
+        self.stale_nodes[node] = True
+        for key in self.keys_on.get(node, ()):
+            self.stale_keys[key] = True
+
+    def put_device(self, node: Node, view: DeviceView) -> None:
+        """A node has a device, as this."""
+        known = node.devices.get(view.device.device)
+        if known is not None:
+            self._count_kind(known, -1)
+        node.devices[view.device.device] = view
+        self._count_kind(view, 1)
+
+    def forget_node(self, name: NodeId) -> None:
+        """Nothing is known of this node any more."""
+        for view in self.nodes.pop(name).devices.values():
+            self._count_kind(view, -1)
+        self.node_changed(name)
+
+    def _count_kind(self, view: DeviceView, more: int) -> None:
+        count = self.kinds.pop(view.device.kind, 0) + more
+        if count:
+            self.kinds[view.device.kind] = count
+
+    widest: dict[str, int] | None = None
     """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def function(self, name: FunctionName) -> FunctionState:
@@ -245,6 +323,12 @@ class State:
             if function.blocked:
                 self.touch(function.name)
 
+    def touch_model(self, digest: Digest) -> None:
+        """What this model does is known anew: plan its functions again, which may be settled."""
+        for function in self.functions.values():
+            if function.spec is not None and function.spec.model.digest == digest:
+                self.touch(function.name)
+
     def touch_awaiting_loan(self) -> None:
         """Plan again whoever waits for memory that was lent. Nobody else: loans move no decision about functions."""
         for function in self.functions.values():
@@ -253,14 +337,36 @@ class State:
 
     def touch_placed_on(self, node: NodeId) -> None:
         """Plan again whoever has a replica on this node."""
-        for placed in self.placed.values():
-            if placed.placement.node == node:
+        for key in self.keys_on.get(node, ()):
+            placed = self.placed.get(key)
+            if placed is not None:
                 self.touch(placed.placement.function.name)
 
     def add_placed(self, placed: Placed) -> None:
         """A placement stands or is on its way."""
+        for earlier in (self.leaving, self.understudies):
+            earlier.pop(placed.key, None)
         self.placed[placed.key] = placed
         self.function(placed.placement.function.name).placed[placed.key] = placed
+        if placed.is_understudy:
+            self.understudies[placed.key] = placed
+        self.changed(placed.placement.node, placed.key)
+
+    def add_loan(self, loan: Loan) -> None:
+        """A loan stands or is on its way."""
+        self.loans[loan.placed.key] = loan
+        self.changed(loan.placed.placement.node, loan.placed.key)
+
+    def leave(self, placed: Placed) -> None:
+        """A placement's removal was commanded."""
+        placed.leaving = True
+        self.leaving[placed.key] = placed
+        self.changed(placed.placement.node, placed.key)
+
+    def take_over(self, understudy: Placed) -> None:
+        """An understudy counts as a replica from now on."""
+        understudy.replaces = ""
+        self.understudies.pop(understudy.key, None)
 
     def drop_placed(self, key: Key) -> Placed | None:
         """A placement stands no more; its replica may still be there, and hold its memory."""
@@ -268,8 +374,11 @@ class State:
         if placed is None:
             return None
         self.function(placed.placement.function.name).placed.pop(key, None)
+        self.leaving.pop(key, None)
+        self.understudies.pop(key, None)
         if key in self.reported:
             self.departing[key] = placed.placement
+        self.changed(placed.placement.node, key)
         return placed
 
     def loan_for(self, wish: str) -> Loan | None:
@@ -280,6 +389,10 @@ class State:
     def drop_loan(self, key: Key) -> Loan | None:
         """A loan stands no more; its replica may still be there, and hold its memory."""
         loan = self.loans.pop(key, None)
-        if loan is not None and key in self.reported:
+        if loan is None:
+            return None
+        self.leaving.pop(key, None)
+        if key in self.reported:
             self.departing[key] = loan.placed.placement
+        self.changed(loan.placed.placement.node, key)
         return loan

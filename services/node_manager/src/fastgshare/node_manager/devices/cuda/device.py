@@ -127,14 +127,15 @@ class CudaDevice:
             is_here = model.digest in self._ledger.weights_mib
             refusal = self._ledger.reserve(lane.replica, model.digest, weights_mib, lane.memory_mib)
         if refusal is not None:
-            raise MemoryRefused(reason=refusal)
+            raise MemoryRefused(reason=refusal.reason, passes=refusal.passes)
         needed_mib = 0.0 if is_here else weights_mib
         free_mib = driver.memory_info().free_bytes / BYTES_PER_MIB
         if needed_mib > free_mib:
             self._free(lane)
             raise MemoryRefused(
                 reason=f"it needs {needed_mib:.0f} MiB for its weights and the device has {free_mib:.0f} MiB free:"
-                " others use memory that was not promised to them"
+                " others use memory that was not promised to them",
+                passes=True,
             )
 
     def _free(self, lane: Lane) -> None:

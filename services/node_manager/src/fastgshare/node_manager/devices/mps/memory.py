@@ -10,7 +10,7 @@ import itertools
 import threading
 from dataclasses import dataclass
 
-from fastgshare.node_manager.core.memory import MemoryLedger
+from fastgshare.node_manager.core.memory import MemoryLedger, Refusal
 from fastgshare.node_manager.devices.faults import MemoryRefused
 from fastgshare.node_manager.devices.ports import Lane
 from fastgshare.shared.ids import Digest, ReplicaId
@@ -47,9 +47,10 @@ class ProcessMemory:
                 refusal = self._ledger.reserve(context, Digest(context), context_mib, context_mib)
                 if refusal is not None:
                     self._ledger.release(process)
-                    refusal = f"beside its {lane.memory_mib} MiB it needs a process, and for that {refusal}"
+                    reason = f"beside its {lane.memory_mib} MiB it needs a process, and for that {refusal.reason}"
+                    refusal = Refusal(reason, lane.memory_mib + context_mib <= self._ledger.total_mib)
         if refusal is not None:
-            raise MemoryRefused(reason=refusal)
+            raise MemoryRefused(reason=refusal.reason, passes=refusal.passes)
         return Claim(process, context, context_mib, lane.memory_mib)
 
     def release(self, claim: Claim) -> None:

@@ -142,7 +142,7 @@ class SimDevice:
         with self._lock:
             refusal = self._ledger.reserve(lane.replica, model.digest, loaded.weights_mib, lane.memory_mib)
             if refusal is not None:
-                raise MemoryRefused(reason=refusal)
+                raise MemoryRefused(reason=refusal.reason, passes=refusal.passes)
             self._own_mib += loaded.own_mib
 
 
