@@ -82,6 +82,7 @@ def compared(recorded: Recorded) -> dict[str, object]:
     real = [counted(report, trace, OBJECTIVE_US) for report in reports]
     parts = [by_level(report, trace) for report in reports]
     ran = [[sent for part in pair for sent in part] for pair in zip(*parts, strict=True)]
+    ways = [[sent.way_us for sent in part if sent.batch] for part in ran]
     told = rows(trace, [simulate_level(scene, level, hops) for level in trace], real)
     at_their_speed = [
         simulate_level(at_speed(scene, sent), level, hops) for level, sent in zip(trace, ran, strict=True)
@@ -95,6 +96,7 @@ def compared(recorded: Recorded) -> dict[str, object]:
         "fidelity": {
             "levels": told,
             "hops": {"client_us": hops.client_us, "worker_us": hops.worker_us, "batch_us": hops.batch_us},
+            "way_us": {f"p{percent}": [percentile_us(way, percent) for way in ways] for percent in (50, 99)},
             "capacity_rps": round(scene.capacity_rps, 1),
             "sender_lag_p99_us": percentile_us([sent.lag_us for report in reports for sent in report.sent], 99),
             "device_over_table": [round(fmean(over_table(scene, sent) or [1.0]), 3) for sent in ran],

@@ -51,7 +51,8 @@ class Timetable(msgspec.Struct, frozen=True):
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
     """What became of a request: `answered`, `refused` or `failed`; how late it was sent, and how long it took, both
-    from its planned time. Of an answer: its time on the device, and how large its batch was."""
+    from its planned time. Of an answer: its time on the device, how large its batch was, and how long it waited on its
+    worker, in the queue and for the token."""
 
     at_us: int
     function: str
@@ -61,6 +62,12 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
     execute_us: int = 0
     batch: int = 0
     why: str = ""
+    waited_us: int = 0
+
+    @property
+    def way_us(self) -> int:
+        """What an answer took beside waiting on the worker and the device."""
+        return self.latency_us - self.waited_us - self.execute_us
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -118,7 +125,8 @@ async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Se
     took_us = monotonic_us() - planned_us
     timing = result.timing
     assert timing is not None, "a worker tells where the time went"
-    return Sent(due.at_us, due.function, "answered", lag_us, took_us, timing.execute_us, timing.batch)
+    waited_us = timing.queue_us + timing.token_us
+    return Sent(due.at_us, due.function, "answered", lag_us, took_us, timing.execute_us, timing.batch, "", waited_us)
 
 
 def main(argv: Sequence[str]) -> int:
