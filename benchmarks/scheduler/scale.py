@@ -176,7 +176,7 @@ class Fleet:
         for number in range(self.functions):
             name = FunctionName(f"f{number:04d}")
             surge = number % 2 == 0 and (number // 2 + self.now_us // (5 * US_PER_S)) % 10 == 0
-            self.arrived[name] = self.arrived.get(name, 0) + (200 if surge else 5)
+            self.arrived[name] = self.arrived.get(name, 0) + (2000 if surge else 5)
             done = self.arrived[name]
             counts[name] = FunctionLoad(
                 arrived=done, answered=done, execute_us=done * 20_000, outstanding=500 if surge else 3
