@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from time import thread_time_ns
 from typing import Any
 
+from fastgshare.scheduler.core.books import permille
 from fastgshare.scheduler.core.commands import Command, MoveReplica, PlaceReplica, RemoveReplica, ResizeReplica
 from fastgshare.scheduler.core.events import (
     Device,
@@ -30,7 +31,8 @@ from fastgshare.scheduler.core.events import (
 )
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, HostId, NodeId
+from fastgshare.scheduler.core.windows import width, window
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     Autoscale,
     FunctionLoad,
@@ -41,7 +43,7 @@ from fastgshare.shared.messages import (
     ReplicaStatus,
     Slice,
 )
-from fastgshare.shared.units import US_PER_S
+from fastgshare.shared.units import PER_MILLE, US_PER_S
 
 CHUNKS = 16
 MEMORY_MIB = 16_000
@@ -101,15 +103,44 @@ class Fleet:
                 self._happens(event)
 
     def start(self) -> None:
-        """Nodes come up, functions are deployed, a term begins, and all is placed and ready."""
+        """A leader takes over: nodes, functions and ready replicas stand; the stream begins and it settles."""
         for number in range(self.devices):
             self._happens(_seen(number, "i1"))
         for number in range(self.functions):
             self.tell(FunctionDefined(self._spec(number)))
-        self.tell(LeadershipWon(1))
+        for placement in self._standing():
+            self.placements[placement.replica] = placement
+            self.tell(PlacementKnown(placement))
+            self.tell(_status(placement, ReplicaState.READY))
+        self.tell(LeadershipWon(2))
         for number in range(GATEWAYS):
             self.later(BEAT_US * number // GATEWAYS, self._load(number))
-        self.run(self.now_us + 4 * US_PER_S)
+        self.run(self.now_us + US_PER_S)
+
+    def _standing(self) -> list[Placement]:
+        """The replicas an earlier leader placed, dealt out to the devices in turn: first fit on each."""
+        found = []
+        loads = [[0] * CHUNKS for _ in range(self.devices)]
+        for number in range(self.replicas):
+            spec = self._spec(number % self.functions)
+            wide, share = width(spec.slice.sm_partition, CHUNKS), permille(spec.slice.quota_request)
+            for step in range(self.devices):
+                at = (number + step) % self.devices
+                starts = range(CHUNKS - wide + 1)
+                first = next((c for c in starts if max(loads[at][c : c + wide]) + share <= PER_MILLE), None)
+                if first is None:
+                    continue
+                for chunk in range(first, first + wide):
+                    loads[at][chunk] += share
+                node, replica = NodeId(f"n{at:05d}"), ReplicaId(f"{spec.name}-g1-1-{number}")
+                device = DeviceId(f"{node}-gpu0")
+                found.append(
+                    Placement(
+                        replica=replica, node=node, device=device, chunks=window(first, wide), epoch=1, function=spec
+                    )
+                )
+                break
+        return found
 
     def lose_node(self, away_us: int) -> None:
         """A node falls silent and comes back."""
@@ -145,7 +176,7 @@ class Fleet:
         for number in range(self.functions):
             name = FunctionName(f"f{number:04d}")
             surge = number % 2 == 0 and (number // 2 + self.now_us // (5 * US_PER_S)) % 10 == 0
-            self.arrived[name] = self.arrived.get(name, 0) + (200 if surge else 5)
+            self.arrived[name] = self.arrived.get(name, 0) + (2000 if surge else 5)
             done = self.arrived[name]
             counts[name] = FunctionLoad(
                 arrived=done, answered=done, execute_us=done * 20_000, outstanding=500 if surge else 3

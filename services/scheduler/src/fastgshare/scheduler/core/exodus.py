@@ -1,11 +1,12 @@
 """A device emptied into others that are in use: which replicas would go where, and in which order.
 
 Devices are sets of windows here; how these lie on the chunks is only asked for as "can they all lie". Where a replica
-of the device that is to be emptied fits nowhere, a smaller one may leave another device for a third to let it in. All
-or nothing: a device from which only some can go stays as it is.
+of the device that is to be emptied fits nowhere, one or two smaller ones may leave another device for others to let it
+in. All or nothing: a device from which only some can go stays as it is.
 """
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 from fastgshare.scheduler.core import repacking, windows
@@ -140,19 +141,28 @@ class _Journey:
         return depth > 0 and any(self._displace(one, host, depth, shut) for host in open_hosts)
 
     def _displace(self, one: Passenger, host: _Host, depth: int, shut: tuple[DeviceId, ...]) -> bool:
-        """Have a smaller one leave this device for another, so that `one` can be here."""
+        """Have a smaller one, or two, leave this device for another, so that `one` can be here."""
         moved = {transfer.key for transfer in self.transfers}
         size = host.shape(one).wide * one.share
-        for other in sorted(host.aboard, key=lambda other: (host.shape(other).wide * other.share, other.key)):
-            others = [aboard for aboard in host.aboard if aboard is not other]
-            if host.shape(other).wide * other.share >= size and other.memory_mib >= one.memory_mib:
+
+        def area(other: Passenger) -> int:
+            return host.shape(other).wide * other.share
+
+        able = [o for o in host.aboard if o.key not in moved and (area(o) < size or o.memory_mib < one.memory_mib)]
+        able.sort(key=lambda other: (area(other), other.key))
+        for leaving in (*combinations(able, 1), *combinations(able, 2)):
+            gone = {other.key for other in leaving}
+            staying = [aboard for aboard in host.aboard if aboard.key not in gone]
+            if not host.holds([*staying, one], self.effort):
                 continue
-            if other.key in moved or not host.holds([*others, one], self.effort):
-                continue
-            if self.settle(other, depth - 1, (*shut, host.device)):
-                host.aboard = [*others, one]
+            before = {device: list(other.aboard) for device, other in self.hosts.items()}, len(self.transfers)
+            if all(self.settle(other, depth - 1, (*shut, host.device)) for other in leaving):
+                host.aboard = [*staying, one]
                 self.transfers.append(Transfer(one.key, host.device))
                 return True
+            for device, aboard in before[0].items():
+                self.hosts[device].aboard = aboard
+            del self.transfers[before[1] :]
         return False
 
     def _may_be_on(self, one: Passenger, host: _Host) -> bool:

@@ -24,7 +24,6 @@ __all__ = ["Held", "Room", "Slot", "books", "choose", "holding", "rooms", "short
 
 
 Grade = tuple[bool, bool, bool, bool]
-NOTHING_AMISS = (False, False, False)
 
 
 class Slot(NamedTuple):
@@ -108,12 +107,14 @@ def choose(
 
     Rather not on a device in `avoid`, rather on one that is in use, on another node than `beside` (where the function
     has replicas), where its model is already; then on the device left fullest. In books those with the model are looked
-    at, then the others fullest first, until one leaves nothing else to be wished for.
+    at, then the others fullest first, until those to come can be no better.
     """
     shunned, siblings, digest = frozenset(avoid), beside or {}, spec.model.digest
     wish = _Wish.of(spec, after_loans)
     wanted: tuple[Grade, tuple[float, float, str], Room] | None = None
-    for room, ends in _candidates(found, wish):
+    for room, is_ordered in _candidates(found, wish):
+        if is_ordered and wanted is not None and wanted[0][:3] <= (False, not room.held, False):
+            break
         if not wish.fits(room):
             continue
         plain = (room.device in shunned, not room.held, room.node in siblings)
@@ -121,8 +122,6 @@ def choose(
         place = (*room.fill, room.device)
         if wanted is None or (grade, place) < wanted[:2]:
             wanted = grade, place, room
-        if ends and wanted[0][:3] == NOTHING_AMISS:
-            break
     if wanted is None:
         return None
     room = wanted[2]
@@ -131,7 +130,7 @@ def choose(
 
 
 def _candidates(found: Books | Iterable[Room], wish: "_Wish") -> Iterator[tuple[Room, bool]]:
-    """Rooms to look at, and whether the search may end there: what comes later is no better placed."""
+    """Rooms to look at, and whether what comes from there on is fuller first, the empty ones last."""
     if not isinstance(found, Books):
         for room in found:
             yield room, False

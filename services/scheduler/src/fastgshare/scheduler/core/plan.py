@@ -96,8 +96,9 @@ class Plan:
     def remove(self, placed: Placed, reason: str) -> None:
         """Take a replica away; what it holds is free when its node has let go of it."""
         self.state.leave(placed)
-        self.state.changed_us = self.now_us
         placement = placed.placement
+        if not placement.loan:
+            self.state.changed_us = self.now_us
         self.commands.append(
             RemoveReplica(
                 placement.node, placement.replica, placement.function.name, self.epoch, reason, placement.loan
@@ -206,7 +207,7 @@ class Plan:
             return False
         if state.understudies:
             return True
-        leaving = [placed.placement for placed in state.leaving.values() if not placed.placement.loan]
+        leaving = [placed.placement for placed in state.leaving.values()]
         departing = [placement for placement in state.departing.values() if not placement.loan]
         if any(serving_device(state, placement.node, placement.device) for placement in (*leaving, *departing)):
             return True

@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     headroom: float = 0.2
     calm_us: int = 2 * US_PER_S
     unasked_us: int = 3 * US_PER_S
-    reviews: int = 32
+    reviews: int = 16
     make_room_us: int = 10 * US_PER_S
     consolidate_us: int = 60 * US_PER_S
     rest_us: int = 300 * US_PER_S

@@ -360,7 +360,8 @@ class State:
     def leave(self, placed: Placed) -> None:
         """A placement's removal was commanded."""
         placed.leaving = True
-        self.leaving[placed.key] = placed
+        if not placed.placement.loan:
+            self.leaving[placed.key] = placed
         self.changed(placed.placement.node, placed.key)
 
     def take_over(self, understudy: Placed) -> None:
