@@ -28,7 +28,7 @@ functions:
 """
 POLICY = "fixed"
 QUICK_S, FULL_S = 6.0, 60.0
-QUICK_RUNS, FULL_RUNS = 2, 5
+QUICK_RUNS, FULL_RUNS = 6, 9
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> Mapping[str, object]:
