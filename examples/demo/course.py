@@ -44,6 +44,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ("filetype", "ocr", "textdir")
 PROFILE_S = 12.0
 """Enough for the points that say most of each; `fastgshare profile` takes its time."""
+SCALE_DOWN_S = "6"
+"""Sooner than by default, or a load of a minute would end before anything shrinks."""
 LEAST_ACCURACY = {"filetype": 0.95, "ocr": 0.98, "textdir": 0.99}
 
 
@@ -86,12 +88,13 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """What a run leaves: its figures, and what it takes to have the same load again on devices of `chunks` chunks."""
+    """What a run leaves: its figures, and what it takes to have the same load again on such `devices`."""
 
     summary: Summary
     specs: dict[str, FunctionSpec]
     timetable: list[Arrival]
     chunks: int
+    devices: int
 
 
 async def run_demo(options: Options, screen: Screen, hurry: anyio.Event) -> Played:
@@ -132,6 +135,7 @@ async def _open_scene(
     stack: AsyncExitStack, options: Options, data_dir: Path, screen: Screen, hurry: anyio.Event
 ) -> Scene:
     examples = all_examples(ROOT, options.seed)
+    os.environ.setdefault("FASTGSHARE_SCALE_DOWN_S", SCALE_DOWN_S)  # what the platform's processes inherit
     config = UpConfig(data_dir=data_dir, nats_port=0, http_port=0)
     platform = await stack.enter_async_context(open_platform(config, screen.say, hurry))
     env = {
@@ -179,8 +183,8 @@ async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwa
         await scene.ledger.settle()
         status = await scene.client.status()
     summary = _summary(options, targets, load, scene.ledger, status, profiles, lines, problems)
-    chunks = max(device.chunks for node in status.nodes for device in node.devices)
-    return Played(summary, specs, timetable, chunks)
+    devices = [device for node in status.nodes for device in node.devices]
+    return Played(summary, specs, timetable, max(device.chunks for device in devices), len(devices))
 
 
 async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:

@@ -19,7 +19,7 @@ from fastgshare.shared.messages import FunctionSpec, Profile
 from fastgshare.shared.simulated import Simulated
 from fastgshare.shared.units import us_to_s
 
-POLICIES = ("objective", "exclusive")
+OBJECTIVE, EXCLUSIVE = "objective", "exclusive"
 FOLDER, SCENARIO, TRACE = "elsewhere", "scenario.yaml", "arrivals.csv"
 PATIENCE_S = 180.0
 SAID_LINES = 3
@@ -53,7 +53,7 @@ def scenario_of(summary: Summary, specs: Mapping[str, FunctionSpec], chunks: int
         "duration_s": summary.load_seconds,
         "seed": summary.seed,
         "devices": {"count": len(specs), "kind": kinds.pop(), "chunks": chunks, "memory_mib": 16_384},
-        "policies": list(POLICIES),
+        "policies": [OBJECTIVE, EXCLUSIVE],
         "functions": [_function(summary, spec) for spec in specs.values()],
     }
 
@@ -76,10 +76,15 @@ def _function(summary: Summary, spec: FunctionSpec) -> dict[str, Any]:
     }
 
 
-def simulated(scenario: Path) -> list[Fleet]:
-    """What each policy takes for it. Raises NotSimulated."""
-    out = scenario.parent / "report"
-    command = [sys.executable, "-m", "fastgshare.cli", "simulate", str(scenario), "--out", str(out)]
+def simulated(scenario: Path, devices: int, functions: int) -> list[Fleet]:
+    """What came of it on as many devices as the run had, and with one for each function. Raises NotSimulated."""
+    return [_under(OBJECTIVE, devices, scenario), _under(EXCLUSIVE, functions, scenario)]
+
+
+def _under(policy: str, devices: int, scenario: Path) -> Fleet:
+    out = scenario.parent / policy
+    choice = ["--policy", policy, "--devices", str(devices), "--out", str(out)]
+    command = [sys.executable, "-m", "fastgshare.cli", "simulate", str(scenario), *choice]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired as error:
@@ -87,8 +92,8 @@ def simulated(scenario: Path) -> list[Fleet]:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-SAID_LINES:]
         raise NotSimulated(" ".join(said) or f"it ended with status {done.returncode}")
-    figures = msgspec.json.decode((out / "figures.json").read_bytes(), type=list[Simulated])
-    return [fleet_of(one) for one in figures]
+    [figures] = msgspec.json.decode((out / "figures.json").read_bytes(), type=list[Simulated])
+    return fleet_of(figures)
 
 
 def fleet_of(figures: Simulated) -> Fleet:

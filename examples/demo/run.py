@@ -89,7 +89,8 @@ def _elsewhere(played: Played, folder: Path) -> Summary:
             summary, notes=[*summary.notes, "the same load was not simulated: not every function has a table"]
         )
     try:
-        fleets = simulated(write_scenario(folder, summary, played.specs, played.timetable, played.chunks))
+        scenario = write_scenario(folder, summary, played.specs, played.timetable, played.chunks)
+        fleets = simulated(scenario, played.devices, len(played.specs))
     except NotSimulated as error:
         return replace(summary, notes=[*summary.notes, f"the same load was not simulated: {error}"])
     return replace(summary, fleets=fleets)

@@ -247,7 +247,8 @@ def _fleets(summary: Summary) -> Section:
         if rows
         else None,
         after="The arrivals of this run on devices such as this machine's, as `fastgshare simulate` reckons it from "
-        "the profiles: as many devices as each policy asks for. Shares are of all requests, answered in time.",
+        "the profiles; this run's own attainment, above, has handlers and the sender beside the models. Shares are of "
+        "all requests, answered in time.",
         brief=bool(rows),
     )
 
