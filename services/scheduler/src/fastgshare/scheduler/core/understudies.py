@@ -2,7 +2,8 @@
 
 Nobody is without a replica for it: the old one leaves when the understudy is ready. If that fails, is stuck or lost, or
 what it stands for is wanted no longer, it goes and the old one stays. If it is the old one that is lost, the
-understudy counts in its place. Rollouts do not see understudies.
+understudy counts in its place. Where the device of the old one was away, who is ready first stays. Rollouts do not see
+understudies.
 """
 
 from fastgshare.scheduler.core import repacking
@@ -88,6 +89,8 @@ def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
     elif state is Health.READY:
         plan.state.take_over(understudy)
         plan.remove(old, f"{understudy.placement.replica} took over")
+    elif understudy.stands_in and health(plan.state, old, plan.now_us, plan.settings) is Health.READY:
+        plan.remove(understudy, f"{old.placement.device} is back, and {old.placement.replica} with it")
     elif health(plan.state, old, plan.now_us, plan.settings) in (Health.LOST, Health.STUCK, Health.FAILED):
         plan.state.take_over(understudy)
         plan.remove(old, f"it is lost, and {understudy.placement.replica} is coming up in its place")
@@ -102,6 +105,6 @@ def _unwanted(plan: Plan, function: FunctionState, understudy: Placed, old: Plac
         return "the replica it was to take over from is gone"
     if spec.generation != understudy.placement.function.generation:
         return f"superseded by generation {spec.generation}"
-    if old.placement.function != understudy.placement.function:
+    if old.placement.function != understudy.placement.function and not understudy.stands_in:
         return f"{old.placement.replica} has another slice now"
     return ""
