@@ -8,7 +8,7 @@ from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, Placed, Scale, State
+from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.units import PER_MILLE
 
@@ -106,10 +106,18 @@ class Asking:
         need_rps = policy.demand_rps(demand, self.settings.headroom)
         lasting_rps = 0.0
         if most:
-            in_the_way = self.state.is_in_the_way(self.function)
+            in_the_way = self._is_in_the_way()
             lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings, in_the_way)
         may_move = scale.moved_us is None or self.now_us - scale.moved_us >= MOVES * self.settings.scale_down_us
         return Numbers(least, most, need_rps, lasting_rps, may_move, bool(self.function.blocked)), demand
+
+    def _is_in_the_way(self) -> bool:
+        """Whether another function needs more of a device that this one is on."""
+        others = [devices for name, devices in self.state.starving.items() if name != self.function.name]
+        if not others:
+            return False
+        own = {ANYWHERE: True} | {placed.placement.device: True for placed in self.function.placed.values()}
+        return any(device in own for devices in others for device in devices)
 
     def _member(self, number: int, placed: Placed, health: Health, menu: Menu | None) -> Member:
         placement = placed.placement

@@ -18,7 +18,16 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.rearranging import Effort
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, NEVER, FunctionState, Loan, Placed, State, TakenBack
+from fastgshare.scheduler.core.state import (
+    AWAITS_LOAN,
+    AWAITS_ROOM,
+    NEVER,
+    FunctionState,
+    Loan,
+    Placed,
+    State,
+    TakenBack,
+)
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
@@ -232,7 +241,7 @@ class Plan:
         self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", text)
 
     def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
-        """Have a function wait for room; another wish than was told last is told once in `tell_us`, the first at once."""
+        """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""
         is_new = not function.blocked or function.told_wish != wish
         function.blocked = blocked
         if function.told_us is None or (is_new and self.now_us - function.told_us >= self.settings.tell_us):

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from fastgshare.scheduler.core import scaling
 from fastgshare.scheduler.core.asking import Asking, Case
 from fastgshare.scheduler.core.commands import Report
-from fastgshare.scheduler.core.liveness import Health, away_us, health
+from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies.port import Answer
 from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed
@@ -142,7 +142,6 @@ def _decide(rollout: Rollout) -> None:
         function.blocked = ""
     _note_hunger(rollout, base, case, answer)
     _retire(rollout, base, count, full)
-    _stand_in(rollout, base)
     _settle(rollout)
     if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
         function.scale.still = case.question
@@ -317,16 +316,16 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> b
     plan, function = rollout.plan, rollout.function
     for held in growth.slices:
         number = len(rollout.of(base)) + 1
-        before = len(plan.commands), function.blocked
+        before, waiting = len(plan.commands), (function.blocked, function.told_us, function.told_wish)
         reason = f"replica {number} of {growth.total}: {growth.why}"
         if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
             continue
         if not growth.answer.is_move:
             rollout.place_less(built, reason, growth.answer.less.get(held, ()))
             return False
-        if all(isinstance(command, Report) for command in plan.commands[before[0] :]):
-            del plan.commands[before[0] :]  # it can do without: nobody waits for room
-            function.blocked = before[1]
+        if all(isinstance(command, Report) for command in plan.commands[before:]):
+            del plan.commands[before:]  # it can do without: nobody waits for room
+            function.blocked, function.told_us, function.told_wish = waiting
     return True
 
 
@@ -341,20 +340,6 @@ def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> Non
     if function.blocked == f"g{base}" and not limited:
         devices[ANYWHERE] = True
     plan.state.starve(function.name, tuple(devices))
-
-
-def _stand_in(rollout: Rollout, base: int) -> None:
-    """Bring up another for what is on a device that is away and may come back, where there is room."""
-    plan, function = rollout.plan, rollout.function
-    understood = {placed.replaces for placed in function.placed.values() if placed.is_understudy and not placed.leaving}
-    for member in rollout.of(base):
-        placed = member.placed
-        gone_us = away_us(plan.state, placed.placement, plan.now_us)
-        is_waited_for = member.health is Health.PENDING and placed.confirmed and placed.key not in understood
-        if gone_us is None or gone_us < plan.settings.stand_in_us or not is_waited_for:
-            continue
-        if not plan.stand_in(function, placed):
-            return
 
 
 def _shrink(rollout: Rollout, base: int, dropped: Sequence[str], reason: str) -> None:

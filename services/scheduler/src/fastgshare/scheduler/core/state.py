@@ -54,8 +54,8 @@ class Placed:
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
     in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
-    from, once ready; until then it is an understudy, and one more than its function asked for. `stands_in`: an understudy
-    that leaves if the other, whose device was away, is ready first.
+    from, once ready; until then it is an understudy, and one more than its function asked for. `stands_in`: an
+    understudy that leaves if the other, whose device was away, is ready first.
     """
 
     placement: Placement
@@ -170,8 +170,8 @@ class Scale:
     """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many).
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose device had no room for
-    what they should hold, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    what they should hold, until when that is believed. `moved_us`: when replicas were last replaced by better ones.
+    `told`: why the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
     `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
@@ -221,8 +221,8 @@ class State:
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
-    changes what a key stands for says so with `changed`. `starving`: who holds less than it needs because devices are full,
-    and which devices.
+    changes what a key stands for says so with `changed`. `starving`: who holds less than it needs because devices are
+    full, and which devices.
     """
 
     epoch: int | None = None
@@ -330,14 +330,6 @@ class State:
             self.starving[name] = devices
         else:
             self.starving.pop(name, None)
-
-    def is_in_the_way(self, function: FunctionState) -> bool:
-        """Whether another function needs more of a device that this one is on."""
-        others = [devices for name, devices in self.starving.items() if name != function.name]
-        if not others:
-            return False
-        own = {placed.placement.device: True for placed in function.placed.values()}
-        return any(device == ANYWHERE or device in own for devices in others for device in devices)
 
     def touch(self, name: FunctionName) -> None:
         """Have this function planned again."""

@@ -8,7 +8,7 @@ understudies.
 
 from fastgshare.scheduler.core import repacking
 from fastgshare.scheduler.core.exodus import ATTEMPTS, plan_exodus
-from fastgshare.scheduler.core.liveness import Health, health
+from fastgshare.scheduler.core.liveness import Health, away_us, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.state import FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
@@ -21,6 +21,24 @@ def settle(plan: Plan, name: FunctionName) -> None:
         return
     for placed in [placed for placed in function.placed.values() if placed.is_understudy and not placed.leaving]:
         _settle(plan, function, placed)
+
+
+def stand_in(plan: Plan, name: FunctionName) -> None:
+    """Bring up others for what is on a device that is away and may come back, as far as there is room at once."""
+    function = plan.state.functions.get(name)
+    if function is None or function.spec is None:
+        return
+    covered = {placed.replaces for placed in function.placed.values() if placed.is_understudy and not placed.leaving}
+    for placed in list(function.placed.values()):
+        gone_us = away_us(plan.state, placed.placement, plan.now_us)
+        if gone_us is None or gone_us < plan.settings.stand_in_us or placed.key in covered:
+            continue
+        is_current = placed.placement.function.generation == function.spec.generation and not placed.is_understudy
+        if not is_current or not placed.confirmed or placed.leaving:
+            continue
+        is_pending = health(plan.state, placed, plan.now_us, plan.settings) is Health.PENDING
+        if is_pending and not plan.stand_in(function, placed):
+            return
 
 
 def stay_restless(plan: Plan, name: FunctionName) -> None:
