@@ -90,7 +90,7 @@ def _of(sent: Sequence[Sent], level: Level, objective_us: int) -> Answered:
     for each in sent:
         if each.what == "refused":
             counts.refused += 1
-        elif each.what == "failed":
+        elif each.what == "failed" or each.latency_us > level.patience_us:  # nobody waits for it any more
             counts.failed += 1
         else:
             latencies.add(each.latency_us)

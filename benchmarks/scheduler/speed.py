@@ -42,7 +42,7 @@ PARTS = (8, 2, 2)
 """Into how many functions the replicas and the load of each model are divided."""
 POLICY, FIXED = "objective", "fixed"
 STEADY_S = 7.0
-QUICK_S, FULL_S = 14.0, 60.0
+QUICK_S, FULL_S = 12.0, 60.0
 QUICK_RUNS, FULL_RUNS = 3, 9
 
 

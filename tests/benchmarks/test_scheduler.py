@@ -183,13 +183,14 @@ def test_a_missed_target_is_an_exit_status_only_when_asked_for(capsys: pytest.Ca
 
 
 def test_a_report_is_counted_by_level_and_function_and_refusals_have_no_latency() -> None:
-    trace = [Level(0.5, 1.0, 200, {"a": (0,), "b": (500,)}), Level(1.0, 1.0, 200, {"a": (0, 10), "b": ()})]
+    trace = [Level(0.5, 1.0, 200, {"a": (0,), "b": (500,)}), Level(1.0, 1.0, 200, {"a": (0, 10), "b": (20,)})]
     second_us = 1_000_000 + GAP_US
     sent = [
         Sent(0, "a", "answered", 0, 80),
         Sent(500, "b", "answered", 0, 120),
         Sent(second_us, "a", "refused", 0, 5),
         Sent(second_us + 10, "a", "failed", 0, 5),
+        Sent(second_us + 20, "b", "answered", 0, 210),
     ]
 
     calm, busy = counted(Report([], sent), trace, objective_us=100)
@@ -198,7 +199,7 @@ def test_a_report_is_counted_by_level_and_function_and_refusals_have_no_latency(
     assert (calm["b"].in_time, calm["b"].late, calm["b"].p99_us) == (0, 1, 120)
     assert (busy["a"].arrived, busy["a"].refused, busy["a"].failed, busy["a"].p99_us) == (2, 1, 1, 200)
     assert (calm["a"].censored, busy["a"].censored) == (False, True)
-    assert busy["b"].arrived == 0
+    assert (busy["b"].arrived, busy["b"].late, busy["b"].failed, busy["b"].censored) == (1, 0, 1, True)
 
 
 def test_simulated_is_held_against_the_mean_of_two_real_runs_which_are_held_against_each_other() -> None:
