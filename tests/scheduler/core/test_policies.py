@@ -13,7 +13,7 @@ from fastgshare.scheduler.core.events import DemandRaised, FunctionDefined, Prof
 from fastgshare.scheduler.core.menu import menu_of, percent_of, slice_of
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies import POLICIES
-from fastgshare.scheduler.core.policies.objective import pooled_rps
+from fastgshare.scheduler.core.policies.pool import pooled_rps
 from fastgshare.scheduler.core.policies.port import Member, Numbers, Question
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared import functions

@@ -7,15 +7,14 @@ error is large, what replicas were seen to do is better, and without that the ro
 """
 
 from fastgshare.scheduler.core import traffic
-from fastgshare.scheduler.core.menu import Menu, Option, menu_of
+from fastgshare.scheduler.core.menu import P50, Menu, Option, measured_us, menu_of
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
 from fastgshare.shared import subjects
 from fastgshare.shared.messages import FunctionSpec, Placement
-from fastgshare.shared.tables import Answer, Table
+from fastgshare.shared.tables import Reading, Table
 from fastgshare.shared.units import ms_to_us
 
-P50, P95 = 50.0, 95.0
 SURE_ERROR = 0.2
 """Up to here an error is what head-room is for."""
 
@@ -107,10 +106,7 @@ def widest(state: State) -> dict[str, int]:
     return state.widest
 
 
-def _latency_us(answer: Answer, spec: FunctionSpec) -> int:
-    """The percentile at or above the one the objective names: from arrival on, or of the device alone if not known."""
-    if spec.slo_percentile <= P50:
-        return answer.latency_p50_us or answer.device_us
-    if spec.slo_percentile <= P95:
-        return answer.latency_p95_us or answer.device_p95_us
-    return answer.latency_p99_us or answer.device_p95_us
+def _latency_us(reading: Reading, spec: FunctionSpec) -> int:
+    """At the percentile that the objective names: from arrival on, or of the device alone if that is not known."""
+    device_us = reading.device_us if spec.slo_percentile <= P50 else reading.device_p95_us
+    return measured_us(reading, spec.slo_percentile) or device_us
