@@ -12,7 +12,7 @@ objective that no slice meets leaves no tier, and `closest` says how near it is.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log
+from math import inf, log
 from typing import NamedTuple
 
 from fastgshare.scheduler.core.queueing import Batching, sustained_by, tail_of, turn_at
@@ -108,7 +108,9 @@ class Menu:
         """What follows from the options."""
         able = [option for option in self.options if option.rps > 0]
         if able:
-            weighed = sorted(((self.weight(o), o) for o in able), key=lambda one: (round(one[0], 9), one[1].sm_partition))
+            weighed = sorted(
+                ((self.weight(o), o) for o in able), key=lambda one: (round(one[0], 9), one[1].sm_partition)
+            )
             self.tiers = tuple(self._tier(number, weighed) for number in range(len(POOLS)))
         for option in able:
             self.rows[option.sm_partition] = (*self.rows.get(option.sm_partition, ()), option)
@@ -130,6 +132,15 @@ class Menu:
         known = self._known.get(question)
         if known is None:
             known = self._known[question] = _option(_Row.of(self, sm_partition, share), quota)
+        return known
+
+    def unknown(self, sm_partition: int, share: float, quota: float) -> Option:
+        """A slice on a kind of device of which nothing is known: it counts for nothing."""
+        question = (-sm_partition, share, quota)
+        known = self._known.get(question)
+        if known is None:
+            nothing = (0.0,) * len(POOLS)
+            known = self._known[question] = Option(sm_partition, share, quota, nothing, 0.0, inf, 1, inf)
         return known
 
     def others(self, option: Option) -> tuple[Option, ...]:

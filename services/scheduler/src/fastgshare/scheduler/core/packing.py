@@ -102,8 +102,11 @@ def choose(
     avoid: Iterable[DeviceId] = (),
     after_loans: bool = False,
     beside: Mapping[NodeId, int] | None = None,
+    kind: str = "",
 ) -> Slot | None:
     """The best place for a replica of `spec`, now or once the loans there have left, or None.
+
+    Only on a device of `kind`; empty: of any.
 
     Rather not on a device in `avoid`, rather on one that is in use, on another node than `beside` (where the function
     has replicas), where its model is already; then on the device left fullest. In books those with the model are looked
@@ -115,7 +118,7 @@ def choose(
     for room, is_ordered in _candidates(found, wish):
         if is_ordered and wanted is not None and wanted[0][:3] <= (False, not room.held, False):
             break
-        if not wish.fits(room):
+        if (kind and room.kind != kind) or not wish.fits(room):
             continue
         plain = (room.device in shunned, not room.held, room.node in siblings)
         grade = (*plain, not room.has_model(digest))

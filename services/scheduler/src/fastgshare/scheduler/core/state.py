@@ -165,7 +165,8 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
     larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    the objective cannot be met, once reported. `is_beyond`: it was told that demand exceeds `autoscale.max`. `misfits`: how often in a row
+    there was no room for better ones. `calm`: the last question, if nothing followed from it;
     `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
@@ -176,6 +177,8 @@ class Scale:
     cramped: dict[Key, int] = field(default_factory=dict)
     moved_us: int | None = None
     told: str = ""
+    is_beyond: bool = False
+    misfits: int = 0
     calm: Question | None = None
     still: Question | None = None
 
@@ -281,6 +284,7 @@ class State:
     def node_changed(self, node: NodeId) -> None:
         """A node, or a device of it, is another now: what stands there may mean something else."""
         self.stale_nodes[node] = True
+        self.widest = None
         for key in self.keys_on.get(node, ()):
             self.stale_keys[key] = True
 
@@ -304,7 +308,7 @@ class State:
             self.kinds[view.device.kind] = count
 
     widest: dict[str, int] | None = None
-    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
+    """What `capacity.widest` found; None: devices came, went or changed since."""
 
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""
