@@ -22,8 +22,10 @@ MOST_DOUBLINGS = 5
 
 @dataclass(slots=True)
 class Case:
-    """One function's question to its policy. `why`: the numbers behind it, for people. `beyond`: likewise, why the fixed
-    policy finds `autoscale.max` too low."""
+    """One function's question to its policy.
+
+    `why`: the numbers behind it, for people. `beyond`: why the fixed policy finds `autoscale.max` too low.
+    """
 
     policy: Policy
     question: Question
@@ -96,9 +98,10 @@ class Asking:
         if not policy.is_fixed:
             return self._numbers(policy, ready)[0].ask_no_more_than(before.numbers)
         told, grown_us = scale.count, scale.grown_us
-        count, _ = self._count(ready, ready)
+        count, supply = self._count(ready, ready)
+        beyond = scaling.beyond(self.function, self.spec, supply, self.now_us, self.settings)
         scale.count, scale.grown_us = told, grown_us  # a change is made, and told, when it is planned
-        return count == before.count
+        return count == before.count and not beyond and scale.beyond_us is None
 
     def _menus(self) -> tuple[Menu, ...]:
         if scaling.follows_slice(self.spec, self.settings):

@@ -90,8 +90,8 @@ class Tier:
 class Menu:
     """What there is to choose from; `menu_of` makes it.
 
-    `options` by width, then quota, of devices of `kind`. `tiers`: one for each of `POOLS`, none where the objective cannot be met. `rows`:
-    the options of each width that can meet it, by rising quota.
+    `options` by width, then quota, of devices of `kind`. `tiers`: one for each of `POOLS`,
+    none where the objective cannot be met. `rows`: the options of each width that can meet it, by rising quota.
     """
 
     table: Table

@@ -22,7 +22,6 @@ from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionSt
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
-
 Offer = tuple[str, Slice]
 """A slice on a device of this kind; empty: of any."""
 Wish = tuple[Sequence[Slice], str]
@@ -52,7 +51,8 @@ class Plan:
         """Place one more replica where it fits best; False and one report when there is no room.
 
         Where `spec.slice` fits nowhere, the first of `others` that does: other shapes that do the same, all of them on
-        devices of `kind` (empty: of any); then what stands in for them `elsewhere`, on other kinds. Where none does, room is made by moving windows on one device, then by moving a replica to another device.
+        devices of `kind` (empty: of any); then what stands in for them `elsewhere`, on other kinds. Where none
+        does, room is made by moving windows on one device, then by moving a replica to another device.
         """
         shapes = [spec, *(replace(spec, slice=other) for other in others)]
         offers = [(kind, shape) for shape in shapes]

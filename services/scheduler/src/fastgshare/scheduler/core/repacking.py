@@ -39,7 +39,7 @@ class Transfer(NamedTuple):
 def rearrange(
     state: State, found: Books, spec: FunctionSpec, avoid: Iterable[DeviceId], effort: Effort, kind: str = ""
 ) -> Rearrangement | None:
-    """Moves that make room for a replica of `spec` on a device (of `kind`, if any), those left fullest first, or None."""
+    """Moves that make room for a replica of `spec` on a device (of a kind), those left fullest first, or None."""
     shunned = frozenset(avoid)
     share = permille(spec.slice.quota_request)
     for room in found.fullest_first():
@@ -184,7 +184,8 @@ def _elsewhere(state: State, placed: Placed, rooms: Iterable[Room]) -> packing.S
     beside: Mapping[NodeId, int] = {
         one.placement.node: 1 for one in function.placed.values() if one is not placed and not one.leaving
     }
-    slot = packing.choose(rooms, placed.placement.function, beside=beside)
+    suited = (room for room in rooms if state.suits(placed, room.node, room.device))
+    slot = packing.choose(suited, placed.placement.function, beside=beside)
     if slot is None or (slot.node in beside and placed.placement.node not in beside):
         return None
     return slot

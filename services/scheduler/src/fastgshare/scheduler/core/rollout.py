@@ -137,6 +137,7 @@ def _decide(rollout: Rollout) -> None:
         _resize(rollout, base, built)
     before = len(rollout.of(base))
     case, answer = _ask(rollout, base, built)
+    function.is_sized = answer.kind != ""
     count = len(rollout.of(base)) - len(answer.drop) + len(answer.add)
     missing = _replace_stuck(rollout, base, answer)
     _shrink(rollout, base, answer.drop, f"{count} are enough: {case.why}")
@@ -237,14 +238,22 @@ def _change(rollout: Rollout, built: FunctionSpec, member: Member, answer: Answe
     return False
 
 
+def _tell_beyond(rollout: Rollout, answer: Answer) -> None:
+    """Tell once that there may not be as many replicas as demand needs, until it has let up for a while."""
+    plan, scale = rollout.plan, rollout.function.scale
+    if answer.beyond:
+        if scale.beyond_us is None:
+            plan.report("max_reached", rollout.function.name, answer.beyond)
+        scale.beyond_us = plan.now_us
+    elif scale.beyond_us is not None and plan.now_us - scale.beyond_us > plan.settings.scale_down_us:
+        scale.beyond_us = None
+
+
 def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer) -> None:
     """Tell what demand made of the number of replicas, and once that the objective cannot be met."""
     plan, function = rollout.plan, rollout.function
     scale, limits = function.scale, rollout.spec.autoscale
-    if answer.beyond and not scale.is_beyond:
-        plan.report("max_reached", function.name, answer.beyond)
-    has_let_up = not case.policy.is_fixed or limits is None or scale.count != limits.max
-    scale.is_beyond = bool(answer.beyond) or (scale.is_beyond and not has_let_up)
+    _tell_beyond(rollout, answer)
     if case.policy.is_fixed:
         return
     if answer.is_move:
@@ -361,7 +370,7 @@ def _improve(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -
 def _elsewhere(
     rollout: Rollout, base: int, held: Slice, kind: str, case: Case, answer: Answer | None = None
 ) -> list[Offer]:
-    """What may stand in for a slice on other kinds: nothing that counts for nothing, but for the least there must be."""
+    """What may stand in for a slice on other kinds: nothing that counts for nothing, but for the least number."""
     if not kind:
         return []
     known = answer.elsewhere.get(held) if answer is not None else None

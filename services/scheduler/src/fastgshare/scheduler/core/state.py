@@ -165,9 +165,10 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
     larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `is_beyond`: it was told that demand exceeds `autoscale.max`. `misfits`: how often in a row
-    there was no room for better ones. `calm`: the last question, if nothing followed from it;
-    `still`: likewise, where all replicas are ready and only facts or another demand can change that.
+    the objective cannot be met, once reported. `beyond_us`: when demand, as was told, last exceeded
+    what `autoscale.max` allows.
+    `misfits`: how often in a row there was no room for better ones. `calm`: the last question, if nothing followed from
+    it; `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
     count: int | None = None
@@ -177,7 +178,7 @@ class Scale:
     cramped: dict[Key, int] = field(default_factory=dict)
     moved_us: int | None = None
     told: str = ""
-    is_beyond: bool = False
+    beyond_us: int | None = None
     misfits: int = 0
     calm: Question | None = None
     still: Question | None = None
@@ -190,7 +191,8 @@ class FunctionState:
     `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
     what there was no room for, once reported.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
-    `moved_us`: when a replica of it was last moved, or others were for its sake.
+    `moved_us`: when a replica of it was last moved, or others were for its sake. `is_sized`: the slices of its replicas
+    were chosen for the kind of device that each is on.
     """
 
     name: FunctionName
@@ -207,6 +209,7 @@ class FunctionState:
     settled: bool = False
     review_us: int = 0
     moved_us: int | None = None
+    is_sized: bool = False
 
 
 @dataclass(slots=True)
@@ -295,6 +298,17 @@ class State:
             self._count_kind(known, -1)
         node.devices[view.device.device] = view
         self._count_kind(view, 1)
+
+    def suits(self, placed: Placed, node: NodeId, device: DeviceId) -> bool:
+        """Whether a replica does the same there: on a device of the same kind, if its slice was chosen for one."""
+        placement = placed.placement
+        is_sized = self.function(placement.function.name).is_sized
+        return not is_sized or self._kind_of(node, device) == self._kind_of(placement.node, placement.device)
+
+    def _kind_of(self, name: NodeId, device: DeviceId) -> str:
+        node = self.nodes.get(name)
+        view = node.devices.get(device) if node is not None else None
+        return view.device.kind if view is not None else ""
 
     def forget_node(self, name: NodeId) -> None:
         """Nothing is known of this node any more."""

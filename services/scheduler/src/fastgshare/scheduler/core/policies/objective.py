@@ -12,12 +12,13 @@ An objective that cannot be met is not chased: the quickest slice serves.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
 from fastgshare.scheduler.core.books import Key
 from fastgshare.scheduler.core.menu import POOLS, Menu, Option, Tier, slice_of
-from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Question, beyond
 from fastgshare.scheduler.core.policies.pool import TIE, Equals, Pool, listed, pooled_rps, weight
+from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Question, beyond
 from fastgshare.shared.messages import Slice
 from fastgshare.shared.units import US_PER_MS
 
@@ -161,15 +162,23 @@ class _Balance:
     target_rps: float
     ready_rps: float
 
-    def without(self, option: Option, is_ready: bool) -> bool:
-        """One less of these; False, and as it was, where the rest is not enough."""
+    def spare(self, option: Option, is_ready: bool, most: int) -> int:
+        """Let go of as many of these as can be missed, up to `most`; returns how many."""
+        enough, too_many = 0, most + 1
+        gone = 0
+        trying = most
+        while enough + 1 < too_many:
+            for pool in self._pools(is_ready):
+                pool.add(option, gone - trying)
+            gone = trying
+            if self._is_enough():
+                enough = trying
+            else:
+                too_many = trying
+            trying = (enough + too_many) // 2
         for pool in self._pools(is_ready):
-            pool.add(option, -1)
-        if self._is_enough():
-            return True
-        for pool in self._pools(is_ready):
-            pool.add(option)
-        return False
+            pool.add(option, gone - enough)
+        return enough
 
     def with_less(self, before: Option, after: Option, is_ready: bool) -> bool:
         """One with a smaller quota; False, and as it was, where that is not enough."""
@@ -398,15 +407,18 @@ class _Draft:
         """Who stays if members go in this order: what is ready has to do alone as much as it did, up to the target."""
         left, takes = dict(self.held), self._balance(self.held, target_rps)
         needed: set[tuple[int, bool]] = set()  # of these none can be missed
-        for key in sorted(self.held, key=order):
-            if len(left) <= self.question.numbers.least:
-                break
-            place = (id(left[key]), self.members[key].is_ready)
-            if place in needed:
+
+        def place_of(key: Key) -> tuple[int, bool]:
+            return id(self.held[key]), self.members[key].is_ready
+
+        for place, run in groupby(sorted(self.held, key=order), place_of):
+            keys = list(run)[: max(len(left) - self.question.numbers.least, 0)]
+            if not keys or place in needed:
                 continue
-            if takes.without(left[key], place[1]):
+            many = takes.spare(self.held[keys[0]], place[1], len(keys))
+            for key in keys[:many]:
                 del left[key]
-            else:
+            if many < len(keys):
                 needed.add(place)
         return left
 

@@ -5,6 +5,7 @@ rounded down, so that one that is much larger than the others gains little from 
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -24,10 +25,9 @@ class Pool:
     """A number for each option. Options are told apart as objects: a menu makes each but once."""
 
     def __init__(self, options: Iterable[Option] = ()) -> None:
-        self._groups: dict[int, Equals] = {}
-        for option in options:
-            known = self._groups.get(id(option))
-            self._groups[id(option)] = Equals(option, known.many + 1 if known is not None else 1)
+        there = tuple(options)
+        known = {id(option): option for option in there}
+        self._groups = {place: Equals(known[place], many) for place, many in Counter(map(id, there)).items()}
 
     def add(self, option: Option, many: int = 1) -> None:
         """More of them; fewer, where `many` is negative."""
@@ -54,8 +54,10 @@ class Pool:
     @property
     def level(self) -> int:
         """Which of `POOLS` they come up to."""
-        largest = max((option.bare_rps for option, _ in self._groups.values()), default=0.0)
-        done_rps = sum(option.bare_rps * many for option, many in self._groups.values())
+        largest = done_rps = 0.0
+        for option, many in self._groups.values():
+            largest = max(largest, option.bare_rps)
+            done_rps += option.bare_rps * many
         return max(bisect_right(POOLS, (done_rps / largest if largest > 0 else 1.0) + TIE) - 1, 0)
 
     @property
