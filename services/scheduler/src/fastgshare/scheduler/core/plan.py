@@ -18,7 +18,16 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.rearranging import Effort
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
+from fastgshare.scheduler.core.state import (
+    AWAITS_LOAN,
+    AWAITS_ROOM,
+    NEVER,
+    FunctionState,
+    Loan,
+    Placed,
+    State,
+    TakenBack,
+)
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
@@ -85,6 +94,35 @@ class Plan:
                 function.blocked, self.state.changed_us = blocked, changed_us
                 return False
             self._put(function, *found, reason)
+        return True
+
+    def place_less(
+        self, function: FunctionState, spec: FunctionSpec, slices: Sequence[Slice], reason: str, kind: str = ""
+    ) -> bool:
+        """Place a replica with the first of `slices`, the largest first, that fits; it goes on waiting for more room.
+
+        Not while somebody who is in the way leaves, as there is room for more soon.
+        """
+        blocked = function.blocked
+        if blocked in (AWAITS_ROOM, AWAITS_LOAN) or self._room_appears(self.rooms(kind), spec):
+            return False
+        held = packing.largest(self.books, spec, slices, kind)
+        slot = self._choose(function, replace(spec, slice=held), kind) if held is not None else None
+        if held is None or slot is None:
+            return False
+        self._put(function, replace(spec, slice=held), slot, f"{reason}; it is all that fits")
+        function.blocked = blocked
+        return True
+
+    def stand_in(self, function: FunctionState, old: Placed) -> bool:
+        """Bring up another for a replica whose device is away, where there is room at once."""
+        placement = old.placement
+        kind = self.state.kind_of(placement.node, placement.device) if function.is_sized else ""
+        slot = self._choose(function, placement.function, kind)
+        if slot is None:
+            return False
+        reason = f"stands in for {placement.replica}: {placement.device} is away"
+        self._put(function, placement.function, slot, reason, replaces=old.key, stands_in=True)
         return True
 
     def place_understudy(self, old: Placed, slot: packing.Slot, reason: str) -> None:
@@ -163,13 +201,19 @@ class Plan:
         return self.books.rooms.get(device)
 
     def _choose(
-        self, function: FunctionState, spec: FunctionSpec, kind: str, after_loans: bool = False
+        self, function: FunctionState, spec: FunctionSpec, kind: str = "", after_loans: bool = False
     ) -> packing.Slot | None:
         beside = {placed.placement.node: 1 for placed in function.placed.values() if not placed.leaving}
         return packing.choose(self.books, spec, self._avoided(function), after_loans, beside, kind)
 
     def _put(
-        self, function: FunctionState, spec: FunctionSpec, slot: packing.Slot, reason: str, replaces: Key = ""
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        slot: packing.Slot,
+        reason: str,
+        replaces: Key = "",
+        stands_in: bool = False,
     ) -> None:
         function.blocked = "" if not replaces else function.blocked
         placement = Placement(
@@ -181,7 +225,8 @@ class Plan:
             function=spec,
             reason=reason,
         )
-        self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces))
+        placed = Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces, stands_in=stands_in)
+        self.state.add_placed(placed)
         self.state.changed_us = self.now_us
         self.commands.append(PlaceReplica(placement, reason))
 
@@ -224,18 +269,24 @@ class Plan:
         return True
 
     def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str, kind: str) -> None:
-        """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
+        """Wait for room, and tell so; not while some is being freed."""
         rooms = self.rooms(kind)
         if self._room_appears(rooms, spec):
             function.blocked = function.blocked or AWAITS_ROOM
             return
-        shape = f"g{spec.generation} {spec.slice}"
-        if function.blocked != shape:
-            function.blocked = shape
-            text = packing.shortage(rooms, spec)
-            if kind and self._choose(function, spec, "") is not None:
-                text = f"there is room only on devices that are not known to keep the objective; of {kind}, {text}"
-            self.report("no_room", function.name, f"{text} ({reason})")
+        never = "" if packing.ever_fits(rooms, spec) else NEVER
+        text = packing.shortage(rooms, spec)
+        if kind and self._choose(function, spec) is not None:
+            text = f"there is room only on devices that are not known to keep the objective; of {kind}, {text}"
+        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", f"{text} ({reason})")
+
+    def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
+        """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""
+        is_new = not function.blocked or function.told_wish != wish
+        function.blocked = blocked
+        if function.told_us is None or (is_new and self.now_us - function.told_us >= self.settings.tell_us):
+            function.told_us, function.told_wish = self.now_us, wish
+            self.report("no_room", function.name, text)
 
     def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
         """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""

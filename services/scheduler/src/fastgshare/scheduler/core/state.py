@@ -20,6 +20,10 @@ from fastgshare.shared.tables import Table
 
 AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
 """`FunctionState.blocked` while somebody who is in the way leaves, and while that is a loan."""
+NEVER = "never "
+"""With this `FunctionState.blocked` begins where no device could ever hold it."""
+ANYWHERE = DeviceId("")
+"""Stands for every device."""
 
 
 @dataclass(slots=True)
@@ -50,7 +54,8 @@ class Placed:
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
     in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
-    from, once ready; until then it is an understudy, and one more than its function asked for.
+    from, once ready; until then it is an understudy, and one more than its function asked for. `stands_in`: an
+    understudy that leaves if the other, whose device was away, is ready first.
     """
 
     placement: Placement
@@ -61,6 +66,7 @@ class Placed:
     revived: bool = False
     resized_from: Placement | None = None
     replaces: Key = ""
+    stands_in: bool = False
 
     @property
     def is_understudy(self) -> bool:
@@ -163,12 +169,12 @@ class Traffic:
 class Scale:
     """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many).
 
-    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
-    larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `beyond_us`: when demand, as was told, last exceeded
-    what `autoscale.max` allows.
-    `misfits`: how often in a row there was no room for better ones. `calm`: the last question, if nothing followed from
-    it; `still`: likewise, where all replicas are ready and only facts or another demand can change that.
+    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose device had no room for
+    what they should hold, until when that is believed. `moved_us`: when replicas were last replaced by better ones.
+    `told`: why the objective cannot be met, once reported. `beyond_us`: when demand, as was told, last exceeded what
+    `autoscale.max` allows. `misfits`: how often in a row there was no room for better ones. `calm`: the last question,
+    if nothing followed from it; `still`: likewise, where all replicas are ready and only facts or another demand can
+    change that.
     """
 
     count: int | None = None
@@ -189,7 +195,8 @@ class FunctionState:
     """One function: its definition (None: deleted, or not heard of yet) and what became of its generations.
 
     `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
-    what there was no room for, once reported.
+    what there was no room for; `told_us`: when that was last told,
+    for this `told_wish`.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
     `moved_us`: when a replica of it was last moved, or others were for its sake. `is_sized`: the slices of its replicas
     were chosen for the kind of device that each is on.
@@ -210,6 +217,8 @@ class FunctionState:
     review_us: int = 0
     moved_us: int | None = None
     is_sized: bool = False
+    told_us: int | None = None
+    told_wish: str = ""
 
 
 @dataclass(slots=True)
@@ -218,7 +227,8 @@ class State:
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
-    changes what a key stands for says so with `changed`.
+    changes what a key stands for says so with `changed`. `starving`: who holds less than it needs because devices are
+    full, and which devices.
     """
 
     epoch: int | None = None
@@ -249,6 +259,7 @@ class State:
     consolidated_us: int | None = None
     attempts: int = 0
     exodus: tuple[tuple[Key, DeviceId], ...] = ()
+    starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""
@@ -303,9 +314,10 @@ class State:
         """Whether a replica does the same there: on a device of the same kind, if its slice was chosen for one."""
         placement = placed.placement
         is_sized = self.function(placement.function.name).is_sized
-        return not is_sized or self._kind_of(node, device) == self._kind_of(placement.node, placement.device)
+        return not is_sized or self.kind_of(node, device) == self.kind_of(placement.node, placement.device)
 
-    def _kind_of(self, name: NodeId, device: DeviceId) -> str:
+    def kind_of(self, name: NodeId, device: DeviceId) -> str:
+        """Of what kind a device is; empty: not known."""
         node = self.nodes.get(name)
         view = node.devices.get(device) if node is not None else None
         return view.device.kind if view is not None else ""
@@ -330,6 +342,13 @@ class State:
         if found is None:
             found = self.functions[name] = FunctionState(name)
         return found
+
+    def starve(self, name: FunctionName, devices: tuple[DeviceId, ...]) -> None:
+        """This function needs more of these devices than it can have there; none: it has what it needs."""
+        if devices:
+            self.starving[name] = devices
+        else:
+            self.starving.pop(name, None)
 
     def touch(self, name: FunctionName) -> None:
         """Have this function planned again."""

@@ -6,7 +6,8 @@ there is, quotas grow in place first (no replica has to be loaded for that), the
 the rest with head-room. Where less was enough for a while, replicas go in ascending RPR or by size, whichever leaves
 less, and quotas shrink; both only if that saves a tenth, so nothing moves back and forth over a trifle. Where fresh
 slices would do the same for much less, they are brought up beside the old ones, which go when those are ready.
-An objective that cannot be met is not chased: the quickest slice serves.
+Where a device has no time left for all of it, a quota grows as far as there is some, and a smaller replica is better
+than none. An objective that cannot be met is not chased: the quickest slice serves.
 """
 
 from collections import Counter
@@ -60,6 +61,7 @@ class Objective:
             pass  # larger ones are to take over, and are not ready yet
         elif draft.rps < question.numbers.need_rps - TIE or draft.count < question.numbers.least:
             draft.grow(question.numbers.need_rps * ahead)
+            draft.note_limits(question.numbers.need_rps)
         elif draft.rps > question.numbers.lasting_rps * ahead + TIE and not draft.is_waiting:
             draft.shrink(question.numbers.lasting_rps * ahead)
         if draft.is_as_it_was and question.numbers.may_move and not draft.is_waiting:
@@ -129,12 +131,17 @@ def _closest(question: Question, menu: Menu) -> Answer:
     )
     kept = sorted(question.members, key=lambda member: (member.slice != wanted, -member.rank[0], -member.rank[1]))
     leaving = [member.key for member in kept[max(question.numbers.least, 1) :]]
-    hold = {
-        m.key: wanted
-        for m in kept[: question.numbers.least]
-        if m.may_change and m.slice.sm_partition == option.sm_partition
-    }
+    row = [other for other in menu.options if other.sm_partition == option.sm_partition and other.quota <= option.quota]
+    hold: dict[Key, Slice] = {}
+    for member in kept[: question.numbers.least]:
+        able = [other for other in row if other.quota <= member.most_quota + TIE]
+        if able and member.may_change and member.slice.sm_partition == option.sm_partition:
+            hold[member.key] = slice_of(able[-1], spec)
     return Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
+
+
+_Place = tuple[int, int, float]
+"""Equal members: what they hold and what they may hold, as objects, and the most there is time for where they are."""
 
 
 class _Step(NamedTuple):
@@ -144,10 +151,10 @@ class _Step(NamedTuple):
     worth: float
     gain_rps: float
     after: Option
-    place: tuple[int, int]
+    place: _Place
 
     @classmethod
-    def of(cls, before: Option, after: Option, number: int, missing_rps: float, place: tuple[int, int]) -> "_Step":
+    def of(cls, before: Option, after: Option, number: int, missing_rps: float, place: _Place) -> "_Step":
         gain_rps, cost = after.rates[number] - before.rates[number], max(after.cost - before.cost, TIE)
         is_enough = gain_rps >= missing_rps - TIE
         return cls(is_enough, -cost if is_enough else gain_rps / cost, gain_rps, after, place)
@@ -208,6 +215,7 @@ class _Draft:
     changed: dict[Key, Option] = field(default_factory=dict)
     added: list[Option] = field(default_factory=list)
     dropped: list[Key] = field(default_factory=list)
+    limited: list[Key] = field(default_factory=list)
     is_move: bool = False
     is_optional: bool = False
 
@@ -241,13 +249,14 @@ class _Draft:
         spec = self.menu.spec
         hold: dict[Key, Slice] = {key: slice_of(option, spec) for key, option in self.changed.items()}
         add = [slice_of(option, spec) for option in self.added]
-        others, elsewhere = {}, {}
+        answer = Answer(hold, self.dropped, add, is_move=self.is_move, is_optional=self.is_optional)
+        answer.limited, answer.beyond = self.limited, self._beyond()
         for option in {id(option): option for option in self.added}.values():
             held = slice_of(option, spec)
-            others[held] = tuple(slice_of(other, spec) for other in self.menu.others(option))
-            elsewhere[held] = tuple(self._elsewhere(option))
-        answer = Answer(hold, self.dropped, add, others, self.is_move, is_optional=self.is_optional)
-        answer.elsewhere, answer.beyond = elsewhere, self._beyond()
+            answer.others[held] = tuple(slice_of(other, spec) for other in self.menu.others(option))
+            answer.elsewhere[held] = tuple(self._elsewhere(option))
+            if self.question.numbers.is_cramped and not self.is_move:
+                answer.less[held] = tuple(slice_of(other, spec) for other in self.menu.lesser(option))
         return answer
 
     def _elsewhere(self, option: Option) -> Iterator[tuple[str, Slice]]:
@@ -314,11 +323,14 @@ class _Draft:
         pool = Pool(self.held.values())
         number = pool.level
         changed: dict[Key, Option] = {}
-        groups: dict[tuple[int, int], tuple[Option, tuple[Option, ...], list[Key]]] = {}
+        groups: dict[_Place, tuple[Option, tuple[Option, ...], list[Key]]] = {}
         for key, held in self.held.items():
             if self.members[key].may_change:
-                row = self._row(key)
-                groups.setdefault((id(held), id(row)), (held, row, []))[2].append(key)
+                place = id(held), id(self._row(key)), self.members[key].most_quota
+                if place not in groups:
+                    row = tuple(option for option in self._row(key) if option.quota <= place[2] + TIE)
+                    groups[place] = held, row, []
+                groups[place][2].append(key)
         while (missing_rps := target_rps - pool.rps) > TIE:
             steps = [
                 _Step.of(before, option, number, missing_rps, place)
@@ -334,7 +346,7 @@ class _Draft:
             many = max(min(int(spare_rps / step.gain_rps), len(keys)), 1)
             pool.swap(before, step.after, many)
             changed |= dict.fromkeys(keys[:many], step.after)
-            groups.setdefault((id(step.after), id(row)), (step.after, row, []))[2].extend(keys[:many])
+            groups.setdefault((id(step.after), *step.place[1:]), (step.after, row, []))[2].extend(keys[:many])
             del keys[:many]
             if not keys:
                 del groups[step.place]
@@ -344,6 +356,17 @@ class _Draft:
         """The quotas that a member may take, on the kind of device that it is on."""
         member = self.members[key]
         return (member.menu or self.menu).rows.get(member.slice.sm_partition, ())
+
+    def note_limits(self, need_rps: float) -> None:
+        """Note who would hold more if there were time where it is, if what comes of all this is too little."""
+        members = [self.changed.get(key, held) for key, held in self.held.items()]
+        extra = [] if self.is_move else self.added
+        if pooled_rps([*members, *extra]) >= need_rps - TIE:
+            return
+        for key in self.held:
+            row = self._row(key)
+            if row and row[-1].quota > self.members[key].most_quota + TIE:
+                self.limited.append(key)
 
     def _exchange(self, wanted: list[Option]) -> None:
         """All the replicas there may be are too few: let larger ones take over, if there are any."""

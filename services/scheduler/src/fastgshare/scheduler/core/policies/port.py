@@ -26,6 +26,7 @@ class Member(NamedTuple):
 
     `rank` tells who goes first where all else is equal, the lowest. `may_change`: its quota can be changed now.
     `menu` is that of its device's kind; None: as the question's.
+    `most_quota`: what it can hold where it is, in tenths, as far as others leave time there.
     """
 
     key: Key
@@ -35,6 +36,7 @@ class Member(NamedTuple):
     rank: tuple[int, int]
     may_change: bool
     menu: Menu | None = None
+    most_quota: float = 1.0
 
 
 class Numbers(NamedTuple):
@@ -95,7 +97,9 @@ class Answer:
     """What each member should hold (what is missing stays as it is), which members go, which slices come.
 
     `others`: shapes that may stand in for a slice that comes. `is_move`: what comes is to take over from members that
-    are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot.
+    are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot. `less`: what is
+    better than nothing where a slice that comes fits nowhere, the largest first. `limited`: the members that would have
+    to hold more than they can where they are, where that leaves too little.
     `kind`: of which kind of device the slices that come are; empty: of any. `elsewhere`: what may stand in for them on
     other kinds. `is_optional`: a move that is made wholly and without disturbing anybody, or not at all. `beyond`: why
     `autoscale.max` keeps demand from being met, if it does.
@@ -111,11 +115,13 @@ class Answer:
     elsewhere: dict[Slice, tuple[tuple[str, Slice], ...]] = field(default_factory=dict)
     is_optional: bool = False
     beyond: str = ""
+    less: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
+    limited: list[Key] = field(default_factory=list)
 
     @property
     def is_nothing(self) -> bool:
         """Whether all stays as it is."""
-        return not (self.hold or self.drop or self.add or self.infeasible or self.beyond)
+        return not (self.hold or self.drop or self.add or self.infeasible or self.beyond or self.limited)
 
 
 def beyond(need_rps: float, most: int, most_rps: float) -> str:
