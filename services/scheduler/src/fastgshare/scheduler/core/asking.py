@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fastgshare.scheduler.core import capacity, packing, scaling
 from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
-from fastgshare.scheduler.core.policies.objective import preferred
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
+from fastgshare.scheduler.core.policies.sets import preferred
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec

@@ -11,15 +11,16 @@ than none. An objective that cannot be met is not chased: the quickest slice ser
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
 from fastgshare.scheduler.core.books import Key
-from fastgshare.scheduler.core.menu import POOLS, Menu, Option, Tier, slice_of
-from fastgshare.scheduler.core.policies.pool import TIE, Equals, Pool, listed, pooled_rps, weight
+from fastgshare.scheduler.core.menu import POOLS, Menu, Option, slice_of
+from fastgshare.scheduler.core.policies.pool import TIE, Balance, Equals, Pool, listed, pooled_rps, weight
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Question, beyond
+from fastgshare.scheduler.core.policies.sets import cheapest, fresh, number_of, sets_of
 from fastgshare.shared.messages import Slice
 from fastgshare.shared.units import US_PER_MS
 
@@ -69,56 +70,6 @@ class Objective:
         return draft.answer()
 
 
-def fresh(menu: Menu, rps: float, room: int) -> list[Option]:
-    """The cheapest set of at most `room` slices that takes `rps`; the largest there are where none does."""
-    return listed(_fresh(menu, rps, room))
-
-
-def _fresh(menu: Menu, rps: float, room: int) -> list[Equals]:
-    sets = [groups for tier in menu.tiers if tier.pool <= room for groups in _sets(tier, rps, room)]
-    rates = [Pool().with_all(groups).rps for groups in sets]
-    able = [groups for groups, taken_rps in zip(sets, rates, strict=True) if taken_rps >= rps - TIE]
-    if able:
-        return min(able, key=lambda groups: (round(weight(groups, menu), 9), _many(groups)))
-    return sets[max(range(len(sets)), key=rates.__getitem__)] if sets else []
-
-
-def preferred(menus: Sequence[Menu], rps: float, room: int) -> Menu:
-    """The kind of device on which so much costs least; then one that takes most of it, then the quickest."""
-
-    def price(menu: Menu) -> tuple[bool, float, float]:
-        if not menu.tiers:
-            return True, 0.0, menu.closest.least_us
-        groups = _fresh(menu, rps, room) or [Equals(menu.smallest, 1)]
-        short_rps = max(rps - Pool().with_all(groups).rps, 0.0)
-        return False, round(short_rps, 6), round(weight(groups, menu), 9)
-
-    return min(menus, key=price)
-
-
-def _sets(tier: Tier, rps: float, room: int) -> list[list[Equals]]:
-    """What would cover a rate with slices of a tier: as many efficient ones as go into it, or one less, and a rest."""
-    best, number = tier.best, POOLS.index(tier.pool)
-    if best.rates[number] * room < rps:
-        best = tier.covering(rps / room) or tier.frontier[-1]
-    each_rps = best.rates[number]
-    whole = min(int(rps / each_rps + TIE), room)
-    sets = [[Equals(best, min(whole + 1, room))]]
-    for many in dict.fromkeys((whole, max(whole - 1, 0))):
-        rest_rps = rps - many * each_rps
-        rest = tier.covering(rest_rps) if rest_rps > TIE else None
-        some = [Equals(best, many)] if many else []
-        if rest_rps <= TIE:
-            sets.append(some)
-        elif rest is not None and many < room:
-            sets.append([*some, Equals(rest, 1)])
-    return sets
-
-
-def _many(groups: Iterable[Equals]) -> int:
-    return sum(many for _, many in groups)
-
-
 def _closest(question: Question, menu: Menu) -> Answer:
     """As many of the quickest slice as there must be."""
     option = menu.closest
@@ -158,50 +109,6 @@ class _Step(NamedTuple):
         gain_rps, cost = after.rates[number] - before.rates[number], max(after.cost - before.cost, TIE)
         is_enough = gain_rps >= missing_rps - TIE
         return cls(is_enough, -cost if is_enough else gain_rps / cost, gain_rps, after, place)
-
-
-@dataclass(slots=True)
-class _Balance:
-    """What must be taken by all, and by those that are ready, while one after the other goes or takes less."""
-
-    pool: Pool
-    ready: Pool
-    target_rps: float
-    ready_rps: float
-
-    def spare(self, option: Option, is_ready: bool, most: int) -> int:
-        """Let go of as many of these as can be missed, up to `most`; returns how many."""
-        enough, too_many = 0, most + 1
-        gone = 0
-        trying = most
-        while enough + 1 < too_many:
-            for pool in self._pools(is_ready):
-                pool.add(option, gone - trying)
-            gone = trying
-            if self._is_enough():
-                enough = trying
-            else:
-                too_many = trying
-            trying = (enough + too_many) // 2
-        for pool in self._pools(is_ready):
-            pool.add(option, gone - enough)
-        return enough
-
-    def with_less(self, before: Option, after: Option, is_ready: bool) -> bool:
-        """One with a smaller quota; False, and as it was, where that is not enough."""
-        for pool in self._pools(is_ready):
-            pool.swap(before, after)
-        if self._is_enough():
-            return True
-        for pool in self._pools(is_ready):
-            pool.swap(after, before)
-        return False
-
-    def _pools(self, is_ready: bool) -> tuple[Pool, ...]:
-        return (self.pool, self.ready) if is_ready else (self.pool,)
-
-    def _is_enough(self) -> bool:
-        return self.pool.rps >= self.target_rps - TIE and self.ready.rps >= self.ready_rps - TIE
 
 
 @dataclass(slots=True)
@@ -271,7 +178,7 @@ class _Draft:
         numbers = self.question.numbers
         if self.rps >= numbers.lasting_rps - TIE:
             return ""
-        most_rps = Pool().with_all(_fresh(self.menu, numbers.lasting_rps, numbers.most)).rps
+        most_rps = Pool().with_all(cheapest(self.menu, numbers.lasting_rps, numbers.most)).rps
         return beyond(numbers.lasting_rps, numbers.most, most_rps)
 
     # Up
@@ -297,7 +204,7 @@ class _Draft:
         """How much it falls short, then what it costs, then how many replicas it brings."""
         short_rps = target_rps - Pool({**self.held, **changed}.values()).with_all(extra).rps
         growth = sum(option.cost - self.held[key].cost for key, option in changed.items())
-        return round(max(short_rps, 0.0), 6), round(growth + weight(extra, self.menu) * NEW, 9), _many(extra)
+        return round(max(short_rps, 0.0), 6), round(growth + weight(extra, self.menu) * NEW, 9), number_of(extra)
 
     def _extra(self, held: dict[Key, Option], target_rps: float) -> list[Equals]:
         """The cheapest new replicas beside these; the more serve together, the more each of them takes."""
@@ -307,11 +214,11 @@ class _Draft:
         sets = []
         for number in range(there.level, len(POOLS)):
             missing_rps = target_rps - there.rps_at(number)
-            sets += _sets(self.menu.tiers[number], max(missing_rps, 2 * TIE), room)
+            sets += sets_of(self.menu.tiers[number], max(missing_rps, 2 * TIE), room)
 
         def reach(extra: list[Equals]) -> tuple[float, float, int]:
             short_rps = target_rps - there.with_all(extra).rps
-            return round(max(short_rps, 0.0), 6), round(weight(extra, self.menu), 9), _many(extra)
+            return round(max(short_rps, 0.0), 6), round(weight(extra, self.menu), 9), number_of(extra)
 
         return min(sets, key=reach)
 
@@ -445,10 +352,10 @@ class _Draft:
                 needed.add(place)
         return left
 
-    def _balance(self, held: dict[Key, Option], target_rps: float) -> "_Balance":
+    def _balance(self, held: dict[Key, Option], target_rps: float) -> "Balance":
         """What `held` takes, which must stay at the target; what is ready of it, at what that took before."""
         before_rps = pooled_rps(self._ready(self.held))
-        return _Balance(Pool(held.values()), Pool(self._ready(held)), target_rps, min(before_rps, target_rps))
+        return Balance(Pool(held.values()), Pool(self._ready(held)), target_rps, min(before_rps, target_rps))
 
     def _ready(self, held: dict[Key, Option]) -> list[Option]:
         return [option for key, option in held.items() if self.members[key].is_ready]

@@ -7,6 +7,7 @@ rounded down, so that one that is much larger than the others gains little from 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastgshare.scheduler.core.menu import POOLS, Menu, Option
@@ -83,3 +84,47 @@ def weight(groups: Iterable[Equals], menu: Menu) -> float:
 def listed(groups: Iterable[Equals]) -> list[Option]:
     """One by one."""
     return [option for option, many in groups for _ in range(many)]
+
+
+@dataclass(slots=True)
+class Balance:
+    """What must be taken by all, and by those that are ready, while one after the other goes or takes less."""
+
+    pool: Pool
+    ready: Pool
+    target_rps: float
+    ready_rps: float
+
+    def spare(self, option: Option, is_ready: bool, most: int) -> int:
+        """Let go of as many of these as can be missed, up to `most`; returns how many."""
+        enough, too_many = 0, most + 1
+        gone = 0
+        trying = most
+        while enough + 1 < too_many:
+            for pool in self._pools(is_ready):
+                pool.add(option, gone - trying)
+            gone = trying
+            if self._is_enough():
+                enough = trying
+            else:
+                too_many = trying
+            trying = (enough + too_many) // 2
+        for pool in self._pools(is_ready):
+            pool.add(option, gone - enough)
+        return enough
+
+    def with_less(self, before: Option, after: Option, is_ready: bool) -> bool:
+        """One with a smaller quota; False, and as it was, where that is not enough."""
+        for pool in self._pools(is_ready):
+            pool.swap(before, after)
+        if self._is_enough():
+            return True
+        for pool in self._pools(is_ready):
+            pool.swap(after, before)
+        return False
+
+    def _pools(self, is_ready: bool) -> tuple[Pool, ...]:
+        return (self.pool, self.ready) if is_ready else (self.pool,)
+
+    def _is_enough(self) -> bool:
+        return self.pool.rps >= self.target_rps - TIE and self.ready.rps >= self.ready_rps - TIE
