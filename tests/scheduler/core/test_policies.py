@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fastgshare.scheduler.core import scheduler
 from fastgshare.scheduler.core.commands import PlaceReplica, RemoveReplica, Report, ResizeReplica
-from fastgshare.scheduler.core.events import DemandRaised, FunctionDefined, ProfileKnown
+from fastgshare.scheduler.core.events import DemandRaised, FunctionDefined, LeadershipWon, ProfileKnown, Ticked
 from fastgshare.scheduler.core.menu import menu_of, percent_of, slice_of
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies import POLICIES
@@ -476,3 +476,20 @@ def test_a_thousand_members_are_counted_as_groups_of_equal_ones() -> None:
         pool.add(option, -1)
     assert pool.rps == pytest.approx(pooled_rps(held[500:]))
     assert pool.with_all([Equals(held[0], 3)]).rps == pytest.approx(pooled_rps([*held[500:], *[held[0]] * 3]))
+
+
+def test_a_step_makes_few_menus_and_all_functions_are_planned_soon() -> None:
+    world = cluster(wanted(name="first"))
+    others = [wanted(name=f"f{number}") for number in range(12)]
+    for other in others:
+        world.tell(ProfileKnown(table(curve("resnet50"), other.model.digest)))
+    core, now_us = world.scheduler, world.now_us
+    core.state.epoch = None
+    for other in others:
+        core.step(now_us, FunctionDefined(other))
+    steps = [core.step(now_us, LeadershipWon(11))]
+    while core.state.dirty:
+        steps.append(core.step(now_us, Ticked()))
+    placed = [sum(isinstance(command, PlaceReplica) for command in step.commands) for step in steps]
+    assert sum(placed) == len(others)
+    assert max(placed) <= world.settings.menus

@@ -114,6 +114,7 @@ def _menu(state: State, spec: FunctionSpec, kind: str, chunks: int, settings: Se
         if not known.is_complete and known.table.at(100, 1.0, 1).throughput_error > SURE_ERROR:
             return None
         _remember(known.menus, state)
+        state.menus_made += 1
         known.menus[question] = menu_of(known.table, spec, chunks, settings, kind)
     return known.menus[question]
 

@@ -258,6 +258,7 @@ class State:
     changed_us: int = 0
     consolidated_us: int | None = None
     attempts: int = 0
+    menus_made: int = 0
     exodus: tuple[tuple[Key, DeviceId], ...] = ()
     starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
 
