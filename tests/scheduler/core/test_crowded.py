@@ -15,7 +15,7 @@ from fastgshare.scheduler.core.events import LoadReported, ProfileKnown
 from fastgshare.scheduler.core.menu import Menu, slice_of
 from fastgshare.scheduler.core.packing import books, largest
 from fastgshare.scheduler.core.policies import POLICIES
-from fastgshare.scheduler.core.policies.objective import pooled_rps
+from fastgshare.scheduler.core.policies.pool import pooled_rps
 from fastgshare.scheduler.core.policies.port import Member, Numbers, Question
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.ids import FunctionName, GatewayId
@@ -84,17 +84,14 @@ class Crowd(World):
     def takes_rps(self, name: str) -> float:
         """What a function's replicas take within the objective."""
         menu = self.menu(name)
-        return pooled_rps(
-            [capacity.option_of(self.scheduler.state, p, menu.spec, menu, self.settings) for p in self.of(name)]
-        )
+        return pooled_rps([capacity.option_of(self.scheduler.state, p, menu, menu) for p in self.of(name)])
 
     def menu(self, name: str) -> Menu:
         """What a function may have."""
         state = self.scheduler.state
         function = state.functions[FunctionName(name)]
         assert function.spec is not None
-        menu = capacity.menu_for(state, function.spec, self.settings)
-        assert menu is not None
+        (menu,) = capacity.menus_for(state, function.spec, self.settings)
         return menu
 
 

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from fastgshare.scheduler.core import scheduler
 from fastgshare.scheduler.core.commands import PlaceReplica, RemoveReplica, Report, ResizeReplica
-from fastgshare.scheduler.core.events import DemandRaised, FunctionDefined, ProfileKnown
+from fastgshare.scheduler.core.events import DemandRaised, FunctionDefined, LeadershipWon, ProfileKnown, Ticked
 from fastgshare.scheduler.core.menu import menu_of, percent_of, slice_of
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies import POLICIES
-from fastgshare.scheduler.core.policies.objective import pooled_rps
+from fastgshare.scheduler.core.policies.pool import Equals, Pool, pooled_rps
 from fastgshare.scheduler.core.policies.port import Member, Numbers, Question
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared import functions
@@ -401,3 +401,95 @@ def test_where_a_shape_does_not_fit_another_that_does_as_much_takes_its_place() 
     assert plan.place(function, replace(spec(), slice=narrow), "because", (narrow, wide))
     (placed,) = function.placed.values()
     assert placed.placement.function.slice == wide
+
+
+def test_requests_and_limits_of_quotas_stay_within_the_definition_s_limit() -> None:
+    limited = replace(wanted(), slice=replace(wanted().slice, quota_request=0.2, quota_limit=0.35))
+    for policy in sorted(POLICIES):
+        world = cluster(replace(limited, autoscale=Autoscale(min=1, max=20, policy=policy)))
+        world.serve("f", 10, 40)
+        held = [p.function.slice for p in world.of("f")]
+        assert held
+        assert all(one.quota_request <= 0.35 and one.quota_limit == 0.35 for one in held)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_demand_that_autoscale_max_does_not_allow_for_is_told_once_while_it_lasts(policy: str) -> None:
+    world = cluster(wanted(policy, high=1))
+    world.serve("f", 90, 2_000)
+    (told,) = world.reports("max_reached")
+    assert "autoscale.max is 1: so many take at most" in told.text
+    assert not any("to 2 replicas" in report.text for report in world.reports("scaled"))
+    world.serve("f", 120, 1)
+    assert len(world.reports("max_reached")) == 1
+    world.serve("f", 30, 2_000)
+    assert len(world.reports("max_reached")) == 2
+
+
+def on_two_devices(exclusive: FunctionSpec, memory_mib: int) -> World:
+    """A function with a device to itself, which `objective` would give less."""
+    world = World(Settings())
+    for name in "ab":
+        world.add_node(name, chunks=CHUNKS, memory_mib=memory_mib, kind=V100)
+    world.lead()
+    world.load("other")
+    world.tell(ProfileKnown(table(curve("resnet50"), exclusive.model.digest)))
+    world.define(exclusive)
+    world.load("f")
+    world.serve("f", 60, 20)
+    return world
+
+
+def test_a_move_for_which_there_is_not_room_for_all_is_not_begun_and_tried_ever_later() -> None:
+    world = on_two_devices(wanted("exclusive", slo_ms=45), memory_mib=16_384)
+    world.define(spec("fill", sm=84, quota=1.0, memory_mib=10))  # leaves room for one of the two that would come
+    world.tick()
+    first = len(world.commands)
+    world.define(wanted("objective", slo_ms=45))
+    world.serve("f", 900, 20)
+    assert len(decisions(world, first)) <= 6
+    state = world.scheduler.state.functions[FunctionName("f")]
+    assert state.scale.misfits in range(5)
+
+
+def test_a_move_to_better_slices_ends_no_loan() -> None:
+    small = replace(wanted("exclusive", slo_ms=45), slice=replace(wanted().slice, gpu_mem_mib=500))
+    world = on_two_devices(small, memory_mib=1_000)
+    world.define(spec("lent", sm=10, quota=0.1, memory_mib=700, replicas=0))
+    world.wish("loan-1", name="lent", kind=V100, sm=10, asked=True)
+    world.define(replace(small, autoscale=Autoscale(min=1, max=20, policy="objective")))
+    for _ in range(40):
+        world.wish("loan-1", name="lent", kind=V100, sm=10, asked=True)
+        world.serve("f", 1, 20)
+        assert len(world.lent()) == 1
+
+
+def test_a_thousand_members_are_counted_as_groups_of_equal_ones() -> None:
+    read = Table.of(table(curve("resnet50"), "m"))
+    assert read is not None
+    menu = menu_of(read, wanted(), CHUNKS, Settings())
+    held = [menu.options[number % 60 + 20] if number % 3 == 0 else menu.tiers[0].best for number in range(1_000)]
+    slow = sum(option.rates[-1] for option in held)  # so many serve together at the highest level
+    assert pooled_rps(held) == pytest.approx(slow)
+    pool = Pool(held)
+    for option in held[:500]:
+        pool.add(option, -1)
+    assert pool.rps == pytest.approx(pooled_rps(held[500:]))
+    assert pool.with_all([Equals(held[0], 3)]).rps == pytest.approx(pooled_rps([*held[500:], *[held[0]] * 3]))
+
+
+def test_a_step_makes_few_menus_and_all_functions_are_planned_soon() -> None:
+    world = cluster(wanted(name="first"))
+    others = [wanted(name=f"f{number}") for number in range(12)]
+    for other in others:
+        world.tell(ProfileKnown(table(curve("resnet50"), other.model.digest)))
+    core, now_us = world.scheduler, world.now_us
+    core.state.epoch = None
+    for other in others:
+        core.step(now_us, FunctionDefined(other))
+    steps = [core.step(now_us, LeadershipWon(11))]
+    while core.state.dirty:
+        steps.append(core.step(now_us, Ticked()))
+    placed = [sum(isinstance(command, PlaceReplica) for command in step.commands) for step in steps]
+    assert sum(placed) == len(others)
+    assert max(placed) <= world.settings.menus

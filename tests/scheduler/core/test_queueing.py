@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.scheduler.core.menu import Option, menu_of
-from fastgshare.scheduler.core.policies.objective import fresh
+from fastgshare.scheduler.core.policies.sets import fresh
 from fastgshare.scheduler.core.queueing import (
     Batching,
     decay_at,

@@ -18,7 +18,7 @@ from fastgshare.shared.messages import Profile, ProfilePoint, SurfacePoint
 UNKNOWN_ERROR = 0.5
 """Of what is only scaled from a point elsewhere, and of what lies beyond all points."""
 REMEMBERED = 4096
-"""Answers a table remembers: a gateway asks the same of each replica of a function, on its event loop."""
+"""Readings a table remembers: a gateway asks the same of each replica of a function, on its event loop."""
 
 MAX_CELLS = 2000
 """Of a table that is read from its points alone; where they make more, some of them count for nothing."""
@@ -28,7 +28,7 @@ _Near = tuple[float, int, ProfilePoint]
 """How far a point is, its share of the SMs, the point."""
 
 
-class Answer(NamedTuple):
+class Reading(NamedTuple):
     """What to expect: as in `SurfacePoint`, with `measured` only exactly where it was."""
 
     throughput_rps: float
@@ -57,7 +57,8 @@ class Table:
     def __init__(self, grid: Mapping[Cell, SurfacePoint], axes: tuple[list[int], list[float], list[int]]) -> None:
         self._grid = grid
         self._sms, self._quotas, self._batches = axes
-        self._answers: dict[tuple[float, float, int], Answer] = {}
+        self._answers: dict[tuple[float, float, int], Reading] = {}
+        self._times: dict[float, tuple[list[float], list[float]]] = {}
 
     @classmethod
     def of(cls, profile: Profile) -> "Table | None":
@@ -82,7 +83,7 @@ class Table:
         """The batch sizes it has, ascending."""
         return tuple(self._batches)
 
-    def at(self, sm_percent: float, quota: float, batch: int) -> Answer:
+    def at(self, sm_percent: float, quota: float, batch: int) -> Reading:
         """What to expect of `sm_percent` of the SMs (0 to 100) for `quota` of the time (0 to 1), both above 0.
 
         Raises:
@@ -98,7 +99,7 @@ class Table:
                 self._answers[question] = known
         return known
 
-    def _read(self, sm_percent: float, quota: float, batch: int) -> Answer:
+    def _read(self, sm_percent: float, quota: float, batch: int) -> Reading:
         sm, time, size = _place(self._sms, sm_percent), _place(self._quotas, quota), _place(self._batches, batch)
         cells = self._cells(sm, time, size)
         slow = sm.scale * time.scale
@@ -106,6 +107,7 @@ class Table:
             axis[0] <= value <= axis[-1]
             for axis, value in ((self._sms, sm_percent), (self._quotas, quota), (self._batches, batch))
         )
+        times_us, p95s_us = self._device_times_us(sm_percent)
         least_error = 0.0 if is_within else UNKNOWN_ERROR
 
         def mean(value: Callable[[SurfacePoint], float]) -> float:
@@ -115,11 +117,11 @@ class Table:
             is_known = all(value(point) > 0 for point, _ in cells)
             return round(mean(value) / slow) if is_known else 0
 
-        return Answer(
+        return Reading(
             throughput_rps=mean(lambda point: point.throughput_rps) * slow * size.scale,
             throughput_error=max(least_error, *(point.throughput_error for point, _ in cells)),
-            device_us=self._device_us(sm, batch, lambda point: point.device_us),
-            device_p95_us=self._device_us(sm, batch, lambda point: point.device_p95_us),
+            device_us=round(_linear(self._batches, times_us, batch)),
+            device_p95_us=round(_linear(self._batches, p95s_us, batch)),
             latency_p50_us=latency_us(lambda point: point.latency_p50_us),
             latency_p95_us=latency_us(lambda point: point.latency_p95_us),
             latency_p99_us=latency_us(lambda point: point.latency_p99_us),
@@ -136,15 +138,25 @@ class Table:
             if a * b * c > 0
         ]
 
-    def _device_us(self, sm: _Place, batch: int, value: Callable[[SurfacePoint], float]) -> int:
-        """At the largest quota, where nothing but the device shapes it; linear in the batch."""
-        last = len(self._quotas) - 1
-        times_us = [
-            math.exp(sum(weight * math.log(max(value(self._grid[i, last, k]), 1)) for i, weight in _ends(sm)))
-            / sm.scale
-            for k in range(len(self._batches))
-        ]
-        return round(_linear(self._batches, times_us, batch))
+    def _device_times_us(self, sm_percent: float) -> tuple[list[float], list[float]]:
+        """The mean and the 95th percentile for each batch size.
+
+        At the largest quota, where nothing but the device shapes them: the same for every quota, so they are kept.
+        """
+        known = self._times.get(sm_percent)
+        if known is None:
+            sm, last = _place(self._sms, sm_percent), len(self._quotas) - 1
+            columns = [[(self._grid[i, last, k], weight) for i, weight in _ends(sm)] for k in range(len(self._batches))]
+            known = (
+                [math.exp(sum(w * math.log(max(p.device_us, 1)) for p, w in column)) / sm.scale for column in columns],
+                [
+                    math.exp(sum(w * math.log(max(p.device_p95_us, 1)) for p, w in column)) / sm.scale
+                    for column in columns
+                ],
+            )
+            if len(self._times) < REMEMBERED:
+                self._times[sm_percent] = known
+        return known
 
 
 def _indexes(axis: Sequence[float]) -> dict[float, int]:

@@ -7,6 +7,7 @@ from fastgshare.scheduler.core import capacity, packing, scaling
 from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
+from fastgshare.scheduler.core.policies.sets import preferred
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec
@@ -18,22 +19,35 @@ TENTHS = 10
 """Quotas on the menu are tenths."""
 MOVES = 4
 """Replicas are replaced by better ones at most once in so many times `scale_down_us`."""
+MOST_DOUBLINGS = 5
+"""That is doubled as often as there was no room for the better ones, up to about an hour."""
 
 
 @dataclass(slots=True)
 class Case:
-    """One function's question to its policy. `why`: the numbers behind it, for people."""
+    """One function's question to its policy.
+
+    `why`: the numbers behind it, for people. `beyond`: why the fixed policy finds `autoscale.max` too low.
+    """
 
     policy: Policy
     question: Question
     why: str
+    beyond: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Of which kind of device slices that come are; empty: of any."""
+        menu = self.question.menu
+        return menu.kind if menu is not None and not self.policy.is_fixed else ""
 
     def answer(self, scale: Scale) -> Answer:
         """The policy's. It is not asked again where the same members were enough for more and not too many for less."""
         before, asked = scale.calm, self.question
         if before is not None and asked.asks_no_more_than(before):
-            return Answer()
+            return Answer(kind=self.kind)
         answer = self.policy.answer(asked)
+        answer.kind, answer.beyond = self.kind, answer.beyond or self.beyond
         scale.calm = asked if answer.is_nothing and not self.policy.is_fixed else None
         return answer
 
@@ -51,14 +65,14 @@ class Asking:
 
     def case(self, members: Sequence[tuple[Placed, Health]], is_last_good: bool) -> Case:
         """The question about these members, oldest first; the last good generation keeps at least one."""
-        menu = self._menu()
-        policy = scaling.policy_of(self.spec, menu, self.settings)
-        views = [self._member(number, *member, menu) for number, member in enumerate(members)]
-        ready = sum(view.is_ready for view in views)
+        menus = self._menus()
+        policy = scaling.policy_of(self.spec, bool(menus), self.settings)
+        ready = sum(health is Health.READY for _, health in members)
         kept = 1 if is_last_good else 0  # its placements are all that is left of the last good definition
-        count, numbers = 0, Numbers(0, 0)
+        count, numbers, beyond = 0, Numbers(0, 0), ""
         if policy.is_fixed:
-            count, supply = self._count(len(views), ready)
+            count, supply = self._count(len(members), ready)
+            beyond = scaling.beyond(self.function, self.spec, supply, self.now_us, self.settings)
             why = scaling.explain(self.function, self.spec, supply, self.now_us, self.settings)
         else:
             self.function.scale.count = None
@@ -66,7 +80,10 @@ class Asking:
             numbers = numbers._replace(least=max(numbers.least, kept), most=max(numbers.most, kept))
             why = _explain(demand, numbers)
         held, headroom = self.built.slice, self.settings.headroom
-        return Case(policy, Question(policy.name, tuple(views), menu, held, headroom, numbers, max(count, kept)), why)
+        menu = preferred(menus, numbers.need_rps * (1 + headroom / 2), max(numbers.most, 1)) if menus else None
+        views = tuple(self._member(number, *member, menu) for number, member in enumerate(members))
+        question = Question(policy.name, views, menu, held, headroom, numbers, max(count, kept), menus)
+        return Case(policy, question, why, beyond)
 
     def is_still(self) -> bool:
         """Whether nothing follows from the time that passed: the question would be the last one, or ask for less.
@@ -75,23 +92,24 @@ class Asking:
         """
         scale = self.function.scale
         before = scale.still
-        if before is None or self._menu() is not before.menu:
+        if before is None or self._menus() != before.menus:
             return False
-        policy = scaling.policy_of(self.spec, before.menu, self.settings)
+        policy = scaling.policy_of(self.spec, bool(before.menus), self.settings)
         ready = len(before.members)
         if policy.name != before.policy:
             return False
         if not policy.is_fixed:
             return self._numbers(policy, ready)[0].ask_no_more_than(before.numbers)
         told, grown_us = scale.count, scale.grown_us
-        count, _ = self._count(ready, ready)
+        count, supply = self._count(ready, ready)
+        beyond = scaling.beyond(self.function, self.spec, supply, self.now_us, self.settings)
         scale.count, scale.grown_us = told, grown_us  # a change is made, and told, when it is planned
-        return count == before.count
+        return count == before.count and not beyond and scale.beyond_us is None
 
-    def _menu(self) -> Menu | None:
+    def _menus(self) -> tuple[Menu, ...]:
         if scaling.follows_slice(self.spec, self.settings):
-            return None
-        return capacity.menu_for(self.state, self.built, self.settings)
+            return ()
+        return capacity.menus_for(self.state, self.built, self.settings)
 
     def _count(self, placed: int, ready: int) -> tuple[int, scaling.Supply]:
         """The number that the fixed policy wants, and of what it was made."""
@@ -108,7 +126,8 @@ class Asking:
         if most:
             in_the_way = self._is_in_the_way()
             lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings, in_the_way)
-        may_move = scale.moved_us is None or self.now_us - scale.moved_us >= MOVES * self.settings.scale_down_us
+        pause_us = MOVES * self.settings.scale_down_us << min(scale.misfits, MOST_DOUBLINGS)
+        may_move = scale.moved_us is None or self.now_us - scale.moved_us >= pause_us
         return Numbers(least, most, need_rps, lasting_rps, may_move, bool(self.function.blocked)), demand
 
     def _is_in_the_way(self) -> bool:
@@ -121,9 +140,10 @@ class Asking:
 
     def _member(self, number: int, placed: Placed, health: Health, menu: Menu | None) -> Member:
         placement = placed.placement
-        option = None
+        option = own = None
         if menu is not None:
-            option = capacity.option_of(self.state, placement, self.built, menu, self.settings)
+            own = capacity.menu_of_device(self.state, placement, self.built, self.settings)
+            option = capacity.option_of(self.state, placement, own, menu)
         until_us = self.function.scale.cramped.get(placed.key, 0)
         return Member(
             key=placed.key,
@@ -132,6 +152,7 @@ class Asking:
             is_ready=health is Health.READY,
             rank=(ORDER.index(health), -number),
             may_change=placed.confirmed and health in (Health.PENDING, Health.READY) and self.now_us >= until_us,
+            menu=own,
             most_quota=self.most_quota(placed),
         )
 

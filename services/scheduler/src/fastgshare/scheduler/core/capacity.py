@@ -6,26 +6,31 @@ what it says is as good as in the end, and whoever waits for the last point scal
 error is large, what replicas were seen to do is better, and without that the rough answer is better than none.
 """
 
+from collections.abc import Hashable
+from typing import Any
+
 from fastgshare.scheduler.core import traffic
-from fastgshare.scheduler.core.menu import Menu, Option, menu_of
+from fastgshare.scheduler.core.events import Device
+from fastgshare.scheduler.core.liveness import serving_device
+from fastgshare.scheduler.core.menu import P50, Menu, Option, measured_us, menu_of
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
 from fastgshare.shared import subjects
 from fastgshare.shared.messages import FunctionSpec, Placement
-from fastgshare.shared.tables import Answer, Table
+from fastgshare.shared.tables import Reading, Table
 from fastgshare.shared.units import ms_to_us
 
-P50, P95 = 50.0, 95.0
 SURE_ERROR = 0.2
 """Up to here an error is what head-room is for."""
 
-REMEMBERED = 256
+REMEMBERED, EACH = 256, 4
+"""Answers that are kept for each table: so many, or so many for each function if that is more."""
 
 
 def replica_rps(state: State, function: FunctionState, spec: FunctionSpec) -> float | None:
     """Requests a second per replica, or None where nothing is known yet."""
     known = [state.tables.get(subjects.profile_key(spec.model.digest, kind)) for kind in sorted(state.kinds)]
-    promises = [(table, promise) for table in known if table is not None and (promise := _promise(table, spec))]
+    promises = [(table, promise) for table in known if table is not None and (promise := _promise(state, table, spec))]
     sure = [promise.rps for table, promise in promises if table.is_complete or promise.error <= SURE_ERROR]
     if sure:
         return min(sure)
@@ -49,68 +54,97 @@ def promised(table: Table, spec: FunctionSpec) -> Promise | None:
     return Promise(best.throughput_rps, best.throughput_error)
 
 
-def _promise(known: KnownTable, spec: FunctionSpec) -> Promise | None:
+def _promise(state: State, known: KnownTable, spec: FunctionSpec) -> Promise | None:
     """Asked at every tick for every function, so each question is answered once for each version of the table."""
     held = spec.slice
     question = (held.sm_partition, held.quota_request, spec.max_batch, spec.slo_ms, spec.slo_percentile)
     if question not in known.promises:
-        if len(known.promises) >= REMEMBERED:
-            known.promises.clear()
+        _remember(known.promises, state)
         known.promises[question] = promised(known.table, spec)
     return known.promises[question]
 
 
-def menu_for(state: State, spec: FunctionSpec, settings: Settings) -> Menu | None:
-    """The slices to choose from: of the kind with most devices among those whose table can be counted on."""
-    for kind, chunks in widest(state).items():
-        menu = _menu(state, spec, kind, chunks, settings)
-        if menu is not None:
-            return menu
-    return None
+def menus_for(state: State, spec: FunctionSpec, settings: Settings) -> tuple[Menu, ...]:
+    """The slices to choose from on each kind of device whose table can be counted on, those with most devices first.
+
+    Of kinds with a device that can take replicas; where there is none, of all, so that nothing changes meanwhile.
+    """
+    found = (_menu(state, spec, kind, chunks, settings) for kind, chunks in widest(state).items())
+    return tuple(menu for menu in found if menu is not None)
 
 
-def option_of(state: State, placement: Placement, spec: FunctionSpec, menu: Menu, settings: Settings) -> Option:
-    """What a replica does in the slice that it has, on the kind of device that it is on; `menu` where none is known."""
+def menu_of_device(state: State, placement: Placement, spec: FunctionSpec, settings: Settings) -> Menu | None:
+    """The menu of the kind of device that a replica is on; None: nothing is known of that kind, or of the device."""
+    device = device_of(state, placement)
+    if device is None:
+        return None
+    return _menu(state, spec, device.kind, widest(state).get(device.kind, device.chunks), settings)
+
+
+def option_of(state: State, placement: Placement, own: Menu | None, menu: Menu) -> Option:
+    """What a replica does in the slice that it has.
+
+    `own` is the menu of its device's kind; on a kind without one it counts for nothing. `menu` speaks for it where its
+    device is not known.
+    """
     held = placement.function.slice
+    device = device_of(state, placement)
+    if device is None:
+        return menu.held(held.sm_partition, held.sm_partition / 100, held.quota_request)
+    share = min(len(placement.chunks) / device.chunks, 1.0)
+    if own is None:
+        return menu.unknown(held.sm_partition, share, held.quota_request)
+    return own.held(held.sm_partition, share, held.quota_request)
+
+
+def device_of(state: State, placement: Placement) -> Device | None:
+    """The device that a replica is on, as last heard of."""
     node = state.nodes.get(placement.node)
     view = node.devices.get(placement.device) if node is not None else None
-    if view is None:
-        return menu.held(held.sm_partition, held.sm_partition / 100, held.quota_request)
-    device = view.device
-    own = _menu(state, spec, device.kind, widest(state).get(device.kind, device.chunks), settings) or menu
-    return own.held(held.sm_partition, min(len(placement.chunks) / device.chunks, 1.0), held.quota_request)
+    return view.device if view is not None else None
 
 
 def _menu(state: State, spec: FunctionSpec, kind: str, chunks: int, settings: Settings) -> Menu | None:
     known = state.tables.get(subjects.profile_key(spec.model.digest, kind))
     if known is None:
         return None
-    memory_mib = spec.slice.gpu_mem_mib
-    question = (spec.slo_ms, spec.slo_percentile, spec.max_batch, memory_mib, chunks)
+    held = spec.slice
+    question = (spec.slo_ms, spec.slo_percentile, spec.max_batch, held.gpu_mem_mib, held.quota_limit, chunks)
     if question not in known.menus:
         if not known.is_complete and known.table.at(100, 1.0, 1).throughput_error > SURE_ERROR:
             return None
-        if len(known.menus) >= REMEMBERED:
-            known.menus.clear()
-        known.menus[question] = menu_of(known.table, spec, chunks, settings)
+        _remember(known.menus, state)
+        state.menus_made += 1
+        known.menus[question] = menu_of(known.table, spec, chunks, settings, kind)
     return known.menus[question]
 
 
+def _remember(answers: dict[Hashable, Any], state: State) -> None:
+    """Make room for one more: the oldest goes, where there are more than all functions can ask for."""
+    while len(answers) >= max(REMEMBERED, EACH * len(state.functions)):
+        del answers[next(iter(answers))]
+
+
 def widest(state: State) -> dict[str, int]:
+    """The chunks of the largest device of each kind, those with most devices that can take replicas first.
+
+    Of kinds without such a device only where no kind has one.
+    """
     if state.widest is None:
-        devices: dict[str, list[int]] = {}
+        every: dict[str, list[int]] = {}
+        serving: dict[str, list[int]] = {}
         for node in state.nodes.values():
-            for view in node.devices.values():
-                devices.setdefault(view.device.kind, []).append(view.device.chunks)
+            for name, view in node.devices.items():
+                every.setdefault(view.device.kind, []).append(view.device.chunks)
+                if serving_device(state, node.node, name):
+                    serving.setdefault(view.device.kind, []).append(view.device.chunks)
+        devices = serving or every
         ordered = sorted(devices, key=lambda kind: (-len(devices[kind]), kind))
         state.widest = {kind: max(devices[kind]) for kind in ordered}
     return state.widest
 
 
-def _latency_us(answer: Answer, spec: FunctionSpec) -> int:
-    """The percentile at or above the one the objective names: from arrival on, or of the device alone if not known."""
-    if spec.slo_percentile <= P50:
-        return answer.latency_p50_us or answer.device_us
-    if spec.slo_percentile <= P95:
-        return answer.latency_p95_us or answer.device_p95_us
-    return answer.latency_p99_us or answer.device_p95_us
+def _latency_us(reading: Reading, spec: FunctionSpec) -> int:
+    """At the percentile that the objective names: from arrival on, or of the device alone if that is not known."""
+    device_us = reading.device_us if spec.slo_percentile <= P50 else reading.device_p95_us
+    return measured_us(reading, spec.slo_percentile) or device_us

@@ -166,8 +166,8 @@ class _Journey:
         return False
 
     def _may_be_on(self, one: Passenger, host: _Host) -> bool:
-        """Whether it comes no nearer to replicas of its function than it is."""
-        if one.placed is None:
+        """Whether it does the same there, and comes no nearer to replicas of its function than it is."""
+        if one.placed is None or not self.state.suits(one.placed, host.node, host.device):
             return False
         function = self.state.function(one.placed.placement.function.name)
         beside = {p.placement.node for p in function.placed.values() if p is not one.placed}

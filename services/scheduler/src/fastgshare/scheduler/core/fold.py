@@ -66,7 +66,6 @@ def _(event: events.NodeSeen, state: State, now_us: int, settings: Settings) -> 
         node.silent = False
     if _devices_changed(state, node, event.devices, now_us) or changed:
         state.node_changed(event.node)
-        state.widest = None
         state.touch_placed_on(event.node)
         state.touch_blocked()
 

@@ -12,13 +12,13 @@ objective that no slice meets leaves no tier, and `closest` says how near it is.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log
+from math import inf, log
 from typing import NamedTuple
 
-from fastgshare.scheduler.core.queueing import Batching, sustained, tail_of, turn_at
+from fastgshare.scheduler.core.queueing import Batching, sustained_by, tail_of, turn_at
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.messages import FunctionSpec, Slice
-from fastgshare.shared.tables import Answer, Table
+from fastgshare.shared.tables import Reading, Table
 from fastgshare.shared.units import US_PER_S, ms_to_us
 
 QUOTAS = tuple(step / 10 for step in range(1, 11))
@@ -86,12 +86,12 @@ class Tier:
         return self.frontier[at] if at < len(self.frontier) else None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Menu:
     """What there is to choose from; `menu_of` makes it.
 
-    `options` by width, then quota. `tiers`: one for each of `POOLS`, none where the objective cannot be met. `rows`:
-    the options of each width that can meet it, by rising quota.
+    `options` by width, then quota, of devices of `kind`. `tiers`: one for each of `POOLS`,
+    none where the objective cannot be met. `rows`: the options of each width that can meet it, by rising quota.
     """
 
     table: Table
@@ -99,6 +99,7 @@ class Menu:
     chunks: int
     settings: Settings
     options: tuple[Option, ...]
+    kind: str = ""
     tiers: tuple[Tier, ...] = ()
     rows: dict[int, tuple[Option, ...]] = field(default_factory=dict)
     _known: dict[tuple[int, float, float], Option] = field(default_factory=dict)
@@ -107,7 +108,10 @@ class Menu:
         """What follows from the options."""
         able = [option for option in self.options if option.rps > 0]
         if able:
-            self.tiers = tuple(self._tier(number, able) for number in range(len(POOLS)))
+            weighed = sorted(
+                ((self.weight(o), o) for o in able), key=lambda one: (round(one[0], 9), one[1].sm_partition)
+            )
+            self.tiers = tuple(self._tier(number, weighed) for number in range(len(POOLS)))
         for option in able:
             self.rows[option.sm_partition] = (*self.rows.get(option.sm_partition, ()), option)
 
@@ -130,6 +134,15 @@ class Menu:
             known = self._known[question] = _option(_Row.of(self, sm_partition, share), quota)
         return known
 
+    def unknown(self, sm_partition: int, share: float, quota: float) -> Option:
+        """A slice on a kind of device of which nothing is known: it counts for nothing."""
+        question = (-sm_partition, share, quota)
+        known = self._known.get(question)
+        if known is None:
+            nothing = (0.0,) * len(POOLS)
+            known = self._known[question] = Option(sm_partition, share, quota, nothing, 0.0, inf, 1, inf)
+        return known
+
     def others(self, option: Option) -> tuple[Option, ...]:
         """Other shapes that take as much at nearly the same cost, the cheapest first."""
         rows = [row for sm, row in self.rows.items() if sm != option.sm_partition]
@@ -147,25 +160,31 @@ class Menu:
         width = round(option.share * self.chunks)
         return option.cost * (1.0 if width & (width - 1) == 0 or width == self.chunks else UNALIGNED)
 
-    def _tier(self, number: int, able: Sequence[Option]) -> Tier:
+    def _tier(self, number: int, weighed: Sequence[tuple[float, Option]]) -> Tier:
         found: list[Option] = []
-        for option in sorted(able, key=lambda o: (round(self.weight(o), 9), -o.rates[number], o.sm_partition)):
-            if not found or option.rates[number] > found[-1].rates[number] * (1 + 1e-9):
-                found.append(option)
-        best = max(able, key=lambda option: (option.rates[number] / self.weight(option), -option.cost))
+        last: float | None = None
+        for weight, option in weighed:  # by rising weight; of equal ones the first of those that take most
+            if found and option.rates[number] <= found[-1].rates[number] * (1 + 1e-9):
+                continue
+            if last is not None and round(weight, 9) == last:
+                found.pop()
+            last = round(weight, 9)
+            found.append(option)
+        best = max(weighed, key=lambda one: (one[1].rates[number] / one[0], -one[1].cost))[1]
         return Tier(POOLS[number], best, tuple(found), tuple(option.rates[number] for option in found))
 
 
-def menu_of(table: Table, spec: FunctionSpec, chunks: int, settings: Settings) -> Menu:
-    """All slices of a device of so many chunks for a function with this model."""
+def menu_of(table: Table, spec: FunctionSpec, chunks: int, settings: Settings, kind: str = "") -> Menu:
+    """All slices of a device of so many chunks for a function with this model, up to its quota limit."""
+    quotas = [quota for quota in QUOTAS if quota <= spec.slice.quota_limit] or [spec.slice.quota_limit]
     menu = Menu(table, spec, chunks, settings, ())
     options = []
     for width in range(1, chunks + 1):
         percent = percent_of(width, chunks)
         if -(-percent * chunks // 100) == width:  # else a percentage is too coarse for it
             row = _Row.of(menu, percent, width / chunks)
-            options += [_option(row, quota) for quota in QUOTAS]
-    return Menu(table, spec, chunks, settings, tuple(options))
+            options += [_option(row, quota) for quota in quotas]
+    return Menu(table, spec, chunks, settings, tuple(options), kind)
 
 
 def percent_of(width: int, chunks: int) -> int:
@@ -174,11 +193,11 @@ def percent_of(width: int, chunks: int) -> int:
 
 
 def slice_of(option: Option, spec: FunctionSpec) -> Slice:
-    """The slice as a placement has it. It may use spare time: that harms nobody's request, and takes bursts."""
+    """The slice as a placement has it. It may use spare time up to the definition's limit, as that harms nobody."""
     return Slice(
         sm_partition=option.sm_partition,
         quota_request=option.quota,
-        quota_limit=1.0,
+        quota_limit=spec.slice.quota_limit,
         gpu_mem_mib=spec.slice.gpu_mem_mib,
     )
 
@@ -190,7 +209,7 @@ class _Row(NamedTuple):
     sm_partition: int
     share: float
     stretch: float
-    times: tuple[tuple[int, Answer], ...]
+    times: tuple[tuple[int, Reading], ...]
 
     @classmethod
     def of(cls, menu: Menu, sm_partition: int, share: float) -> "_Row":
@@ -217,19 +236,20 @@ def _option(row: _Row, quota: float) -> Option:
         bare_rps = max(bare_rps, answer.throughput_rps)
     turn_us = turn_at(quota, settings.window_us)
     objective_us = ms_to_us(spec.slo_ms)
-    taken = [sustained(batchings, objective_us, tail, turn_us, pool) for pool in POOLS]
+    taken = sustained_by(batchings, objective_us, tail, turn_us, POOLS)
     rates = tuple(one.rps for one in taken)
     pace_us = max(sizes[0][1].device_us, 1) / quota
     return Option(row.sm_partition, row.share, quota, rates, bare_rps, pace_us, taken[0].batch, taken[0].least_us)
 
 
-def _waited_us(answer: Answer, spec: FunctionSpec, tail: float) -> float:
+def measured_us(reading: Reading, percentile: float) -> int:
+    """The latency from arrival on at the measured percentile at or above this one; 0: not measured."""
+    if percentile <= P50:
+        return reading.latency_p50_us
+    return reading.latency_p95_us if percentile <= P95 else reading.latency_p99_us
+
+
+def _waited_us(answer: Reading, spec: FunctionSpec, tail: float) -> float:
     """What was measured beyond device time, at the percentile at or above the objective's; 0: nothing."""
-    if spec.slo_percentile <= P50:
-        latency_us = answer.latency_p50_us
-    elif spec.slo_percentile <= P95:
-        latency_us = answer.latency_p95_us
-    else:
-        latency_us = answer.latency_p99_us
     beyond = log(tail) / log(1 - P99 / 100) if spec.slo_percentile > P99 else 1.0
-    return max(latency_us - answer.device_us, 0) * beyond
+    return max(measured_us(answer, spec.slo_percentile) - answer.device_us, 0) * beyond

@@ -104,8 +104,11 @@ def choose(
     avoid: Iterable[DeviceId] = (),
     after_loans: bool = False,
     beside: Mapping[NodeId, int] | None = None,
+    kind: str = "",
 ) -> Slot | None:
     """The best place for a replica of `spec`, now or once the loans there have left, or None.
+
+    Only on a device of `kind`; empty: of any.
 
     Rather not on a device in `avoid`, rather on one that is in use, on another node than `beside` (where the function
     has replicas), where its model is already; then on the device left fullest. In books those with the model are looked
@@ -117,7 +120,7 @@ def choose(
     for room, is_ordered in _candidates(found, wish):
         if is_ordered and wanted is not None and wanted[0][:3] <= (False, not room.held, False):
             break
-        if not wish.fits(room):
+        if (kind and room.kind != kind) or not wish.fits(room):
             continue
         plain = (room.device in shunned, not room.held, room.node in siblings)
         grade = (*plain, not room.has_model(digest))
@@ -131,11 +134,13 @@ def choose(
     return Slot(room.node, room.device, chunks) if chunks is not None else None
 
 
-def largest(found: Books, spec: FunctionSpec, slices: Sequence[Slice]) -> Slice | None:
-    """The first of these slices, the largest first, that a replica of `spec` could have on some device now."""
+def largest(found: Books, spec: FunctionSpec, slices: Sequence[Slice], kind: str = "") -> Slice | None:
+    """The first of these slices, the largest first, that a replica of `spec` could have on a device (of a kind) now."""
     wishes = [_Wish.of(replace(spec, slice=held)) for held in slices]
     first = len(wishes)
     for room in found.fullest_first(min((wish.least_free for wish in wishes), default=0.0)):
+        if kind and room.kind != kind:
+            continue
         first = next((at for at, wish in enumerate(wishes[:first]) if wish.fits(room)), first)
         if first == 0:
             break

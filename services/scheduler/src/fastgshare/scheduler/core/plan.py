@@ -31,6 +31,11 @@ from fastgshare.scheduler.core.state import (
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
+Offer = tuple[str, Slice]
+"""A slice on a device of this kind; empty: of any."""
+Wish = tuple[Sequence[Slice], str]
+"""One replica with the first of these slices that fits, and the reason for it."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -43,37 +48,66 @@ class Plan:
     commands: list[Command] = field(default_factory=list)
     effort: Effort = field(default_factory=lambda: Effort(repacking.EFFORT))
 
-    def place(self, function: FunctionState, spec: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
+    def place(
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        reason: str,
+        others: Sequence[Slice] = (),
+        kind: str = "",
+        elsewhere: Sequence[Offer] = (),
+    ) -> bool:
         """Place one more replica where it fits best; False and one report when there is no room.
 
-        Where `spec.slice` fits nowhere, the first of `others` that does: other shapes that do the same. Where none
+        Where `spec.slice` fits nowhere, the first of `others` that does: other shapes that do the same, all of them on
+        devices of `kind` (empty: of any); then what stands in for them `elsewhere`, on other kinds. Where none
         does, room is made by moving windows on one device, then by moving a replica to another device.
         """
         shapes = [spec, *(replace(spec, slice=other) for other in others)]
-        for shape in shapes:
-            if (slot := self._choose(function, shape)) is not None:
+        offers = [(kind, shape) for shape in shapes]
+        offers += [(where, replace(spec, slice=other)) for where, other in elsewhere]
+        for where, shape in offers:
+            if (slot := self._choose(function, shape, where)) is not None:
                 self._put(function, shape, slot, reason)
                 return True
-        if any(packing.ever_fits(self.rooms(), shape) for shape in shapes):
-            if any(self._rearrange_for(function, shape, reason) for shape in shapes):
+        if any(packing.ever_fits(self.rooms(kind), shape) for shape in shapes):
+            if any(self._rearrange_for(function, shape, reason, kind) for shape in shapes):
                 return True
-            if any(self._take_back_for(function, shape) for shape in shapes):
+            if any(self._take_back_for(function, shape, kind) for shape in shapes):
                 return False
-            if self._make_room_for(function, spec):
+            if self._make_room_for(function, spec, kind):
                 return False
-        self._no_room(function, spec, reason)
+        self._no_room(function, spec, reason, kind)
         return False
 
-    def place_less(self, function: FunctionState, spec: FunctionSpec, slices: Sequence[Slice], reason: str) -> bool:
+    def place_together(self, function: FunctionState, spec: FunctionSpec, wishes: Sequence[Wish], kind: str) -> bool:
+        """Place all of these slices where there is room as it is, or none of them; nobody moves, and no loan ends."""
+        decided, blocked, changed_us = len(self.commands), function.blocked, self.state.changed_us
+        before = set(function.placed)
+        for slices, reason in wishes:
+            shapes = (replace(spec, slice=held) for held in slices)
+            found = next(((s, slot) for s in shapes if (slot := self._choose(function, s, kind)) is not None), None)
+            if found is None:
+                for key in [key for key in function.placed if key not in before]:
+                    self.state.drop_placed(key)
+                del self.commands[decided:]
+                function.blocked, self.state.changed_us = blocked, changed_us
+                return False
+            self._put(function, *found, reason)
+        return True
+
+    def place_less(
+        self, function: FunctionState, spec: FunctionSpec, slices: Sequence[Slice], reason: str, kind: str = ""
+    ) -> bool:
         """Place a replica with the first of `slices`, the largest first, that fits; it goes on waiting for more room.
 
         Not while somebody who is in the way leaves, as there is room for more soon.
         """
         blocked = function.blocked
-        if blocked in (AWAITS_ROOM, AWAITS_LOAN) or self._room_appears(self.rooms(), spec):
+        if blocked in (AWAITS_ROOM, AWAITS_LOAN) or self._room_appears(self.rooms(kind), spec):
             return False
-        held = packing.largest(self.books, spec, slices)
-        slot = self._choose(function, replace(spec, slice=held)) if held is not None else None
+        held = packing.largest(self.books, spec, slices, kind)
+        slot = self._choose(function, replace(spec, slice=held), kind) if held is not None else None
         if held is None or slot is None:
             return False
         self._put(function, replace(spec, slice=held), slot, f"{reason}; it is all that fits")
@@ -83,7 +117,8 @@ class Plan:
     def stand_in(self, function: FunctionState, old: Placed) -> bool:
         """Bring up another for a replica whose device is away, where there is room at once."""
         placement = old.placement
-        slot = self._choose(function, placement.function)
+        kind = self.state.kind_of(placement.node, placement.device) if function.is_sized else ""
+        slot = self._choose(function, placement.function, kind)
         if slot is None:
             return False
         reason = f"stands in for {placement.replica}: {placement.device} is away"
@@ -157,17 +192,19 @@ class Plan:
         """What stands on the devices, as it will be after what was decided so far."""
         return packing.books(self.state)
 
-    def rooms(self) -> list[packing.Room]:
-        """The devices as they will be after what was decided so far, fullest first."""
-        return list(self.books.fullest_first())
+    def rooms(self, kind: str = "") -> list[packing.Room]:
+        """The devices (of a kind) as they will be after what was decided so far, fullest first."""
+        return [room for room in self.books.fullest_first() if not kind or room.kind == kind]
 
     def room(self, device: DeviceId) -> packing.Room | None:
         """One of them."""
         return self.books.rooms.get(device)
 
-    def _choose(self, function: FunctionState, spec: FunctionSpec, after_loans: bool = False) -> packing.Slot | None:
+    def _choose(
+        self, function: FunctionState, spec: FunctionSpec, kind: str = "", after_loans: bool = False
+    ) -> packing.Slot | None:
         beside = {placed.placement.node: 1 for placed in function.placed.values() if not placed.leaving}
-        return packing.choose(self.books, spec, self._avoided(function), after_loans, beside)
+        return packing.choose(self.books, spec, self._avoided(function), after_loans, beside, kind)
 
     def _put(
         self,
@@ -193,9 +230,9 @@ class Plan:
         self.state.changed_us = self.now_us
         self.commands.append(PlaceReplica(placement, reason))
 
-    def _rearrange_for(self, function: FunctionState, spec: FunctionSpec, reason: str) -> bool:
+    def _rearrange_for(self, function: FunctionState, spec: FunctionSpec, reason: str, kind: str) -> bool:
         """Move windows on one device so that a replica fits there, and place it."""
-        found = repacking.rearrange(self.state, self.books, spec, self._avoided(function), self.effort)
+        found = repacking.rearrange(self.state, self.books, spec, self._avoided(function), self.effort, kind)
         if found is None:
             return False
         for placed, chunks in found.moves:
@@ -203,14 +240,14 @@ class Plan:
         self._put(function, spec, found.slot, reason)
         return True
 
-    def _make_room_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
+    def _make_room_for(self, function: FunctionState, spec: FunctionSpec, kind: str) -> bool:
         """Have a replica go to another device, where that would let this one in; one at a time."""
         state = self.state
         recently = function.moved_us is not None and self.now_us - function.moved_us < self.settings.make_room_us
         if recently or state.understudies or state.leaving:
             return False
         function.moved_us = self.now_us
-        found = repacking.make_room(state, self.books, spec)
+        found = repacking.make_room(state, self.books, spec, kind)
         if found is None:
             return False
         old = found.old.placement
@@ -220,9 +257,9 @@ class Plan:
         function.blocked = AWAITS_ROOM
         return True
 
-    def _take_back_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
+    def _take_back_for(self, function: FunctionState, spec: FunctionSpec, kind: str) -> bool:
         """Have the loans leave whose memory is all that is missing; their nodes let go of them before it is placed."""
-        slot = self._choose(function, spec, after_loans=True)
+        slot = self._choose(function, spec, kind, after_loans=True)
         if slot is None:
             return False
         function.blocked = AWAITS_LOAN
@@ -231,15 +268,17 @@ class Plan:
             self.take_back(self.state.loans[key], f"'{spec.name}' needs its memory")
         return True
 
-    def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
+    def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str, kind: str) -> None:
         """Wait for room, and tell so; not while some is being freed."""
-        rooms = self.rooms()
+        rooms = self.rooms(kind)
         if self._room_appears(rooms, spec):
             function.blocked = function.blocked or AWAITS_ROOM
             return
         never = "" if packing.ever_fits(rooms, spec) else NEVER
-        text = f"{packing.shortage(rooms, spec)} ({reason})"
-        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", text)
+        text = packing.shortage(rooms, spec)
+        if kind and self._choose(function, spec) is not None:
+            text = f"there is room only on devices that are not known to keep the objective; of {kind}, {text}"
+        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", f"{text} ({reason})")
 
     def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
         """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""

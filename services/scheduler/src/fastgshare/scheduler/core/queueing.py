@@ -27,6 +27,7 @@ against the node manager's token book in virtual time.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from fastgshare.shared.units import US_PER_S
@@ -89,12 +90,25 @@ def sustained(
     `batchings`: the sizes that may be run; the best counts. `turn_us`: what may be waited for one's turn (`turn_at`).
     `pool`: how many replicas of its size serve together.
     """
-    best = Sustained(0.0, 0, math.inf)
+    return sustained_by(batchings, objective_us, tail, turn_us, (pool,))[0]
+
+
+def sustained_by(
+    batchings: Sequence[Batching], objective_us: float, tail: float, turn_us: float, pools: Sequence[float]
+) -> list[Sustained]:
+    """`sustained` for each of `pools`, for hardly more than one of them takes."""
+    best = [Sustained(0.0, 0, math.inf)] * len(pools)
     for batching in batchings:
-        rps = _within(batching, objective_us, tail, turn_us, pool)
         least_us = batching.device_us + turn_us
-        if (rps, -least_us) > (best.rps, -best.least_us):
-            best = Sustained(rps, batching.size, least_us)
+        queue_us = objective_us - batching.device_us - _under_way_us(batching)
+        is_able = objective_us >= least_us and queue_us > 0
+        decay_alone = _scale_us(batching, tail) / queue_us if is_able else math.inf
+        most_rps = batching.size * US_PER_S / batching.spent_us
+        for at, pool in enumerate(pools):
+            decay = decay_alone / _drain(pool)
+            rps = load_at(decay) * most_rps if decay <= MOST_DECAY else 0.0
+            if rps > best[at].rps or (rps == best[at].rps and least_us < best[at].least_us):
+                best[at] = Sustained(rps, batching.size, least_us)
     return best
 
 
@@ -117,17 +131,7 @@ def turn_at(quota: float, window_us: int) -> float:
     return TURN * (1 - min(quota, 1.0)) * window_us
 
 
-def _within(batching: Batching, objective_us: float, tail: float, turn_us: float, pool: float) -> float:
-    left_us = objective_us - batching.device_us
-    queue_us = left_us - _under_way_us(batching)
-    if left_us < turn_us or queue_us <= 0:
-        return 0.0
-    decay = _scale_us(batching, tail) / queue_us / _drain(pool)
-    if decay > MOST_DECAY:
-        return 0.0
-    return load_at(decay) * batching.size * US_PER_S / batching.spent_us
-
-
+@cache
 def _drain(pool: float) -> float:
     """How many times as fast what waits goes down."""
     return math.pow(pool, POOLING)

@@ -37,12 +37,14 @@ class Transfer(NamedTuple):
 
 
 def rearrange(
-    state: State, found: Books, spec: FunctionSpec, avoid: Iterable[DeviceId], effort: Effort
+    state: State, found: Books, spec: FunctionSpec, avoid: Iterable[DeviceId], effort: Effort, kind: str = ""
 ) -> Rearrangement | None:
-    """Moves that make room for a replica of `spec` on a device, those left fullest first, or None."""
+    """Moves that make room for a replica of `spec` on a device (of a kind), those left fullest first, or None."""
     shunned = frozenset(avoid)
     share = permille(spec.slice.quota_request)
     for room in found.fullest_first():
+        if kind and room.kind != kind:
+            continue
         shape = Shape(windows.width(spec.slice.sm_partition, room.chunks), share)
         if room.device in shunned or not _worth_trying(room, shape, spec) or effort.left <= 0:
             continue
@@ -130,9 +132,10 @@ def on_device(state: State, room: Room, placed: Placed, effort: Effort) -> Rearr
     return _on(state, room, shape, effort) if _worth_trying(room, shape, spec) else None
 
 
-def make_room(state: State, found: Books, spec: FunctionSpec) -> Transfer | None:
+def make_room(state: State, found: Books, spec: FunctionSpec, kind: str = "") -> Transfer | None:
     """A replica whose going elsewhere would let one of `spec` in where it is: the smallest there is, or None."""
-    close = sorted(found.rooms.values(), key=lambda room: (room.fill[0] * -room.chunks, room.device))
+    there = [room for room in found.rooms.values() if not kind or room.kind == kind]
+    close = sorted(there, key=lambda room: (room.fill[0] * -room.chunks, room.device))
     for room in close[:ROOMS_TRIED]:
         for placed in smallest_first(state, room):
             without = _copy(room)
@@ -181,7 +184,8 @@ def _elsewhere(state: State, placed: Placed, rooms: Iterable[Room]) -> packing.S
     beside: Mapping[NodeId, int] = {
         one.placement.node: 1 for one in function.placed.values() if one is not placed and not one.leaving
     }
-    slot = packing.choose(rooms, placed.placement.function, beside=beside)
+    suited = (room for room in rooms if state.suits(placed, room.node, room.device))
+    slot = packing.choose(suited, placed.placement.function, beside=beside)
     if slot is None or (slot.node in beside and placed.placement.node not in beside):
         return None
     return slot

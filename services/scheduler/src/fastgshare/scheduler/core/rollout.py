@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core import scaling
+from fastgshare.scheduler.core import capacity, scaling
 from fastgshare.scheduler.core.asking import Asking, Case
 from fastgshare.scheduler.core.commands import Report
 from fastgshare.scheduler.core.liveness import Health, health
-from fastgshare.scheduler.core.plan import Plan
+from fastgshare.scheduler.core.plan import Offer, Plan, Wish
 from fastgshare.scheduler.core.policies.port import Answer
 from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
@@ -70,17 +70,31 @@ class Rollout:
         self.plan.remove(member.placed, reason)
         self.members.remove(member)
 
-    def place(self, built: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
+    def place(
+        self,
+        built: FunctionSpec,
+        reason: str,
+        others: Sequence[Slice] = (),
+        kind: str = "",
+        elsewhere: Sequence[Offer] = (),
+    ) -> bool:
         """Decide on one more replica; False where there is no room."""
         before = set(self.function.placed)
-        done = self.plan.place(self.function, built, reason, others)
+        done = self.plan.place(self.function, built, reason, others, kind, elsewhere)
         self._take_in(before)
         return done
 
-    def place_less(self, built: FunctionSpec, reason: str, slices: Sequence[Slice]) -> None:
+    def place_together(self, built: FunctionSpec, wishes: Sequence[Wish], kind: str) -> bool:
+        """Decide on several, if there is room for all of them as things are."""
+        before = set(self.function.placed)
+        done = self.plan.place_together(self.function, built, wishes, kind)
+        self._take_in(before)
+        return done
+
+    def place_less(self, built: FunctionSpec, reason: str, slices: Sequence[Slice], kind: str) -> None:
         """Decide on one more replica with the first of these slices that fits, if any does."""
         before = set(self.function.placed)
-        self.plan.place_less(self.function, built, slices, reason)
+        self.plan.place_less(self.function, built, slices, reason, kind)
         self._take_in(before)
 
     def _take_in(self, before: Container[str]) -> None:
@@ -129,13 +143,14 @@ def _decide(rollout: Rollout) -> None:
         _resize(rollout, base, built)
     before = len(rollout.of(base))
     case, answer = _ask(rollout, base, built)
+    function.is_sized = answer.kind != ""
     count = len(rollout.of(base)) - len(answer.drop) + len(answer.add)
     missing = _replace_stuck(rollout, base, answer)
     _shrink(rollout, base, answer.drop, f"{count} are enough: {case.why}")
     full = not (
-        _move_lost(rollout, base, built, answer)
-        and _grow(rollout, base, built, Growth(missing, count, case.why, answer))
-        and _grow(rollout, base, built, Growth(answer.add, count, case.why, answer))
+        _move_lost(rollout, base, built, case, answer)
+        and _grow(rollout, base, built, Growth(missing, count, case, answer))
+        and (_improve if answer.is_optional else _grow)(rollout, base, built, Growth(answer.add, count, case, answer))
     )
     _tell(rollout, before, len(rollout.of(base)), case, answer)
     if not full:
@@ -232,13 +247,28 @@ def _change(rollout: Rollout, asking: Asking, member: Member, answer: Answer, ca
     return False
 
 
+def _tell_beyond(rollout: Rollout, answer: Answer) -> None:
+    """Tell once that there may not be as many replicas as demand needs, until it has let up for a while."""
+    plan, scale = rollout.plan, rollout.function.scale
+    if answer.beyond:
+        if scale.beyond_us is None:
+            plan.report("max_reached", rollout.function.name, answer.beyond)
+        scale.beyond_us = plan.now_us
+    elif scale.beyond_us is not None and plan.now_us - scale.beyond_us > plan.settings.scale_down_us:
+        scale.beyond_us = None
+
+
 def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer) -> None:
     """Tell what demand made of the number of replicas, and once that the objective cannot be met."""
     plan, function = rollout.plan, rollout.function
+    scale, limits = function.scale, rollout.spec.autoscale
+    _tell_beyond(rollout, answer)
     if case.policy.is_fixed:
         return
     if answer.is_move:
-        function.scale.moved_us = plan.now_us
+        scale.moved_us = plan.now_us
+    if limits is not None:  # one more while it takes over from another is no other number
+        before, after = min(before, limits.max), min(after, limits.max)
     if before != after:
         plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
     if answer.infeasible and answer.infeasible != function.scale.told:
@@ -289,25 +319,29 @@ def _slice_for(member: Member, answer: Answer) -> Slice:
     return answer.hold.get(member.placed.key, member.placed.placement.function.slice)
 
 
-def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, answer: Answer) -> bool:
+def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, case: Case, answer: Answer) -> bool:
     """Place elsewhere what went with its node or device, if there is room; else it waits for their return."""
     for member in rollout.of(base):
         if member.health is not Health.LOST:
             continue
         placement = member.placed.placement
         wanted = replace(built, slice=_slice_for(member, answer))
-        if not rollout.place(wanted, f"replaces {placement.replica}, lost with {placement.device}"):
+        device = capacity.device_of(rollout.plan.state, placement)
+        kind = device.kind if device is not None and answer.kind else answer.kind
+        elsewhere = _elsewhere(rollout, base, wanted.slice, kind, case)
+        reason = f"replaces {placement.replica}, lost with {placement.device}"
+        if not rollout.place(wanted, reason, kind=kind, elsewhere=elsewhere):
             return False
         rollout.remove(member, f"lost with {placement.device}; placed elsewhere")
     return True
 
 
 class Growth(NamedTuple):
-    """Slices that come, towards `total` replicas in all, and why; `answer` has what may stand in for them."""
+    """Slices that come, towards `total` replicas in all, for a case; its `answer` has what may stand in for them."""
 
     slices: Sequence[Slice]
     total: int
-    why: str
+    case: Case
     answer: Answer
 
 
@@ -317,16 +351,43 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> b
     for held in growth.slices:
         number = len(rollout.of(base)) + 1
         before, waiting = len(plan.commands), (function.blocked, function.told_us, function.told_wish)
-        reason = f"replica {number} of {growth.total}: {growth.why}"
-        if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
+        reason = f"replica {number} of {growth.total}: {growth.case.why}"
+        answer, wanted = growth.answer, replace(built, slice=held)
+        elsewhere = _elsewhere(rollout, base, held, answer.kind, growth.case, answer)
+        if rollout.place(wanted, reason, answer.others.get(held, ()), answer.kind, elsewhere):
             continue
         if not growth.answer.is_move:
-            rollout.place_less(built, reason, growth.answer.less.get(held, ()))
+            rollout.place_less(built, reason, answer.less.get(held, ()), answer.kind)
             return False
         if all(isinstance(command, Report) for command in plan.commands[before:]):
             del plan.commands[before:]  # it can do without: nobody waits for room
             function.blocked, function.told_us, function.told_wish = waiting
     return True
+
+
+def _improve(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> bool:
+    """Bring up what is better, all of it and at nobody's cost; where that has no room it is tried later and later."""
+    scale, answer = rollout.function.scale, growth.answer
+    first = len(rollout.of(base)) + 1
+    wishes = [
+        ((held, *answer.others.get(held, ())), f"replica {number} of {growth.total}: {growth.case.why}")
+        for number, held in enumerate(answer.add, first)
+    ]
+    scale.misfits = 0 if rollout.place_together(built, wishes, answer.kind) else scale.misfits + 1
+    return True
+
+
+def _elsewhere(
+    rollout: Rollout, base: int, held: Slice, kind: str, case: Case, answer: Answer | None = None
+) -> list[Offer]:
+    """What may stand in for a slice on other kinds: nothing that counts for nothing, but for the least number."""
+    if not kind:
+        return []
+    known = answer.elsewhere.get(held) if answer is not None else None
+    able = [menu.kind for menu in case.question.menus if menu.kind != kind and menu.tiers]
+    offers = list(known) if known is not None else [(other, held) for other in able]
+    there = sum(member.health is not Health.LOST for member in rollout.of(base))
+    return [*offers, ("", held)] if there < case.question.numbers.least else offers
 
 
 def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> None:

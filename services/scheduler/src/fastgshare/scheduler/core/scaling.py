@@ -10,8 +10,7 @@ import math
 from typing import NamedTuple, TypeVar
 
 from fastgshare.scheduler.core import traffic
-from fastgshare.scheduler.core.menu import Menu
-from fastgshare.scheduler.core.policies import FIXED, policy_named
+from fastgshare.scheduler.core.policies import FIXED, policy_named, port
 from fastgshare.scheduler.core.policies.port import Demand, Policy
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import FunctionState, Scale
@@ -54,9 +53,18 @@ def wanted(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: 
     return count
 
 
-def policy_of(spec: FunctionSpec, menu: Menu | None, settings: Settings) -> Policy:
+def beyond(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> str:
+    """Why as many replicas as there may be are too few, if they are; only where it is known what one does."""
+    scale, limits = function.scale, spec.autoscale
+    if limits is None or supply.replica_rps is None or scale.count != limits.max or not limits.max:
+        return ""
+    need_rps = _demand_rps(function, spec, supply, now_us, settings)
+    return port.beyond(need_rps, limits.max, limits.max * supply.replica_rps)
+
+
+def policy_of(spec: FunctionSpec, has_menu: bool, settings: Settings) -> Policy:
     """How the function is scaled now."""
-    if spec.autoscale is None or menu is None:
+    if spec.autoscale is None or not has_menu:
         return FIXED
     return policy_named(spec.autoscale.policy or settings.policy)
 
@@ -126,9 +134,15 @@ def _needed(
         may_grow = supply.ready >= count and now_us - function.scale.grown_us >= settings.scale_up_us
         need = count + 1 if waiting and may_grow else count if rate_rps > NO_RATE_RPS else floor
     else:
-        demand_rps = rate_rps + waiting * US_PER_S / settings.drain_us
+        demand_rps = _demand_rps(function, spec, supply, now_us, settings)
         need = math.ceil(demand_rps * (1 + settings.headroom) / supply.replica_rps - 1e-9)
     return min(max(need, floor), bounds.max)
+
+
+def _demand_rps(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> float:
+    """What arrives, and what it takes to work off those that wait."""
+    waiting = backlog(function, spec, supply.ready, now_us, settings)
+    return traffic.rate_rps(function.traffic, now_us, settings) + waiting * US_PER_S / settings.drain_us
 
 
 def backlog(function: FunctionState, spec: FunctionSpec, ready: int, now_us: int, settings: Settings) -> int:

@@ -38,7 +38,11 @@ class Scheduler:
             self.state.dirty = {}
             return []
         plan = Plan(self.state, self.settings, now_us, self.state.epoch)
-        for name in self._turns():
+        turns, self.state.menus_made = self._turns(), 0
+        for at, name in enumerate(turns):
+            if self.state.menus_made >= self.settings.menus:  # the others follow at once, before who queues behind
+                self.state.dirty = dict.fromkeys(turns[at:], True) | self.state.dirty
+                break
             understudies.settle(plan, name)
             plan_function(plan, name)
             understudies.stand_in(plan, name)

@@ -27,7 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
 
-    At most `reviews` functions are planned in one step; the rest follow at once, or at their own part of a tick.
+    At most `reviews` functions are planned in one step, and no more once `menus` were made in it; the rest follow at
+    once, or at their own part of a tick.
     Room for a replica that fits nowhere is sought on other devices every `make_room_us`. A device is emptied into
     others after `consolidate_us` in which nothing was placed or removed, and not again for `rest_us`.
     """
@@ -65,3 +66,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tell_us: int = 30 * US_PER_S
     yield_us: int = 3 * US_PER_S
     stand_in_us: int = 2 * US_PER_S
+    menus: int = 4

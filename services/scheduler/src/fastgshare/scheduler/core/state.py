@@ -171,8 +171,10 @@ class Scale:
 
     `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose device had no room for
     what they should hold, until when that is believed. `moved_us`: when replicas were last replaced by better ones.
-    `told`: why the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
-    `still`: likewise, where all replicas are ready and only facts or another demand can change that.
+    `told`: why the objective cannot be met, once reported. `beyond_us`: when demand, as was told, last exceeded what
+    `autoscale.max` allows. `misfits`: how often in a row there was no room for better ones. `calm`: the last question,
+    if nothing followed from it; `still`: likewise, where all replicas are ready and only facts or another demand can
+    change that.
     """
 
     count: int | None = None
@@ -182,6 +184,8 @@ class Scale:
     cramped: dict[Key, int] = field(default_factory=dict)
     moved_us: int | None = None
     told: str = ""
+    beyond_us: int | None = None
+    misfits: int = 0
     calm: Question | None = None
     still: Question | None = None
 
@@ -194,7 +198,8 @@ class FunctionState:
     what there was no room for; `told_us`: when that was last told,
     for this `told_wish`.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
-    `moved_us`: when a replica of it was last moved, or others were for its sake.
+    `moved_us`: when a replica of it was last moved, or others were for its sake. `is_sized`: the slices of its replicas
+    were chosen for the kind of device that each is on.
     """
 
     name: FunctionName
@@ -211,6 +216,7 @@ class FunctionState:
     settled: bool = False
     review_us: int = 0
     moved_us: int | None = None
+    is_sized: bool = False
     told_us: int | None = None
     told_wish: str = ""
 
@@ -252,6 +258,7 @@ class State:
     changed_us: int = 0
     consolidated_us: int | None = None
     attempts: int = 0
+    menus_made: int = 0
     exodus: tuple[tuple[Key, DeviceId], ...] = ()
     starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
 
@@ -292,6 +299,7 @@ class State:
     def node_changed(self, node: NodeId) -> None:
         """A node, or a device of it, is another now: what stands there may mean something else."""
         self.stale_nodes[node] = True
+        self.widest = None
         for key in self.keys_on.get(node, ()):
             self.stale_keys[key] = True
 
@@ -302,6 +310,18 @@ class State:
             self._count_kind(known, -1)
         node.devices[view.device.device] = view
         self._count_kind(view, 1)
+
+    def suits(self, placed: Placed, node: NodeId, device: DeviceId) -> bool:
+        """Whether a replica does the same there: on a device of the same kind, if its slice was chosen for one."""
+        placement = placed.placement
+        is_sized = self.function(placement.function.name).is_sized
+        return not is_sized or self.kind_of(node, device) == self.kind_of(placement.node, placement.device)
+
+    def kind_of(self, name: NodeId, device: DeviceId) -> str:
+        """Of what kind a device is; empty: not known."""
+        node = self.nodes.get(name)
+        view = node.devices.get(device) if node is not None else None
+        return view.device.kind if view is not None else ""
 
     def forget_node(self, name: NodeId) -> None:
         """Nothing is known of this node any more."""
@@ -315,7 +335,7 @@ class State:
             self.kinds[view.device.kind] = count
 
     widest: dict[str, int] | None = None
-    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
+    """What `capacity.widest` found; None: devices came, went or changed since."""
 
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""

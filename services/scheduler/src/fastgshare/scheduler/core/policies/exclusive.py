@@ -11,8 +11,8 @@ class Exclusive:
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:
-        """Arrivals now with head-room, and those that wait."""
-        return demand.rate_rps * (1 + headroom) + demand.waiting_rps
+        """As the heuristic has it with head-room."""
+        return heuristic.with_headroom_rps(demand, headroom)
 
     def answer(self, question: Question) -> Answer:
         """As many devices as it takes."""

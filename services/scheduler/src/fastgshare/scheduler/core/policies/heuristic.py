@@ -9,7 +9,7 @@ forecast, no waiting, no change in place.
 from collections.abc import Sequence
 
 from fastgshare.scheduler.core.menu import Menu, Option, slice_of
-from fastgshare.scheduler.core.policies.port import Answer, Member, Question
+from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Question, beyond
 from fastgshare.shared.messages import Slice
 from fastgshare.shared.units import ms_to_us
 
@@ -18,6 +18,16 @@ TIE = 1e-6
 
 def scale(question: Question, options: Sequence[Option], efficient: Option) -> Answer:
     """The answer with these slices to choose from, `efficient` first."""
+    answer = _scaled(question, options, efficient)
+    most_rps = question.numbers.most * max(option.bare_rps for option in options)
+    if question.numbers.most:
+        answer.beyond = beyond(question.numbers.lasting_rps, question.numbers.most, most_rps)
+    kinds = [menu.kind for menu in question.menus if menu is not question.menu]
+    answer.elsewhere = {held: tuple((kind, held) for kind in kinds) for held in answer.add}
+    return answer
+
+
+def _scaled(question: Question, options: Sequence[Option], efficient: Option) -> Answer:
     members = list(question.members)
     delta_rps = question.numbers.need_rps - sum(map(throughput_rps, members))
     if question.numbers.most == 0:
@@ -31,6 +41,11 @@ def within(options: Sequence[Option], menu: Menu) -> list[Option]:
     """The slices on which one input, its quota included, takes no longer than the objective; all where none does."""
     objective_us = ms_to_us(menu.spec.slo_ms)
     return [option for option in options if option.pace_us <= objective_us] or list(options)
+
+
+def with_headroom_rps(demand: Demand, headroom: float) -> float:
+    """Arrivals now with head-room, and those that wait."""
+    return demand.rate_rps * (1 + headroom) + demand.waiting_rps
 
 
 def throughput_rps(member: Member) -> float:

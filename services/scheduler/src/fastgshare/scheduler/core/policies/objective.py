@@ -10,16 +10,20 @@ Where a device has no time left for all of it, a quota grows as far as there is 
 than none. An objective that cannot be met is not chased: the quickest slice serves.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
 
-from fastgshare.scheduler.core.menu import POOLS, Menu, Option, Tier, slice_of
-from fastgshare.scheduler.core.policies.port import Answer, Demand, Key, Member, Question
+from fastgshare.scheduler.core.books import Key
+from fastgshare.scheduler.core.menu import POOLS, Menu, Option, slice_of
+from fastgshare.scheduler.core.policies.pool import TIE, Balance, Equals, Pool, listed, pooled_rps, weight
+from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Question, beyond
+from fastgshare.scheduler.core.policies.sets import cheapest, fresh, number_of, sets_of
 from fastgshare.shared.messages import Slice
 from fastgshare.shared.units import US_PER_MS
 
-TIE = 1e-6
 HEADROOM = 0.5
 """Of the head-room that fixed slices need, as waiting, trends and bursts are in the numbers already."""
 NEW = 1.1
@@ -66,50 +70,6 @@ class Objective:
         return draft.answer()
 
 
-def fresh(menu: Menu, rps: float, room: int) -> list[Option]:
-    """The cheapest set of at most `room` slices that takes `rps`; the largest there are where none does."""
-    sets = [options for tier in menu.tiers if tier.pool <= room for options in _sets(tier, rps, room)]
-    able = [options for options in sets if pooled_rps(options) >= rps - TIE]
-    if able:
-        return min(able, key=lambda options: (round(_weight(options, menu), 9), len(options)))
-    return max(sets, key=pooled_rps, default=[])
-
-
-def pooled_rps(options: Collection[Option]) -> float:
-    """What replicas take together. One that is much larger than the others gains little from them."""
-    number = level(options)
-    return sum(option.rates[number] for option in options)
-
-
-def level(options: Collection[Option]) -> int:
-    """Which of `POOLS` they come up to: how many of the largest they would make, rounded down."""
-    largest = max((option.bare_rps for option in options), default=0.0)
-    many = sum(option.bare_rps for option in options) / largest if largest > 0 else 1.0
-    return max(bisect_right(POOLS, many + TIE) - 1, 0)
-
-
-def _sets(tier: Tier, rps: float, room: int) -> list[list[Option]]:
-    """What would cover a rate with slices of a tier: as many efficient ones as go into it, or one less, and a rest."""
-    best, number = tier.best, POOLS.index(tier.pool)
-    if best.rates[number] * room < rps:
-        best = tier.covering(rps / room) or tier.frontier[-1]
-    each_rps = best.rates[number]
-    whole = min(int(rps / each_rps + TIE), room)
-    sets = [[best] * min(whole + 1, room)]
-    for many in dict.fromkeys((whole, max(whole - 1, 0))):
-        rest_rps = rps - many * each_rps
-        rest = tier.covering(rest_rps) if rest_rps > TIE else None
-        if rest_rps <= TIE:
-            sets.append([best] * many)
-        elif rest is not None and many < room:
-            sets.append([*[best] * many, rest])
-    return sets
-
-
-def _weight(options: Iterable[Option], menu: Menu) -> float:
-    return sum(map(menu.weight, options))
-
-
 def _closest(question: Question, menu: Menu) -> Answer:
     """As many of the quickest slice as there must be."""
     option = menu.closest
@@ -131,6 +91,26 @@ def _closest(question: Question, menu: Menu) -> Answer:
     return Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
 
 
+_Place = tuple[int, int, float]
+"""Equal members: what they hold and what they may hold, as objects, and the most there is time for where they are."""
+
+
+class _Step(NamedTuple):
+    """A larger quota for one of a group, at `place`. `worth`: what it gains for its cost, or how little it costs."""
+
+    is_enough: bool
+    worth: float
+    gain_rps: float
+    after: Option
+    place: _Place
+
+    @classmethod
+    def of(cls, before: Option, after: Option, number: int, missing_rps: float, place: _Place) -> "_Step":
+        gain_rps, cost = after.rates[number] - before.rates[number], max(after.cost - before.cost, TIE)
+        is_enough = gain_rps >= missing_rps - TIE
+        return cls(is_enough, -cost if is_enough else gain_rps / cost, gain_rps, after, place)
+
+
 @dataclass(slots=True)
 class _Draft:
     """The members as they would be, and what would come."""
@@ -144,6 +124,7 @@ class _Draft:
     dropped: list[Key] = field(default_factory=list)
     limited: list[Key] = field(default_factory=list)
     is_move: bool = False
+    is_optional: bool = False
 
     def __post_init__(self) -> None:
         for member in self.question.members:
@@ -174,17 +155,31 @@ class _Draft:
         """The draft as an answer."""
         spec = self.menu.spec
         hold: dict[Key, Slice] = {key: slice_of(option, spec) for key, option in self.changed.items()}
-        others = {
-            slice_of(option, spec): tuple(slice_of(other, spec) for other in self.menu.others(option))
-            for option in self.added
-        }
-        added = [slice_of(option, spec) for option in self.added]
-        answer = Answer(hold, self.dropped, added, others, self.is_move, limited=self.limited)
-        if self.question.numbers.is_cramped and not self.is_move:
-            for option in dict.fromkeys(self.added):
-                lesser = self.menu.lesser(option)
-                answer.less[slice_of(option, spec)] = tuple(slice_of(other, spec) for other in lesser)
+        add = [slice_of(option, spec) for option in self.added]
+        answer = Answer(hold, self.dropped, add, is_move=self.is_move, is_optional=self.is_optional)
+        answer.limited, answer.beyond = self.limited, self._beyond()
+        for option in {id(option): option for option in self.added}.values():
+            held = slice_of(option, spec)
+            answer.others[held] = tuple(slice_of(other, spec) for other in self.menu.others(option))
+            answer.elsewhere[held] = tuple(self._elsewhere(option))
+            if self.question.numbers.is_cramped and not self.is_move:
+                answer.less[held] = tuple(slice_of(other, spec) for other in self.menu.lesser(option))
         return answer
+
+    def _elsewhere(self, option: Option) -> Iterator[tuple[str, Slice]]:
+        """What takes as much on other kinds of device, or the most there is, where this kind has no room."""
+        for menu in self.question.menus:
+            if menu is not self.menu and menu.tiers:
+                tier = menu.tiers[0]
+                yield menu.kind, slice_of(tier.covering(option.rps) or tier.frontier[-1], menu.spec)
+
+    def _beyond(self) -> str:
+        """Why more was needed lately than all the replicas there may be can do, if so."""
+        numbers = self.question.numbers
+        if self.rps >= numbers.lasting_rps - TIE:
+            return ""
+        most_rps = Pool().with_all(cheapest(self.menu, numbers.lasting_rps, numbers.most)).rps
+        return beyond(numbers.lasting_rps, numbers.most, most_rps)
 
     # Up
 
@@ -196,7 +191,8 @@ class _Draft:
         grown = self._grown(target_rps)
         starts = [grown] if self.question.numbers.is_cramped else [{}, grown]
         ways = [(changed, self._extra({**self.held, **changed}, target_rps)) for changed in starts]
-        changed, self.added = min(ways, key=lambda way: self._price(way[0], way[1], target_rps))
+        changed, extra = min(ways, key=lambda way: self._price(way[0], way[1], target_rps))
+        self.added = listed(extra)
         self.changed = changed
         self.held |= changed
         while self.count < self.question.numbers.least:
@@ -204,54 +200,69 @@ class _Draft:
         if self.rps < self.question.numbers.need_rps - TIE and self.count >= self.question.numbers.most:
             self._exchange(fresh(self.menu, target_rps, self.question.numbers.most))
 
-    def _price(self, changed: dict[Key, Option], extra: list[Option], target_rps: float) -> tuple[float, float, int]:
+    def _price(self, changed: dict[Key, Option], extra: list[Equals], target_rps: float) -> tuple[float, float, int]:
         """How much it falls short, then what it costs, then how many replicas it brings."""
-        short_rps = target_rps - pooled_rps([*{**self.held, **changed}.values(), *extra])
+        short_rps = target_rps - Pool({**self.held, **changed}.values()).with_all(extra).rps
         growth = sum(option.cost - self.held[key].cost for key, option in changed.items())
-        return round(max(short_rps, 0.0), 6), round(growth + _weight(extra, self.menu) * NEW, 9), len(extra)
+        return round(max(short_rps, 0.0), 6), round(growth + weight(extra, self.menu) * NEW, 9), number_of(extra)
 
-    def _extra(self, held: dict[Key, Option], target_rps: float) -> list[Option]:
+    def _extra(self, held: dict[Key, Option], target_rps: float) -> list[Equals]:
         """The cheapest new replicas beside these; the more serve together, the more each of them takes."""
-        room = self.question.numbers.most - len(held)
-        if room < 1 or pooled_rps(held.values()) >= target_rps - TIE:
+        room, there = self.question.numbers.most - len(held), Pool(held.values())
+        if room < 1 or there.rps >= target_rps - TIE:
             return []
         sets = []
-        for number in range(level(held.values()), len(POOLS)):
-            missing_rps = target_rps - sum(option.rates[number] for option in held.values())
-            sets += _sets(self.menu.tiers[number], max(missing_rps, 2 * TIE), room)
-        return min(sets, key=lambda extra: self._reach(held, extra, target_rps))
+        for number in range(there.level, len(POOLS)):
+            missing_rps = target_rps - there.rps_at(number)
+            sets += sets_of(self.menu.tiers[number], max(missing_rps, 2 * TIE), room)
 
-    def _reach(self, held: dict[Key, Option], extra: list[Option], target_rps: float) -> tuple[float, float, int]:
-        short_rps = target_rps - pooled_rps([*held.values(), *extra])
-        return round(max(short_rps, 0.0), 6), round(_weight(extra, self.menu), 9), len(extra)
+        def reach(extra: list[Equals]) -> tuple[float, float, int]:
+            short_rps = target_rps - there.with_all(extra).rps
+            return round(max(short_rps, 0.0), 6), round(weight(extra, self.menu), 9), number_of(extra)
+
+        return min(sets, key=reach)
 
     def _grown(self, target_rps: float) -> dict[Key, Option]:
-        """Larger quotas, where a request costs least first, until they are enough or there are no larger ones."""
-        number = level(self.held.values())
+        """Larger quotas, where a request costs least first, until they are enough or there are no larger ones.
+
+        Equal members take the same step together, up to where another step would be enough.
+        """
+        pool = Pool(self.held.values())
+        number = pool.level
         changed: dict[Key, Option] = {}
-        while (missing_rps := target_rps - pooled_rps({**self.held, **changed}.values())) > TIE:
+        groups: dict[_Place, tuple[Option, tuple[Option, ...], list[Key]]] = {}
+        for key, held in self.held.items():
+            if self.members[key].may_change:
+                place = id(held), id(self._row(key)), self.members[key].most_quota
+                if place not in groups:
+                    row = tuple(option for option in self._row(key) if option.quota <= place[2] + TIE)
+                    groups[place] = held, row, []
+                groups[place][2].append(key)
+        while (missing_rps := target_rps - pool.rps) > TIE:
             steps = [
-                (gain >= missing_rps - TIE, -cost if gain >= missing_rps - TIE else gain / cost, key, option)
-                for key, option in self._larger(changed)
-                for gain, cost in [self._step(changed.get(key, self.held[key]), option, number)]
-                if gain > TIE
+                _Step.of(before, option, number, missing_rps, place)
+                for place, (before, row, _) in groups.items()
+                for option in row
+                if option.quota > before.quota + TIE and option.rates[number] - before.rates[number] > TIE
             ]
             if not steps:
                 break
-            _, _, key, option = max(steps, key=lambda step: step[:2])
-            changed[key] = option
+            step = max(steps, key=lambda one: (one.is_enough, one.worth))
+            before, row, keys = groups[step.place]
+            spare_rps = missing_rps - max(one.gain_rps for one in steps)
+            many = max(min(int(spare_rps / step.gain_rps), len(keys)), 1)
+            pool.swap(before, step.after, many)
+            changed |= dict.fromkeys(keys[:many], step.after)
+            groups.setdefault((id(step.after), *step.place[1:]), (step.after, row, []))[2].extend(keys[:many])
+            del keys[:many]
+            if not keys:
+                del groups[step.place]
         return changed
 
-    def _step(self, before: Option, after: Option, number: int) -> tuple[float, float]:
-        return after.rates[number] - before.rates[number], max(after.cost - before.cost, TIE)
-
-    def _larger(self, changed: dict[Key, Option]) -> Iterator[tuple[Key, Option]]:
-        for key, held in self.held.items():
-            if self.members[key].may_change:
-                for option in self.menu.rows.get(held.sm_partition, ()):
-                    room = self.members[key].most_quota + TIE
-                    if changed.get(key, held).quota + TIE < option.quota <= room:
-                        yield key, option
+    def _row(self, key: Key) -> tuple[Option, ...]:
+        """The quotas that a member may take, on the kind of device that it is on."""
+        member = self.members[key]
+        return (member.menu or self.menu).rows.get(member.slice.sm_partition, ())
 
     def note_limits(self, need_rps: float) -> None:
         """Note who would hold more if there were time where it is, if what comes of all this is too little."""
@@ -259,8 +270,8 @@ class _Draft:
         extra = [] if self.is_move else self.added
         if pooled_rps([*members, *extra]) >= need_rps - TIE:
             return
-        for key, held in self.held.items():
-            row = self.menu.rows.get(held.sm_partition, ())
+        for key in self.held:
+            row = self._row(key)
             if row and row[-1].quota > self.members[key].most_quota + TIE:
                 self.limited.append(key)
 
@@ -271,12 +282,14 @@ class _Draft:
             self.added, self.is_move = self._missing(wanted), True
 
     def _missing(self, wanted: list[Option]) -> list[Option]:
-        """Those of a set that no member holds yet."""
-        spare = [(option.sm_partition, option.quota) for option in self.held.values()]
+        """Those of a set that no member holds yet on this kind of device."""
+        here = (option for key, option in self.held.items() if self.members[key].menu in (None, self.menu))
+        spare = Counter((option.sm_partition, option.quota) for option in here)
         coming = []
         for option in wanted:
-            if (option.sm_partition, option.quota) in spare:
-                spare.remove((option.sm_partition, option.quota))
+            place = (option.sm_partition, option.quota)
+            if spare[place]:
+                spare[place] -= 1
             else:
                 coming.append(option)
         return coming
@@ -322,22 +335,27 @@ class _Draft:
 
     def _left(self, order: Callable[[Key], tuple[float, ...]], target_rps: float) -> dict[Key, Option]:
         """Who stays if members go in this order: what is ready has to do alone as much as it did, up to the target."""
-        left = dict(self.held)
-        for key in sorted(self.held, key=order):
-            if len(left) <= self.question.numbers.least:
-                break
-            rest = {other: option for other, option in left.items() if other != key}
-            if self._takes(rest, target_rps):
-                left = rest
+        left, takes = dict(self.held), self._balance(self.held, target_rps)
+        needed: set[tuple[int, bool]] = set()  # of these none can be missed
+
+        def place_of(key: Key) -> tuple[int, bool]:
+            return id(self.held[key]), self.members[key].is_ready
+
+        for place, run in groupby(sorted(self.held, key=order), place_of):
+            keys = list(run)[: max(len(left) - self.question.numbers.least, 0)]
+            if not keys or place in needed:
+                continue
+            many = takes.spare(self.held[keys[0]], place[1], len(keys))
+            for key in keys[:many]:
+                del left[key]
+            if many < len(keys):
+                needed.add(place)
         return left
 
-    def _takes(self, held: dict[Key, Option], target_rps: float) -> bool:
-        """Whether they do, and those that are ready do as much of it as before."""
-        ready_rps = pooled_rps(self._ready(held))
-        return (
-            pooled_rps(held.values()) >= target_rps - TIE
-            and ready_rps >= min(pooled_rps(self._ready(self.held)), target_rps) - TIE
-        )
+    def _balance(self, held: dict[Key, Option], target_rps: float) -> "Balance":
+        """What `held` takes, which must stay at the target; what is ready of it, at what that took before."""
+        before_rps = pooled_rps(self._ready(self.held))
+        return Balance(Pool(held.values()), Pool(self._ready(held)), target_rps, min(before_rps, target_rps))
 
     def _ready(self, held: dict[Key, Option]) -> list[Option]:
         return [option for key, option in held.items() if self.members[key].is_ready]
@@ -345,13 +363,21 @@ class _Draft:
     def _narrowed(self, held: dict[Key, Option], target_rps: float) -> dict[Key, Option]:
         """Smaller quotas for those that stay, the largest saving first; changes `held`, returns what changed."""
         changed: dict[Key, Option] = {}
+        takes = self._balance(held, target_rps)
+        needed: set[tuple[int, int, bool]] = set()
         for key in sorted(held, key=lambda key: (-held[key].cost, self.members[key].rank)):
             if not self.members[key].may_change:
                 continue
-            for option in self.menu.rows.get(held[key].sm_partition, ()):
-                if option.quota < held[key].quota - TIE and self._takes({**held, key: option}, target_rps):
-                    held[key] = changed[key] = option
-                    break
+            row, is_ready = self._row(key), self.members[key].is_ready
+            place = (id(held[key]), id(row), is_ready)
+            if place in needed:
+                continue
+            smaller = [option for option in row if option.quota < held[key].quota - TIE]
+            fitting = next((option for option in smaller if takes.with_less(held[key], option, is_ready)), None)
+            if fitting is None:
+                needed.add(place)
+            else:
+                held[key] = changed[key] = fitting
         return changed
 
     # Elsewhere
@@ -365,7 +391,7 @@ class _Draft:
         saves = _cost(self.held.values()) - _cost(wanted)
         coming = self._missing(wanted)
         if coming and saves > MOVE * _cost(self.held.values()):
-            self.added, self.is_move = coming, True
+            self.added, self.is_move, self.is_optional = coming, True, True
 
 
 def _cost(options: Iterable[Option]) -> float:

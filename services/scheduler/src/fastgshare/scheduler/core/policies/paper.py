@@ -27,7 +27,8 @@ class Paper:
     def answer(self, question: Question) -> Answer:
         """The efficient slice as often as it fits, and the smallest for the rest."""
         assert question.menu is not None
-        grid = [option for option in question.menu.options if option.quota in QUOTAS]
+        every = question.menu.options
+        grid = [option for option in every if option.quota in QUOTAS] or list(every)
         options = heuristic.within(grid, question.menu)
         return heuristic.scale(question, options, _efficient(options))
 

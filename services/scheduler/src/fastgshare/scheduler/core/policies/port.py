@@ -7,10 +7,9 @@ should hold, which go, and which come. It has no memory: what was needed lately 
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from fastgshare.scheduler.core.books import Key
 from fastgshare.scheduler.core.menu import Menu, Option
 from fastgshare.shared.messages import Slice
-
-Key = str
 
 
 class Demand(NamedTuple):
@@ -26,6 +25,7 @@ class Member(NamedTuple):
     """A replica: what it holds, as an option of its own device's kind (None: nothing is known of it).
 
     `rank` tells who goes first where all else is equal, the lowest. `may_change`: its quota can be changed now.
+    `menu` is that of its device's kind; None: as the question's.
     `most_quota`: what it can hold where it is, in tenths, as far as others leave time there.
     """
 
@@ -35,6 +35,7 @@ class Member(NamedTuple):
     is_ready: bool
     rank: tuple[int, int]
     may_change: bool
+    menu: Menu | None = None
     most_quota: float = 1.0
 
 
@@ -67,7 +68,8 @@ class Numbers(NamedTuple):
 class Question:
     """One function at one moment, oldest members first; `policy`: the name of who is asked.
 
-    `count` replicas of the slice `given` is what the fixed policy wants; for all others there are `numbers` and a menu.
+    `count` replicas of the slice `given` is what the fixed policy wants; for all others there are `numbers` and a
+    menu, of the kind of device that is to be preferred; `menus` are those of all kinds.
     """
 
     policy: str
@@ -77,11 +79,13 @@ class Question:
     headroom: float
     numbers: Numbers
     count: int = 0
+    menus: tuple[Menu, ...] = ()
 
     def asks_no_more_than(self, other: "Question") -> bool:
         """Whether it is about the same replicas, and they have to do no more, and were needed no less."""
         return (
             self.menu is other.menu
+            and self.menus == other.menus
             and self.policy == other.policy
             and self.numbers.ask_no_more_than(other.numbers)
             and self.members == other.members
@@ -96,6 +100,9 @@ class Answer:
     are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot. `less`: what is
     better than nothing where a slice that comes fits nowhere, the largest first. `limited`: the members that would have
     to hold more than they can where they are, where that leaves too little.
+    `kind`: of which kind of device the slices that come are; empty: of any. `elsewhere`: what may stand in for them on
+    other kinds. `is_optional`: a move that is made wholly and without disturbing anybody, or not at all. `beyond`: why
+    `autoscale.max` keeps demand from being met, if it does.
     """
 
     hold: dict[Key, Slice] = field(default_factory=dict)
@@ -104,13 +111,24 @@ class Answer:
     others: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
     is_move: bool = False
     infeasible: str = ""
+    kind: str = ""
+    elsewhere: dict[Slice, tuple[tuple[str, Slice], ...]] = field(default_factory=dict)
+    is_optional: bool = False
+    beyond: str = ""
     less: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
     limited: list[Key] = field(default_factory=list)
 
     @property
     def is_nothing(self) -> bool:
         """Whether all stays as it is."""
-        return not (self.hold or self.drop or self.add or self.infeasible or self.limited)
+        return not (self.hold or self.drop or self.add or self.infeasible or self.beyond or self.limited)
+
+
+def beyond(need_rps: float, most: int, most_rps: float) -> str:
+    """Why so many replicas, which take at most `most_rps`, are too few; empty: they are not."""
+    if most_rps >= need_rps * (1 - 1e-6):
+        return ""
+    return f"{need_rps:.1f} requests/s are needed, and autoscale.max is {most}: so many take at most {most_rps:.1f}/s"
 
 
 class Policy(Protocol):

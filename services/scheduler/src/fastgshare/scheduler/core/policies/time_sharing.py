@@ -15,12 +15,13 @@ class TimeSharing:
     is_fixed = False
 
     def demand_rps(self, demand: Demand, headroom: float) -> float:
-        """Arrivals now with head-room, and those that wait."""
-        return demand.rate_rps * (1 + headroom) + demand.waiting_rps
+        """As the heuristic has it with head-room."""
+        return heuristic.with_headroom_rps(demand, headroom)
 
     def answer(self, question: Question) -> Answer:
         """Whole devices, and the smallest quota that covers the rest."""
         assert question.menu is not None
-        whole = [option for option in question.menu.options if option.share == 1 and option.quota in QUOTAS]
+        whole = [option for option in question.menu.options if option.share == 1]
+        whole = [option for option in whole if option.quota in QUOTAS] or whole
         options = heuristic.within(whole, question.menu)
         return heuristic.scale(question, options, options[-1])
