@@ -13,11 +13,12 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="told", tag=str
 
 
 class Began(_Told, frozen=True, kw_only=True):
-    """A simulation begins: what it is called, and how many there are to be, 0 where that is not known."""
+    """A simulation begins: what it is called, how many there are to be (0: not known), and requests to be expected."""
 
     what: str
     duration_s: float
     of: int = 0
+    requests: int = 0
 
 
 class Advanced(_Told, frozen=True, kw_only=True):
@@ -34,7 +35,7 @@ class Noted(_Told, frozen=True, kw_only=True):
 
 
 class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One function under one policy; shares of all its requests, latencies of those that were answered."""
+    """One function under one policy; shares of all its requests, latencies of answers (None: there was none)."""
 
     function: str
     slo_ms: float
@@ -44,8 +45,8 @@ class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
     late: float
     refused: float
     failed: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     most_replicas: int
     infeasible: str = ""
 

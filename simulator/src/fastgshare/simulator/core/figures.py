@@ -46,8 +46,8 @@ def figures_of(function: FunctionOutcome) -> FunctionFigures:
         late=_share(counts.late, counts),
         refused=_share(counts.refused, counts),
         failed=_share(counts.failed, counts),
-        p50_ms=us_to_ms(_percentile(function, 50)),
-        p99_ms=us_to_ms(_percentile(function, 99)),
+        p50_ms=_percentile_ms(function, 50),
+        p99_ms=_percentile_ms(function, 99),
         most_replicas=max((count for _, count in function.replicas), default=0),
         infeasible=function.infeasible,
     )
@@ -107,8 +107,8 @@ def missed_so_far(functions: Sequence[FunctionOutcome]) -> Floats:
 
 
 def counted_from(function: FunctionOutcome, sample_us: int, from_us: int) -> Counts:
-    """The requests that came at `from_us` or later, to the sample's precision."""
-    kept = function.samples[-(-from_us // sample_us) :]
+    """The requests that came at `from_us` or later; a sample that `from_us` lies in counts as a whole."""
+    kept = function.samples[from_us // sample_us :]
     return Counts(
         arrived=sum(counts.arrived for counts in kept),
         in_time=sum(counts.in_time for counts in kept),
@@ -139,5 +139,8 @@ def _share(count: int, counts: Counts) -> float:
     return count / counts.arrived if counts.arrived else 0.0
 
 
-def _percentile(function: FunctionOutcome, percentile: float) -> int:
-    return function.latency_us.get(f"{percentile:g}", 0)
+def _percentile_ms(function: FunctionOutcome, percentile: float) -> float | None:
+    """Of answers; None without any."""
+    if not function.counts.in_time and not function.counts.late:
+        return None
+    return us_to_ms(function.latency_us.get(f"{percentile:g}", 0))

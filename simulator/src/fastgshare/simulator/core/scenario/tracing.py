@@ -22,7 +22,7 @@ TABLE_SUFFIX = ".json"
 class Wish(NamedTuple):
     """What a trace does not tell: `model` is a shipped curve, or a file with a table."""
 
-    model: str = "v100/resnet50"
+    model: str
     slo_ms: float = 200.0
     slo_percentile: float = 99.0
     max_batch: int = 8
