@@ -66,9 +66,11 @@ def test_a_report_has_figures_pictures_and_decisions_with_reasons(
         "attainment.png",
         "cost.png",
         "devices.png",
+        "latency.png",
         "packing-objective.png",
         "rectangles-objective.png",
         "replicas-objective.png",
+        "use.png",
     }
     assert all((tmp_path / name).read_bytes().startswith(PNG) for name in pictures)
     text = (tmp_path / "report.md").read_text()

@@ -3,7 +3,7 @@
 import itertools
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import msgspec
 
 from fastgshare.node_manager.core.speed import WHOLE_PERCENT
 from fastgshare.node_manager.devices.sim.curves import shipped
+from fastgshare.node_manager.devices.sim.gpus import GPUS
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, ProfileState, SurfacePoint
@@ -160,11 +161,8 @@ def _read_table(text: str) -> Profile:
         raise InvalidSpec([f"state is {profile.state}, expected {ProfileState.COMPLETE}"])
     if not profile.points and not profile.surface:
         raise InvalidSpec(["no point in it was measured"])
-    for name, points in (("points", profile.points), ("surface", profile.surface)):
-        for nth, point in enumerate(points):
-            if not _is_sound(point):
-                wanted = "SMs of 1 to 100, a quota up to 1, and a batch, device times and a throughput above 0"
-                raise InvalidSpec([f"{name}[{nth}]: expected {wanted}"])
+    _check_points("points", profile.points)
+    _check_points("surface", profile.surface)
     if profile.surface and profile.axes is not None:
         _check_surface(profile)
         return profile
@@ -174,16 +172,13 @@ def _read_table(text: str) -> Profile:
     return msgspec.structs.replace(profile, axes=axes, surface=fit(profile.points, axes))
 
 
-def _is_sound(point: ProfilePoint | SurfacePoint) -> bool:
-    """Whether it can have been measured."""
-    return (
-        0 < point.sm_partition <= WHOLE_PERCENT
-        and 0 < point.quota <= 1
-        and point.batch >= 1
-        and point.device_us > 0
-        and point.device_p95_us >= 0
-        and 0 < point.throughput_rps < math.inf
-    )
+def _check_points(name: str, points: Sequence[ProfilePoint] | Sequence[SurfacePoint]) -> None:
+    """Each can have been measured. Raises InvalidSpec."""
+    for nth, point in enumerate(points):
+        is_slice = 0 < point.sm_partition <= WHOLE_PERCENT and 0 < point.quota <= 1
+        if not (is_slice and point.batch >= 1 and point.device_us > 0 and 0 < point.throughput_rps < math.inf):
+            wanted = "SMs of 1 to 100, a quota up to 1, and a batch, a device time and a throughput above 0"
+            raise InvalidSpec([f"{name}[{nth}]: expected {wanted}"])
 
 
 def _check_surface(profile: Profile) -> None:
@@ -261,7 +256,8 @@ def _notes(scenario: Scenario, sources: Sources) -> Iterator[str]:
 def _curve_notes(scenario: Scenario) -> Iterator[str]:
     """Curves are named after the GPU that they were fitted on; on another one nobody measured."""
     curves = sorted({function.model.curve for function in scenario.functions if function.model.curve})
-    for gpu in sorted({group.gpu or group.kind or "" for group in scenario.groups}):
+    names = {gpu.kind: name for name, gpu in GPUS.items()}
+    for gpu in sorted({group.gpu or names.get(group.kind or "", group.kind or "") for group in scenario.groups}):
         others = [curve for curve in curves if curve.partition("/")[0] != gpu]
         if others:
             fitted = ", ".join(dict.fromkeys(curve.partition("/")[0] for curve in others))

@@ -20,6 +20,7 @@ def simulated(policy: str, outcome: Outcome) -> Simulated:
     weights = [sample.devices_used for sample in used]
     occupied_us = sum(device.occupied_us for device in outcome.devices)
     busy_us = sum(device.busy_us for device in outcome.devices)
+    running_us = sum(device.running_us for device in outcome.devices)
     return Simulated(
         policy=policy,
         functions=tuple(figures_of(function) for function in outcome.functions),
@@ -29,6 +30,7 @@ def simulated(policy: str, outcome: Outcome) -> Simulated:
         device_seconds=outcome.device_seconds,
         promised=float(np.average([sample.promised for sample in used], weights=weights)) if used else 0.0,
         busy=busy_us / occupied_us if occupied_us else 0.0,
+        running=running_us / occupied_us if occupied_us else 0.0,
         decisions=len(outcome.decisions),
         wall_s=outcome.spent.wall_s,
     )
@@ -50,6 +52,8 @@ def figures_of(function: FunctionOutcome) -> FunctionFigures:
         p99_ms=_percentile_ms(function, 99),
         most_replicas=max((count for _, count in function.replicas), default=0),
         infeasible=function.infeasible,
+        cold_starts=len(function.cold_starts_us),
+        cold_start_ms=us_to_ms(max(function.cold_starts_us)) if function.cold_starts_us else None,
     )
 
 

@@ -57,7 +57,7 @@ class Bar:
     def __init__(self, bars: Progress, now_us: Callable[[], int] = monotonic_us) -> None:
         self._bars = bars
         self._now_us = now_us
-        self._said_us = now_us()
+        self._said_us = 0
         self._task: TaskID | None = None
         self._begun = 0
         self._what = ""
@@ -82,6 +82,8 @@ class Bar:
 
     def _begin(self, one: Began) -> None:
         self._begun += 1
+        if self._begun == 1:
+            self._said_us = self._now_us()
         if self._begun == 1 and one.requests >= MANY_REQUESTS:
             say(f"about {one.requests:,} requests in {one.duration_s:,.0f} s for each simulation")
         self._what = f"{one.what} ({self._begun} of {one.of})" if one.of > 1 else one.what
@@ -115,7 +117,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "decisions", "took s")
+    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "ran", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,
@@ -124,6 +126,7 @@ def policies_table(figures: Sequence[Simulated]) -> Table:
             f"{each.late_share:.2%}",
             f"{each.promised:.0%}",
             f"{each.busy:.0%}",
+            f"{each.running:.0%}",
             str(each.decisions),
             f"{each.wall_s:.1f}",
         )
