@@ -3,7 +3,7 @@
 import itertools
 import math
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -172,7 +172,7 @@ def _read_table(text: str) -> Profile:
     return msgspec.structs.replace(profile, axes=axes, surface=fit(profile.points, axes))
 
 
-def _check_points(name: str, points: Sequence[ProfilePoint] | Sequence[SurfacePoint]) -> None:
+def _check_points(name: str, points: Iterable[ProfilePoint | SurfacePoint]) -> None:
     """Each can have been measured. Raises InvalidSpec."""
     for nth, point in enumerate(points):
         is_slice = 0 < point.sm_partition <= WHOLE_PERCENT and 0 < point.quota <= 1
