@@ -208,11 +208,17 @@ def test_a_warm_up_as_long_as_the_trace_is_refused(
 def test_what_takes_hours_is_refused_unless_asked_for(
     scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    scenario.write_text(SMALL.replace("rps: 50", "rps: 1.0e+7"))
-    status, [told] = run(capfdbinary, "run", scenario, "--out", tmp_path)
-    assert status == 2
-    assert isinstance(told, Refused)
-    assert "about 200,000,000 requests for each simulation, expected at most" in told.problems[0]
+    for text, problem in (
+        (SMALL.replace("rps: 50", "rps: 1.0e+7"), "about 200,000,000 requests for each simulation, expected at most"),
+        (SMALL.replace("20\n", "2000000\n", 1).replace("rps: 50", "rps: 0"), "it lasts 2,000,000 s, expected at most"),
+    ):
+        scenario.write_text(text)
+        status, [told] = run(capfdbinary, "run", scenario, "--out", tmp_path)
+        assert status == 2
+        assert isinstance(told, Refused)
+        assert problem in told.problems[0]
+    scenario.write_text(SMALL.replace("20\n", "2000000\n", 1).replace("rps: 50", "rps: 0"))
+    assert run(capfdbinary, "run", scenario, "--out", tmp_path, "--huge")[0] == 0
 
 
 def test_a_fault_of_the_simulator_is_one_line(

@@ -14,6 +14,8 @@ MAX_SAMPLES = 10_000_000
 """Over all functions: what a report's counts over time take of memory."""
 MAX_REQUESTS = 50_000_000
 """About half an hour for each policy; more only where somebody says so."""
+MAX_SHORT_S = 14 * 24 * 3600
+"""Even without requests the scheduler looks at everything each second: minutes for such a length."""
 
 
 def length_problems(scenario: Scenario, sources: Sources) -> Iterator[str]:
@@ -36,6 +38,9 @@ def length_problems(scenario: Scenario, sources: Sources) -> Iterator[str]:
 
 def size_problems(scenario: Scenario, sources: Sources) -> Iterator[str]:
     """What makes it take very long."""
+    duration_s = us_to_s(duration_us_of(scenario, sources))
+    if duration_s > MAX_SHORT_S:
+        yield f"it lasts {duration_s:,.0f} s, expected at most {MAX_SHORT_S:,} without --huge"
     requests = requests_of(scenario, sources)
     if requests > MAX_REQUESTS:
         yield f"about {requests:,.0f} requests for each simulation, expected at most {MAX_REQUESTS:,} without --huge"
