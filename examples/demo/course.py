@@ -94,6 +94,7 @@ class Played(msgspec.Struct, frozen=True):
     specs: dict[str, FunctionSpec]
     timetable: list[Arrival]
     chunks: int
+    memory_mib: int
     devices: int
 
 
@@ -184,7 +185,8 @@ async def _perform(scene: Scene, options: Options, screen: Screen, watch: Stopwa
         status = await scene.client.status()
     summary = _summary(options, targets, load, scene.ledger, status, profiles, lines, problems)
     devices = [device for node in status.nodes for device in node.devices]
-    return Played(summary, specs, timetable, max(device.chunks for device in devices), len(devices))
+    chunks, memory_mib = max(device.chunks for device in devices), max(device.memory_mib for device in devices)
+    return Played(summary, specs, timetable, chunks, memory_mib, len(devices))
 
 
 async def _deploy(client: Client, screen: Screen) -> dict[str, FunctionSpec]:

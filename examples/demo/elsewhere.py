@@ -30,9 +30,17 @@ class NotSimulated(Exception):
 
 
 def write_scenario(
-    folder: Path, summary: Summary, specs: Mapping[str, FunctionSpec], timetable: Sequence[Arrival], chunks: int
+    folder: Path,
+    summary: Summary,
+    specs: Mapping[str, FunctionSpec],
+    timetable: Sequence[Arrival],
+    chunks: int,
+    memory_mib: int,
 ) -> Path:
-    """The scenario with its trace and tables in a folder of its own; as many devices as functions, of `chunks` each."""
+    """The scenario with its trace and tables in a folder of its own; as many devices as functions, each like one here.
+
+    A device has `chunks` chunks and memory in MiB.
+    """
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     rows = [f"{us_to_s(arrival.due_us):.6f},{arrival.function}" for arrival in timetable]
@@ -40,11 +48,11 @@ def write_scenario(
     for function, profile in summary.profiles.items():
         (place / f"{function}.json").write_bytes(msgspec.json.encode(profile) + b"\n")
     path = place / SCENARIO
-    path.write_text(yaml.safe_dump(scenario_of(summary, specs, chunks), sort_keys=False, width=120))
+    path.write_text(yaml.safe_dump(scenario_of(summary, specs, chunks, memory_mib), sort_keys=False, width=120))
     return path
 
 
-def scenario_of(summary: Summary, specs: Mapping[str, FunctionSpec], chunks: int) -> dict[str, Any]:
+def scenario_of(summary: Summary, specs: Mapping[str, FunctionSpec], chunks: int, memory_mib: int) -> dict[str, Any]:
     """The scenario file's content: callers wait as long as in the run, for the objective and no longer."""
     kinds = {profile.device_kind for profile in summary.profiles.values()}
     return {
@@ -52,7 +60,7 @@ def scenario_of(summary: Summary, specs: Mapping[str, FunctionSpec], chunks: int
         "description": "The arrivals of a run of `make demo`, on devices such as its machine's.",
         "duration_s": summary.load_seconds,
         "seed": summary.seed,
-        "devices": {"count": len(specs), "kind": kinds.pop(), "chunks": chunks, "memory_mib": 16_384},
+        "devices": {"count": len(specs), "kind": kinds.pop(), "chunks": chunks, "memory_mib": memory_mib},
         "policies": [OBJECTIVE, EXCLUSIVE],
         "functions": [_function(summary, spec) for spec in specs.values()],
     }

@@ -5,20 +5,23 @@ from pathlib import Path
 
 from examples.demo.figures import Summary
 from examples.demo.rectangles import Held, Moment
-from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
+from fastgshare.shared.ids import DeviceId, FunctionName, NodeId, ReplicaId
 from fastgshare.shared.units import s_to_us
 from fastgshare.simulator.adapters.report import drawing, held
-from fastgshare.simulator.core.outcome import Counts, FunctionOutcome, Outcome, Rectangle, Spent
+from fastgshare.simulator.core.outcome import Counts, DeviceOutcome, FunctionOutcome, Outcome, Rectangle, Spent
 
 NAME = "rectangles.png"
 DOTS_PER_INCH = 110
 
 
-def draw(summary: Summary, folder: Path) -> str:
-    """Write the picture; its name, or nothing where there is nothing to draw it with, or nothing to draw."""
+def draw(summary: Summary, folder: Path, chunks: int) -> str:
+    """Write the picture of devices of `chunks` chunks. Gives its name.
+
+    Nothing where there is nothing to draw it with, or nothing to draw.
+    """
     if not summary.moments or not drawing.can_draw():
         return ""
-    held.over_time("this run", _as_outcome(summary)).savefig(folder / NAME, dpi=DOTS_PER_INCH)
+    held.over_time("this run", _as_outcome(summary, chunks)).savefig(folder / NAME, dpi=DOTS_PER_INCH)
     return NAME
 
 
@@ -49,9 +52,11 @@ def _rectangle(each: Held, from_us: int, until_us: int) -> Rectangle:
     )
 
 
-def _as_outcome(summary: Summary) -> Outcome:
+def _as_outcome(summary: Summary, chunks: int) -> Outcome:
     """As much of one as a picture of what was held takes."""
     duration_us = s_to_us(summary.load_seconds)
+    rectangles = rectangles_of(summary.moments, duration_us)
+    devices = sorted({held.device for held in rectangles})
     return Outcome(
         duration_us=duration_us,
         sample_us=duration_us,
@@ -66,9 +71,9 @@ def _as_outcome(summary: Summary) -> Outcome:
             )
             for figures in summary.functions
         ],
-        devices=[],
+        devices=[DeviceOutcome(device=name, node=NodeId(""), kind="", chunks=chunks) for name in devices],
         samples=[],
-        rectangles=rectangles_of(summary.moments, duration_us),
+        rectangles=rectangles,
         decisions=[],
         spent=Spent(),
     )

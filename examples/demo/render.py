@@ -8,7 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.sections import Grid, Section
+from examples.demo.shapes import Grid, Section
 
 
 def markdown(title: str, opening: Sequence[str], sections: Sequence[Section]) -> str:

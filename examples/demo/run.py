@@ -70,7 +70,7 @@ def publish(played: Played, reports: Path, screen: Screen) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with screen.working("simulating the same load with a device for every function"):
         summary = _elsewhere(played, folder)
-    told, said = sections(summary, draw(summary, folder)), verdict(summary)
+    told, said = sections(summary, draw(summary, folder, played.chunks)), verdict(summary)
     (folder / "report.md").write_text(markdown("FaST-GShare demo", [said, *map(_as_note, summary.notes)], told))
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     show(screen.console, told)
@@ -89,7 +89,7 @@ def _elsewhere(played: Played, folder: Path) -> Summary:
             summary, notes=[*summary.notes, "the same load was not simulated: not every function has a table"]
         )
     try:
-        scenario = write_scenario(folder, summary, played.specs, played.timetable, played.chunks)
+        scenario = write_scenario(folder, summary, played.specs, played.timetable, played.chunks, played.memory_mib)
         fleets = simulated(scenario, played.devices, len(played.specs))
     except NotSimulated as error:
         return replace(summary, notes=[*summary.notes, f"the same load was not simulated: {error}"])

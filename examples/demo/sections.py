@@ -1,49 +1,19 @@
-"""What the report says, section by section, for whoever renders it. Pure.
+"""What the report says, section by section, for whoever renders it; `devicesections` has what is said of devices. Pure.
 
 A section is told in full in the file; those that are `brief` also end the demo on the terminal.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import msgspec
-
+from examples.demo import devicesections
 from examples.demo.figures import Counts, FunctionFigures, Latency, PhaseFigures, Summary, Target, Verdict
-from examples.demo.plot import LABEL_CELLS, LEGEND, over_time
-from examples.demo.profiled import why_it_ends
-from examples.demo.rectangles import FREE, bands, changes, letters
+from examples.demo.plot import LEGEND, over_time
+from examples.demo.shapes import Grid, Section
 from examples.demo.wording import ms, share
 
 WRONG_TOLD = 5
 REASONS_TOLD = 4
-SETTLED = (
-    "Settled: the medians of the first and the second half of a point's batches lie within 10 %, so neither warm-up "
-    "nor a neighbour shaped it; one that did not settle was measured twice."
-)
-POLICY_NAMES = {
-    "objective": "sharing in space and time (objective)",
-    "exclusive": "every function a device to itself (exclusive)",
-}
 DOOR_NAMES = {"nats": "NATS (Python client)", "http": "HTTP (Open Inference Protocol v2)"}
-
-
-class Grid(msgspec.Struct, frozen=True):
-    """A table: a heading and an alignment (`l` or `r`) for each column, and rows of text."""
-
-    headings: tuple[str, ...]
-    align: str
-    rows: Sequence[tuple[str, ...]]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """One part of the report: text, then a table, then lines whose characters stand below each other."""
-
-    title: str
-    text: str = ""
-    grid: Grid | None = None
-    plot: tuple[str, ...] = ()
-    after: str = ""
-    brief: bool = False
 
 
 def sections(summary: Summary, picture: str = "") -> list[Section]:
@@ -53,18 +23,18 @@ def sections(summary: Summary, picture: str = "") -> list[Section]:
         _answers(summary),
         _refusals(summary),
         _over_time(summary),
-        _rectangles(summary, picture),
-        _fleets(summary),
+        devicesections.rectangles(summary, picture),
+        devicesections.fleets(summary),
         _phases(summary),
         _doors(summary),
         _time_spent(summary),
-        _replicas(summary),
-        _memory(summary),
-        _profiles(summary),
+        devicesections.replicas(summary),
+        devicesections.memory(summary),
+        devicesections.profiles(summary),
         _first(summary),
         _books(summary),
         _stages(summary),
-        _machine(summary),
+        devicesections.machine(summary),
     ]
 
 
@@ -208,51 +178,6 @@ def _over_time(summary: Summary) -> Section:
     return Section(title="Second by second", plot=over_time(summary), after=LEGEND, brief=True)
 
 
-def _rectangles(summary: Summary, picture: str) -> Section:
-    functions = [figures.target.function for figures in summary.functions]
-    plot: list[str] = []
-    for chunk, lines in bands(summary.moments, summary.load_seconds, functions).items():
-        plot += [f"{chunk if at == 0 else '':<{LABEL_CELLS}}{line}" for at, line in enumerate(lines)]
-    rows = [
-        (function, f"{most}", f"{moved}", f"{resized}")
-        for function, (most, moved, resized) in changes(summary.moments).items()
-    ]
-    legend = ", ".join(f"{letter} is {function}" for function, letter in letters(functions).items())
-    return Section(
-        title="The device, second by second",
-        text=f"![what replicas held]({picture})" if picture else "",
-        grid=Grid(("function", "most replicas", "came or went", "slices changed in place"), "lrrr", rows),
-        plot=tuple(plot),
-        after=f"A block is a chunk of the device (a core), its height all of its time in tenths, a column a second: "
-        f"{legend}, {FREE} is promised to nobody, and goes to whoever has work.",
-        brief=bool(summary.moments),
-    )
-
-
-def _fleets(summary: Summary) -> Section:
-    functions = [figures.target.function for figures in summary.functions]
-    rows = [
-        (
-            POLICY_NAMES.get(fleet.policy, fleet.policy),
-            f"{fleet.devices}",
-            f"{fleet.device_seconds:.0f}",
-            *(share(fleet.attainment.get(function)) for function in functions),
-        )
-        for fleet in summary.fleets
-    ]
-    return Section(
-        title="What the same load costs elsewhere",
-        text="" if rows else "Not simulated.",
-        grid=Grid(("simulated", "devices", "device seconds", *functions), "lrr" + "r" * len(functions), rows)
-        if rows
-        else None,
-        after="The arrivals of this run on devices such as this machine's, as `fastgshare simulate` reckons it from "
-        "the profiles; this run's own attainment, above, has handlers and the sender beside the models. Shares are of "
-        "all requests, answered in time.",
-        brief=bool(rows),
-    )
-
-
 def _phases(summary: Summary) -> Section:
     functions = [figures.target.function for figures in summary.functions]
     rows = [
@@ -323,79 +248,6 @@ def _time_spent(summary: Summary) -> Section:
     )
 
 
-def _replicas(summary: Summary) -> Section:
-    answered = {replica: count for figures in summary.functions for replica, count in figures.replicas.items()}
-    rows = [
-        (
-            status.function,
-            status.replica,
-            status.device,
-            ", ".join(map(str, status.chunks)),
-            status.state.value,
-            f"{status.memory_mib:.0f}",
-            f"{status.load_ms:.0f}",
-            f"{answered.get(status.replica, 0):,}",
-        )
-        for status in summary.replicas
-    ]
-    headings = ("function", "replica", "device", "chunks", "state", "loading took MiB", "ms", "answers")
-    return Section(
-        title="Who ran where",
-        grid=Grid(headings, "lllllrrr", rows),
-        after="Answers that came by NATS: over HTTP the protocol does not tell who gave them. MiB and ms are what "
-        "loading took; a worker's total is larger, see Memory in the report.",
-        brief=True,
-    )
-
-
-def _memory(summary: Summary) -> Section:
-    loading: Counter[str] = Counter()
-    for status in summary.replicas:
-        loading[status.device] += round(status.memory_mib)
-    rows = [
-        (f"worker {name}", f"{mib:.0f}", f"{loading[name]:,}") if name in loading else (name, f"{mib:.0f}", "-")
-        for name, mib in summary.memory_mib.items()
-    ]
-    return Section(
-        title="Memory",
-        text="Resident MiB at the end. Loading its replicas is by how much a worker grew while it loaded them; its "
-        "total is all it has resident, so runtime, arenas and buffers too.",
-        grid=Grid(("process", "total", "loading its replicas took"), "lrr", rows),
-    )
-
-
-def _profiles(summary: Summary) -> Section:
-    rows = [
-        (
-            function,
-            f"{point.sm_partition}",
-            f"{point.quota:g}",
-            f"{point.batch}",
-            f"{point.throughput_rps:.1f} \u00b1 {100 * point.throughput_error:.0f} %",
-            *(f"{time_us / 1000:.2f}" for time_us in (point.device_us, point.latency_p50_us, point.latency_p99_us)),
-            f"{point.runs}",
-            "yes" if point.settled else "no",
-        )
-        for function, profile in summary.profiles.items()
-        for point in profile.points
-    ]
-    headings = ("function", "SMs %", "quota", "batch", "inputs/s", "a batch", "p50", "p99", "batches run", "settled")
-    largest = {str(status.function): status.max_batch for status in summary.replicas}
-    objectives_ms = {figures.target.function: figures.target.objective_ms for figures in summary.functions}
-    ends = {
-        function: why_it_ends(profile, largest[function], objectives_ms[function])
-        for function, profile in summary.profiles.items()
-        if function in largest
-    }
-    return Section(
-        title="Profiles",
-        text="Measured by the profiler on slices lent to it, before the load: the model alone, in ms. Latencies are "
-        "those of requests that arrive by chance at 80 % of the point's capacity.",
-        grid=Grid(headings, "lrrrrrrrrl", rows),
-        after="\n\n".join([SETTLED, *(f"{function}: {why}." for function, why in ends.items() if why)]),
-    )
-
-
 def _first(summary: Summary) -> Section:
     return Section(
         title="First answers",
@@ -423,16 +275,6 @@ def _stages(summary: Summary) -> Section:
     rows = [(stage.name, f"{stage.seconds:.1f}") for stage in summary.stages]
     total = sum(stage.seconds for stage in summary.stages)
     return Section(title="Stages", grid=Grid(("stage", "seconds"), "lr", [*rows, ("all", f"{total:.1f}")]), brief=True)
-
-
-def _machine(summary: Summary) -> Section:
-    facts = ", ".join(f"{name} {value}" for name, value in summary.machine.items())
-    return Section(
-        title="The machine",
-        text=f"{facts}.\n\nThe sender ran {ms(summary.lag_ms.p50)} ms "
-        f"behind its timetable at the median and {ms(summary.lag_ms.p99)} ms at p99; latencies include that. Seed "
-        f"{summary.seed}; the run began at {summary.began_at}.",
-    )
 
 
 def _percentiles(latency: Latency) -> tuple[str, str, str]:

@@ -28,12 +28,12 @@ TIMETABLE = [Arrival(500_000, "ocr", 0, 0, False), Arrival(1_250_000, "ocr", 0, 
 
 
 def test_the_simulator_takes_the_scenario_with_this_runs_arrivals_and_tables(tmp_path: Path) -> None:
-    path = write_scenario(tmp_path, summary(), {"ocr": SPEC}, TIMETABLE, chunks=2)
+    path = write_scenario(tmp_path, summary(), {"ocr": SPEC}, TIMETABLE, chunks=2, memory_mib=8_000)
     assert path.name == SCENARIO
     read = read_scenario(path)
     assert read.scenario.policies == ("objective", "exclusive")
     assert read.scenario.functions[0].autoscale == Autoscale(min=1, max=3)
-    assert yaml.safe_load(path.read_text()) == scenario_of(summary(), {"ocr": SPEC}, 2)
+    assert yaml.safe_load(path.read_text()) == scenario_of(summary(), {"ocr": SPEC}, 2, 8_000)
     assert (path.parent / "arrivals.csv").read_text() == "t_s,function\n0.500000,ocr\n1.250000,ocr\n"
     assert msgspec.json.decode((path.parent / "ocr.json").read_bytes(), type=Profile) == summary().profiles["ocr"]
 

@@ -101,6 +101,8 @@ class World:
                     kind=each.kind,
                     occupied_us=occupied[each.device],
                     busy_us=occupied[each.device] // 2,
+                    running_us=occupied[each.device] // 2,
+                    chunks=each.chunks,
                 )
                 for each in run.devices
             ],

@@ -66,9 +66,11 @@ def test_a_report_has_figures_pictures_and_decisions_with_reasons(
         "attainment.png",
         "cost.png",
         "devices.png",
+        "latency.png",
         "packing-objective.png",
         "rectangles-objective.png",
         "replicas-objective.png",
+        "use.png",
     }
     assert all((tmp_path / name).read_bytes().startswith(PNG) for name in pictures)
     text = (tmp_path / "report.md").read_text()
@@ -121,7 +123,7 @@ def test_a_place_for_the_report_that_cannot_be_is_told_first(
     status, [told] = run(capfdbinary, "run", scenario, "--out", scenario / "below")
     assert status == 2
     assert isinstance(told, Refused)
-    assert "cannot make it" in told.problems[0]
+    assert told.problems == (f"--out {scenario}/below: cannot make it: Not a directory",)
 
 
 def test_the_fewest_devices_are_planned_with_what_was_just_below(
@@ -144,8 +146,9 @@ def test_a_trace_alone_can_be_planned(tmp_path: Path, capfdbinary: pytest.Captur
     assert status == 0
     [planned] = [one for one in told if isinstance(one, Planned)]
     assert (planned.kind, planned.devices > 1) == ("h200", True)
+    assert any(isinstance(one, Noted) and "v100/bert: fitted on v100, taken to be as fast" in one.text for one in told)
     path.write_text("t_s,rps\n0,100\n1,x\n")
-    status, [refused] = run(capfdbinary, "plan", path)
+    status, [refused] = run(capfdbinary, "plan", path, "--model", "v100/bert")
     assert status == 2
     assert isinstance(refused, Refused)
     assert refused.problems == (f"{path}: line 3: rps is 'x', expected requests a second from 0 to 1e+07",)
@@ -177,3 +180,72 @@ def test_a_plan_keeps_what_fails_in_the_fleet(scenario: Path, capfdbinary: pytes
     scenario.write_text(SMALL.replace("count: 2", "count: 3") + "failures: [{node: node-2, at_s: 5}]\n")
     _, told = run(capfdbinary, "plan", scenario)
     assert min(one.devices for one in told if isinstance(one, Tried)) == 3
+
+
+def test_a_trace_without_a_model_is_refused_with_those_there_are(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("t_s,rps\n0,100\n20,100\n")
+    status, [told] = run(capfdbinary, "plan", path)
+    assert status == 2
+    assert isinstance(told, Refused)
+    assert "expected --model, a table in .json or one of v100/" in told.problems[0]
+
+
+@pytest.mark.parametrize("warmup", ["40", "1000"])
+def test_a_warm_up_as_long_as_the_trace_is_refused(
+    warmup: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("t_s,rps\n0,2000\n20,2000\n")
+    status, [told] = run(capfdbinary, "plan", path, "--model", "v100/resnet50", "--warmup", warmup)
+    assert status == 2
+    assert isinstance(told, Refused)
+    assert "expected less than what the scenario lasts, 40 s: nothing would count" in told.problems[0]
+
+
+def test_what_takes_hours_is_refused_unless_asked_for(
+    scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    for text, problem in (
+        (SMALL.replace("rps: 50", "rps: 1.0e+7"), "about 200,000,000 requests for each simulation, expected at most"),
+        (SMALL.replace("20\n", "2000000\n", 1).replace("rps: 50", "rps: 0"), "it lasts 2,000,000 s, expected at most"),
+    ):
+        scenario.write_text(text)
+        status, [told] = run(capfdbinary, "run", scenario, "--out", tmp_path)
+        assert status == 2
+        assert isinstance(told, Refused)
+        assert problem in told.problems[0]
+    scenario.write_text(SMALL.replace("20\n", "2000000\n", 1).replace("rps: 50", "rps: 0"))
+    assert run(capfdbinary, "run", scenario, "--out", tmp_path, "--huge")[0] == 0
+
+
+def test_a_fault_of_the_simulator_is_one_line(
+    scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def breaks(*_: object) -> Outcome:
+        raise ValueError("no such\nthing")
+
+    assert main(["run", str(scenario), "--out", str(tmp_path)], engine=breaks) == 1
+    [*_, line] = capfdbinary.readouterr().out.splitlines()
+    [told] = told_by(line)
+    assert isinstance(told, Refused)
+    assert "the simulator broke down: ValueError: no such thing (test_main.py, line" in told.problems[0]
+
+
+def test_what_an_earlier_run_wrote_is_removed_and_nothing_else(
+    scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run(capfdbinary, "run", scenario, "--out", tmp_path, "--policy", "objective", "--policy", "paper")
+    own = tmp_path / "notes-paper.png"
+    own.write_text("mine")
+    run(capfdbinary, "run", scenario, "--out", tmp_path, "--policy", "objective")
+    assert {path.name for path in tmp_path.glob("*paper*")} == {own.name}
+
+
+def test_no_devices_is_one_problem(scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    status, [told] = run(capfdbinary, "run", scenario, "--out", tmp_path, "--devices", "0")
+    assert status == 2
+    assert isinstance(told, Refused)
+    assert told.problems == (f"{scenario}: devices.count is 0, expected 1 to 100000",)

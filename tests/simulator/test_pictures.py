@@ -1,11 +1,14 @@
 """What pictures show is worked out from what replicas held: no overlap where there is room, and no use left out."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgshare.shared.ids import DeviceId, FunctionName, NodeId, ReplicaId
-from fastgshare.simulator.adapters.report.held import placed, runs
+from fastgshare.simulator.adapters.report.held import at_once, over_time, placed
+from fastgshare.simulator.adapters.report.lanes import lanes, runs
 from fastgshare.simulator.adapters.report.looks import FUNCTIONS, OTHERS, clock_for, function_colours, legend_names
 from fastgshare.simulator.core.figures import attained, devices_used, missed_so_far
 from fastgshare.simulator.core.outcome import Counts, DeviceOutcome, FunctionOutcome, Outcome, Rectangle, Spent
@@ -13,7 +16,9 @@ from fastgshare.simulator.core.outcome import Counts, DeviceOutcome, FunctionOut
 S = 1_000_000
 
 
-def held(chunks: range, quota: float, from_s: int = 0, until_s: int = 10, device: str = "a", nth: int = 0) -> Rectangle:
+def held(
+    chunks: Iterable[int], quota: float, from_s: int = 0, until_s: int = 10, device: str = "a", nth: int = 0
+) -> Rectangle:
     name, replica = FunctionName("f"), ReplicaId(f"r{nth}")
     return Rectangle(name, replica, DeviceId(device), tuple(chunks), quota, 1.0, from_s * S, until_s * S)
 
@@ -97,3 +102,52 @@ def test_the_busiest_functions_have_colours_of_their_own_and_the_others_share_on
 @pytest.mark.parametrize(("seconds", "unit"), [(200, "s"), (3600, "min"), (86_400, "h")])
 def test_time_is_told_in_units_that_suit_the_run(seconds: int, unit: str) -> None:
     assert clock_for(seconds * S).unit == unit
+
+
+def test_replicas_on_the_same_chunks_share_their_height_by_quota() -> None:
+    found = [
+        (lane.held.replica, lane.bottom, lane.height)
+        for lane in lanes([held(range(4), 0.6), held(range(4), 0.2, nth=1)])
+    ]
+    assert found == [("r0", 0.0, 2.4), ("r1", 2.4, 0.8)]
+
+
+def test_the_papers_eight_replicas_are_eight_boxes_that_fill_the_device() -> None:
+    eight = [held(range(8), 0.6, nth=0), held(range(8, 16), 0.6, nth=1)]
+    eight += [held(range(at, at + 2), 0.4, nth=2 + at) for at in range(0, 8, 2)]
+    eight += [held(range(at, at + 4), 0.4, nth=2 + at) for at in range(8, 16, 4)]
+    found = sorted((lane.bottom, lane.bottom + lane.height) for lane in lanes(eight))
+    assert len(found) == 8
+    assert [low for low, _ in found[1:]] == pytest.approx([high for _, high in found[:-1]])
+    assert (found[0][0], found[-1][1]) == pytest.approx((0, 16))
+
+
+def test_a_box_ends_where_a_neighbour_moves_it_and_not_where_one_leaves_it_alone() -> None:
+    alone, guest, apart = (
+        held(range(2), 1.0, 0, 10, nth=0),
+        held(range(2, 4), 0.4, 3, 6, nth=1),
+        held((3,), 0.5, 5, 10, nth=2),
+    )
+    spans = [(lane.held.replica, lane.from_us // S, lane.until_us // S) for lane in lanes([alone, guest, apart])]
+    assert spans == [("r0", 0, 10), ("r1", 3, 6), ("r2", 5, 6), ("r2", 6, 10)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 8), st.integers(0, 5), st.integers(1, 5)), max_size=8))
+def test_what_is_held_has_its_area_in_the_picture(shapes: list[tuple[int, int, int, int]]) -> None:
+    some = [
+        held(range(at, min(at + width, 8)), 0.1, from_s, from_s + length, nth=nth)
+        for nth, (at, width, from_s, length) in enumerate(shapes)
+    ]
+    found = lanes(some)
+    for each in some:
+        area = sum(lane.height * (lane.until_us - lane.from_us) for lane in found if lane.held is each)
+        assert area == pytest.approx(len(each.chunks) * 0.1 * (each.until_us - each.from_us), rel=1e-4)
+
+
+def test_a_device_is_drawn_with_all_of_its_chunks() -> None:
+    pytest.importorskip("matplotlib")
+    made = outcome([held(range(2), 1.0)])
+    made.functions.append(function("f", [Counts(1, 1)]))
+    made.devices[0].chunks = 16
+    assert over_time("p", made).axes[0].get_ylim() == (0, 16)
+    assert at_once("p", made).axes[0].get_xlim() == (0, 16)

@@ -95,8 +95,17 @@ def test_what_came_during_the_warm_up_does_not_count() -> None:
     cold = outcome([Counts(100, 0, 100), Counts(100, 100)])
     assert not judged(1, cold, 0).is_enough
     assert judged(1, cold, 1_000_000).is_enough
-    assert judged(1, cold, 500_000).is_enough
+    assert not judged(1, cold, 500_000).is_enough  # a sample that the warm-up ends in counts
 
 
-def test_a_function_without_requests_has_missed_nothing() -> None:
-    assert judged(1, outcome([Counts()]), 0).is_enough
+def test_where_nothing_counts_nothing_is_enough() -> None:
+    early = judged(1, outcome([Counts(100, 0, 100), Counts()]), 1_000_000)
+    assert (early.is_enough, early.why) == (False, "all 100 requests of f came in the warm-up, so none counts")
+    none = judged(1, outcome([Counts()]), 0)
+    assert (none.is_enough, none.why) == (False, "no request came, so nothing was tried")
+
+
+def test_a_function_without_requests_beside_one_with_some_has_missed_nothing() -> None:
+    made = outcome([Counts(10, 10)])
+    made.functions.append(outcome([Counts()]).functions[0])
+    assert judged(1, made, 0).is_enough

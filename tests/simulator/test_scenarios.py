@@ -1,6 +1,7 @@
 """What is wrong with a scenario is told at once, all of it, with place, value and expectation."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,8 @@ from fastgshare.shared.ids import Digest
 from fastgshare.simulator.adapters.reading import Read, complete, parse_scenario, read_scenario
 from fastgshare.simulator.core.curves import table_of
 from fastgshare.simulator.core.run import Run
-from fastgshare.simulator.core.scenario.building import resized, run_of
-from fastgshare.simulator.core.scenario.feasibility import impossible_in
+from fastgshare.simulator.core.scenario.building import requests_of, resized, run_of
+from fastgshare.simulator.core.scenario.feasibility import doubtful_in, impossible_in
 from tests.simulator.scenarios import SMALL, with_function
 from tests.simulator.test_curves import CURVE
 
@@ -60,12 +61,12 @@ def test_every_example_can_be_run_and_asks_for_nothing_impossible(path: Path) ->
         (SMALL.replace("count: 2", "count: 0"), "devices.count is 0, expected 1 to"),
         (SMALL.replace("count: 2", "count: 2, nodes: 3"), "devices.nodes is 3, expected 1 to 2"),
         (SMALL.replace("duration_s: 20\n", ""), "duration_s is missing: only a trace says how long"),
-        (SMALL.replace("20\n", "-1\n", 1), "duration_s is -1, expected above 0"),
-        (SMALL.replace("20\n", ".nan\n", 1), "duration_s is nan, expected above 0"),
+        (SMALL.replace("20\n", "-1\n", 1), "duration_s is -1, expected 0.001 to"),
+        (SMALL.replace("20\n", ".nan\n", 1), "duration_s is nan, expected 0.001 to"),
         (SMALL.replace("[objective]", "[best]"), "policies[0] is 'best', expected one of fixed, objective"),
         (SMALL.replace("[objective]", "[paper, paper]"), "policies[1] is 'paper' once more, expected each once"),
         (SMALL + "scheduler: {headroom: -1}\n", "scheduler.headroom is -1, expected 0 to 10"),
-        (SMALL + "plan: {warmup_s: 30}\n", "plan.warmup_s is 30, expected less than duration_s, 20"),
+        (SMALL + "plan: {warmup_s: 30}\n", "plan.warmup_s is 30, expected less than what the scenario lasts, 20 s"),
         (SMALL + "failures: [{node: node-7, at_s: 3}]\n", "failures[0].node is 'node-7', expected one of node-0 to"),
         (SMALL + "failures: [{at_s: 3}]\n", "failures[0]: neither of node and device given"),
         (
@@ -182,7 +183,7 @@ def test_an_impossible_objective_is_told_and_the_other_function_is_not_concerned
     more = "  - {name: maps, model: {curve: v100/resnet50}, slo_ms: 5, traffic: {rps: 1}}\n"
     [(name, why)] = impossible_in(run(SMALL + more)).items()
     assert name == "maps"
-    assert why.startswith("the objective of 5 ms is impossible: one input takes 13.4 ms at least")
+    assert why.startswith("the objective of 5 ms is impossible: one input takes 13.4 ms at the median")
 
 
 def test_a_function_larger_than_any_device_is_told() -> None:
@@ -227,3 +228,89 @@ def test_devices_lie_on_nodes_as_asked_and_keep_to_it_when_there_are_more() -> N
 def test_what_the_scenario_says_of_the_scheduler_reaches_it() -> None:
     settings = run(SMALL + "scheduler: {headroom: 0.4, idle_s: 7, tick_ms: 250}\n").settings
     assert (settings.headroom, settings.idle_us, settings.tick_us) == (0.4, 7_000_000, 250_000)
+
+
+def test_an_objective_that_half_of_the_batches_are_quick_enough_for_is_possible() -> None:
+    half = run(with_function(f"{GOOD}\nslo_ms: 13.9\nslo_percentile: 50"))
+    assert (impossible_in(half), doubtful_in(half)) == ({}, {})
+    most = run(with_function(f"{GOOD}\nslo_ms: 13.9\nslo_percentile: 99"))
+    assert impossible_in(most) == {}
+    assert "can be answered within 13.9 ms, expected 99%" in doubtful_in(most)["photos"]
+
+
+def test_neighbours_stretch_batches_of_curves_as_on_sim_devices_and_the_scheduler_knows() -> None:
+    usual, own = run(SMALL), run(SMALL + "stretch_permille: 100\nwindow_ms: 50\n")
+    assert (usual.stretch_permille, usual.settings.stretch) == (250, 0.25)
+    assert (own.stretch_permille, own.settings.stretch, own.settings.window_us) == (100, 0.1, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("sample_s: 30\n", "sample_s is 30, expected at most what the scenario lasts, 20 s"),
+        ("sample_s: 0.001\n", "sample_s is 0.001, which makes 30,000,000 samples over 1 functions"),
+    ],
+)
+def test_samples_are_neither_longer_than_the_run_nor_too_many(more: str, problem: str) -> None:
+    text = SMALL if "30\n" in more else SMALL.replace("20\n", "30000\n", 1)
+    assert problems(text + more)[0].startswith(problem)
+
+
+def test_whose_rows_of_a_trace_that_does_not_tell_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t_s,rps\n0,20\n10,20\n20,20\n")
+    lines = "model: {curve: v100/resnet50}\ntraffic: {trace: {file: t.csv, function: maps}}"
+    [told] = problems(with_function(lines), tmp_path)
+    assert told.startswith("functions[0] (photos): trace.function is 'maps', but t.csv has no column 'function'")
+
+
+def test_what_a_trace_does_not_tell_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t_s,rps\n0,20\n1000,20\n")
+    lines = "model: {curve: v100/resnet50}\ntraffic: {trace: {file: t.csv}}"
+    twice = "  - {name: maps, model: {curve: v100/resnet50}, traffic: {trace: {file: t.csv}}}\n"
+    text = with_function(lines, twice).replace("duration_s: 20\n", "")
+    assert read(text, tmp_path).notes == (
+        "t.csv: it does not tell whose rows they are, so each of photos, maps gets all of them",
+        "t.csv: its last rates are taken to hold for 1000 s, as long as those before",
+    )
+
+
+def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
+    lines = "model: {curve: v100/resnet50}\ntraffic: {trace: {file: /dev/null}}"
+    assert problems(with_function(lines), tmp_path) == ["/dev/null: it is no regular file"]
+
+
+def test_devices_of_all_groups_are_counted() -> None:
+    groups = "devices: [{gpu: v100, count: 60000}, {gpu: v100, count: 60000}]"
+    assert problems(SMALL.replace("devices: {gpu: v100, count: 2}", groups))[0].startswith(
+        "devices: their count is 120000, expected 1 to 100000"
+    )
+
+
+def test_expected_requests_are_told_without_making_them(tmp_path: Path) -> None:
+    found = read(SMALL.replace("rps: 50", "steps: [[0, 10], [10, 20]], scale: 2"))
+    assert requests_of(found.scenario, found.sources) == pytest.approx(600)
+    (tmp_path / "t.csv").write_text("t_s\n1\n2\n30\n")
+    lines = "model: {curve: v100/resnet50}\ntraffic: {trace: {file: t.csv}}"
+    found = read(with_function(lines), tmp_path)
+    assert requests_of(found.scenario, found.sources) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model_digest": ""}, "model_digest is empty"),
+        ({"axes": {"sm_partitions": [50, 100], "quotas": [1.0], "batches": []}}, "axes.batches is [], expected"),
+        ({"point": {"device_us": 0}}, "surface[0]: expected SMs of 1 to 100"),
+        ({"point": {"device_us": -5}}, "surface[0]: expected"),
+        ({"point": {"throughput_rps": -1}}, "surface[0]: expected"),
+        ({"point": {"sm_partition": 0}}, "surface[0]: expected"),
+        ({"point": {"quota": 0.5}}, "surface has"),
+    ],
+)
+def test_a_table_that_nobody_can_have_measured_is_told(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    table = table_of(CURVE, Digest("d"), "sim-v100-16g", 16, 100_000, max_batch=2)
+    raw = msgspec.json.decode(msgspec.json.encode(table))
+    raw["surface"][0].update(change.pop("point", {}))
+    (tmp_path / "t.json").write_bytes(msgspec.json.encode(raw | change))
+    text = with_function("model: {table: t.json}\ntraffic: {rps: 1}")
+    assert problems(text, tmp_path)[0].startswith(f"t.json: {problem}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgshare.simulator.core.tracefile import ANYBODY, TraceInvalid, load_of, read_trace
+from fastgshare.simulator.core.tracefile import ANYBODY, MAX_S, TraceInvalid, load_of, read_trace
 from fastgshare.simulator.core.traffic import rate_at
 
 
@@ -67,3 +67,16 @@ def test_long_traces_are_read_as_they_are() -> None:
     times = np.arange(100_000) / 100
     trace = read_trace("t_s\n" + "\n".join(f"{at:.2f}" for at in times))
     assert np.array_equal(trace.rows[ANYBODY][0], times)
+
+
+def test_separators_and_marks_of_other_programs_are_told_or_taken() -> None:
+    assert problems("t_s;rps\n0;1\n") == [
+        "line 1: its columns are separated by ';', expected ','; expected t_s and, as needed, rps and function"
+    ]
+    assert problems(f"t_s,rps\n0,{'1' * 200_000}\n") == ["line 2: field larger than field limit (131072)"]
+
+
+def test_the_last_interval_is_told_and_ends_with_the_longest_run() -> None:
+    trace = read_trace("t_s,rps\n0,1\n30000000,1\n")
+    assert (trace.end_s, trace.tail_s) == (MAX_S, MAX_S - 3e7)
+    assert read_trace("t_s\n0\n5\n").tail_s == 0

@@ -4,12 +4,13 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import app
 from fastgshare.cli.commands.simulation import process
-from fastgshare.cli.commands.simulation.showing import answer
-from fastgshare.shared.simulated import Planned, Tried
+from fastgshare.cli.commands.simulation.showing import NOTHING, Bar, answer, functions_table
+from fastgshare.shared.simulated import Advanced, Began, FunctionFigures, Planned, Simulated, Tried
 
 TINY = """
 devices: {gpu: v100, count: 1}
@@ -103,3 +104,46 @@ def test_an_answer_names_what_was_just_below_and_why_it_failed() -> None:
     assert answer(Planned(policy="objective", devices=0, kind="v100", tried=tried, why="late")) == (
         "objective: no number of v100 is enough: late"
     )
+
+
+def test_in_a_pipe_a_line_tells_now_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0, 1_000_000, 6_000_000, 6_000_000, 7_000_000])
+    bar = Bar(Progress(disable=True), lambda: next(clock))
+    bar.take(Began(what="paper", duration_s=1800, of=2, requests=540_000))
+    for at_s in (100, 600, 700):
+        bar.take(Advanced(at_s=at_s, requests=1000 * at_s))
+    assert capsys.readouterr().err.splitlines() == [
+        "about 540,000 requests in 1,800 s for each simulation",
+        "paper (1 of 2): 600 of 1,800 s, 600,000 requests",
+    ]
+
+
+def test_what_nobody_asked_has_no_figures() -> None:
+    none = FunctionFigures(
+        function="f",
+        slo_ms=100,
+        slo_percentile=99,
+        requests=0,
+        attainment=1.0,
+        late=0,
+        refused=0,
+        failed=0,
+        p50_ms=None,
+        p99_ms=None,
+        most_replicas=1,
+    )
+    table = functions_table(
+        Simulated(
+            policy="paper",
+            functions=(none,),
+            requests=0,
+            late_share=0,
+            most_devices=1,
+            device_seconds=1,
+            promised=1,
+            busy=0,
+            decisions=0,
+            wall_s=0,
+        )
+    )
+    assert [list(column.cells) for column in table.columns[3:]] == [[NOTHING]] * 6

@@ -46,6 +46,7 @@ def test_a_limit_holds_on_a_device_that_is_idle_otherwise() -> None:
     # half of the chunks for half of the time
     assert outcome.functions[0].busy_us / until_us == pytest.approx(0.25, abs=0.01)
     assert outcome.devices[0].busy_us == pytest.approx(outcome.functions[0].busy_us, abs=2)
+    assert outcome.devices[0].running_us / until_us == pytest.approx(0.5, abs=0.02)
 
 
 def test_too_much_load_is_refused_at_once_and_what_is_taken_is_answered() -> None:

@@ -1,14 +1,13 @@
 """Reads the YAML of a function. Every problem is told at once, each with its place and what was expected."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
 from fastgshare.client.definition import FunctionDefinition, problems_in
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.strict import unknown_keys
+from fastgshare.shared.yaml_text import parsed
 
 
 def read_definition(path: Path) -> FunctionDefinition:
@@ -27,7 +26,7 @@ def read_definition(path: Path) -> FunctionDefinition:
 
 def parse_definition(text: str) -> FunctionDefinition:
     """The definition in a YAML text. Raises InvalidSpec."""
-    raw = _parse_yaml(text)
+    raw = parsed(text)
     if not isinstance(raw, dict):
         raise InvalidSpec([f"expected keys such as name and model, found {_kind(raw)}"])
     if unknown := list(unknown_keys(raw, FunctionDefinition)):
@@ -41,17 +40,6 @@ def parse_definition(text: str) -> FunctionDefinition:
     if problems := problems_in(definition):
         raise InvalidSpec(problems)
     return definition
-
-
-def _parse_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InvalidSpec([f"{place}not YAML: {error.problem}"]) from error
-    except yaml.YAMLError as error:
-        raise InvalidSpec([f"not YAML: {error}"]) from error
 
 
 def _kind(raw: object) -> str:

@@ -13,11 +13,12 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="told", tag=str
 
 
 class Began(_Told, frozen=True, kw_only=True):
-    """A simulation begins: what it is called, and how many there are to be, 0 where that is not known."""
+    """A simulation begins: what it is called, how many there are to be (0: not known), and requests to be expected."""
 
     what: str
     duration_s: float
     of: int = 0
+    requests: int = 0
 
 
 class Advanced(_Told, frozen=True, kw_only=True):
@@ -34,7 +35,10 @@ class Noted(_Told, frozen=True, kw_only=True):
 
 
 class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One function under one policy; shares of all its requests, latencies of those that were answered."""
+    """One function under one policy; shares of all its requests, latencies of answers (None: there was none).
+
+    A cold start is a request that waited for a function's first replica; `cold_start_ms` is the longest such wait.
+    """
 
     function: str
     slo_ms: float
@@ -44,10 +48,12 @@ class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
     late: float
     refused: float
     failed: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     most_replicas: int
     infeasible: str = ""
+    cold_starts: int = 0
+    cold_start_ms: float | None = None
 
     @property
     def is_met(self) -> bool:
@@ -56,7 +62,10 @@ class FunctionFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulated(_Told, frozen=True, kw_only=True):
-    """What came of one policy. `promised` and `busy` are shares of the SM-time of devices while they were in use."""
+    """What came of one policy. `promised` and `busy` are shares of the SM-time of devices while they were in use.
+
+    `running` is the share of that time in which anything ran on them: the utilization that drivers of GPUs report.
+    """
 
     policy: str
     functions: tuple[FunctionFigures, ...]
@@ -68,6 +77,7 @@ class Simulated(_Told, frozen=True, kw_only=True):
     busy: float
     decisions: int
     wall_s: float
+    running: float = 0.0
 
 
 class Tried(_Told, frozen=True, kw_only=True):

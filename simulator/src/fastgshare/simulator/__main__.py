@@ -6,13 +6,16 @@ broke down, or the report could not be written. 2: what was asked for makes no s
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.shared.errors import FastGShareError, InvalidSpec
 from fastgshare.shared.simulated import Refused
 from fastgshare.simulator.adapters.reading import Read, complete, read_scenario, text_of
 from fastgshare.simulator.adapters.telling import tell
+from fastgshare.simulator.adapters.writing import PlaceUnusable
 from fastgshare.simulator.app import Asked, Simulate, changed, plan, simulate_all
 from fastgshare.simulator.core.scenario.tracing import Wish, scenario_for
 from fastgshare.simulator.core.tracefile import TraceInvalid, read_trace, shown
@@ -36,11 +39,26 @@ def main(arguments: Sequence[str] | None = None, engine: Simulate = timed) -> in
     except InvalidSpec as error:
         tell(Refused(problems=tuple(f"{asked.file}: {problem}" for problem in error.problems)))
         return EXIT_USAGE
+    except PlaceUnusable as error:
+        tell(Refused(problems=(str(error),)))
+        return EXIT_USAGE
     except FastGShareError as error:
         tell(Refused(problems=(str(error),)))
         return EXIT_FAILED
     except BrokenPipeError:  # nobody listens any more
         return EXIT_FAILED
+    except Exception as error:  # a fault of ours: one line, and never a half report that looks whole
+        tell(Refused(problems=(f"{asked.file}: {_broken(error)}",)))
+        return EXIT_FAILED
+
+
+def _broken(error: Exception) -> str:
+    """What broke, and where, in a line."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split()) or "no reason given"
+    return (
+        f"the simulator broke down: {type(error).__name__}: {said} ({Path(where.filename).name}, line {where.lineno})"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, required=name == "run", help="where reports go")
         command.add_argument("--policy", action="append", default=[], help="instead of the scenario's; repeatable")
         command.add_argument("--seed", type=int, help="instead of the scenario's")
+        command.add_argument("--huge", action="store_true", help="also what takes hours")
         command.add_argument("--devices", type=int, help="instead of the scenario's; for plan, where to begin")
         if name == "plan":
             _add_wish(command)
@@ -64,8 +83,8 @@ def _add_wish(command: argparse.ArgumentParser) -> None:
     command.add_argument("--most", type=int, help="devices to try at most")
     command.add_argument("--warmup", type=float, help="seconds at the start that do not count")
     trace = command.add_argument_group("for a trace, which says nothing of functions and devices")
-    defaults = Wish()
-    trace.add_argument("--model", default=defaults.model, help="a shipped curve, or a table in .json")
+    defaults = Wish(model="")
+    trace.add_argument("--model", help="a shipped curve, or a table in .json")
     trace.add_argument("--slo-ms", type=float, default=defaults.slo_ms)
     trace.add_argument("--slo-percentile", type=float, default=defaults.slo_percentile)
     trace.add_argument("--max-batch", type=int, default=defaults.max_batch)
@@ -79,6 +98,7 @@ def _changes(asked: argparse.Namespace) -> Asked:
         seed=asked.seed,
         most=getattr(asked, "most", None),
         warmup_s=getattr(asked, "warmup", None),
+        is_huge=asked.huge,
     )
 
 
@@ -86,11 +106,15 @@ def _read(asked: argparse.Namespace) -> Read:
     """Raises InvalidSpec."""
     if asked.command != "plan" or asked.file.suffix.lower() != TRACE_SUFFIX:
         return read_scenario(asked.file)
-    wish = Wish(asked.model, asked.slo_ms, asked.slo_percentile, asked.max_batch, asked.gpu)
     try:
         trace = read_trace(text_of(asked.file))
     except TraceInvalid as error:
         raise InvalidSpec(list(shown(error.problems))) from error
+    if not asked.model:
+        raise InvalidSpec(
+            [f"a trace does not tell what is run: expected --model, a table in .json or one of {', '.join(shipped())}"]
+        )
+    wish = Wish(asked.model, asked.slo_ms, asked.slo_percentile, asked.max_batch, asked.gpu)
     return complete(scenario_for(asked.file.name, trace, wish), asked.file.parent)
 
 

@@ -20,9 +20,10 @@ from fastgshare.simulator.core.figures import simulated
 from fastgshare.simulator.core.outcome import Outcome
 from fastgshare.simulator.core.planning import fewest, judged
 from fastgshare.simulator.core.run import Progress, Run
-from fastgshare.simulator.core.scenario.building import resized, run_of
+from fastgshare.simulator.core.scenario.building import requests_of, resized, run_of
 from fastgshare.simulator.core.scenario.checks import problems_in
-from fastgshare.simulator.core.scenario.feasibility import impossible_in
+from fastgshare.simulator.core.scenario.feasibility import doubtful_in, impossible_in
+from fastgshare.simulator.core.scenario.lengths import length_problems, size_problems
 
 Simulate = Callable[[Run, Progress], Outcome]
 
@@ -36,6 +37,7 @@ class Asked:
     seed: int | None = None
     most: int | None = None
     warmup_s: float | None = None
+    is_huge: bool = False
 
 
 def changed(read: Read, asked: Asked) -> Read:
@@ -52,7 +54,10 @@ def changed(read: Read, asked: Asked) -> Read:
     if asked.devices is not None:
         _one_group(read)
         scenario = resized(scenario, asked.devices)
-    if problems := problems_in(scenario):
+    problems = problems_in(scenario) or list(length_problems(scenario, read.sources))
+    if not problems and not asked.is_huge:
+        problems = list(size_problems(scenario, read.sources))
+    if problems:
         raise InvalidSpec(problems)
     return Read(scenario, read.sources, read.notes)
 
@@ -62,15 +67,17 @@ def simulate_all(read: Read, directory: Path, simulate: Simulate, tell: Tell) ->
     scenario, policies = read.scenario, read.scenario.policies
     writing.prepare(directory)
     first = run_of(scenario, policies[0], read.sources)
-    notes = [*read.notes, *(f"{name}: {why}" for name, why in impossible_in(first).items())]
+    told = impossible_in(first) | doubtful_in(first)
+    notes = [*read.notes, *(f"{name}: {why}" for name, why in told.items())]
     if not drawing.can_draw():
         tell(Noted(text=drawing.MISSING))
     for note in notes:
         tell(Noted(text=note))
+    requests = round(requests_of(scenario, read.sources))
     outcomes: dict[str, Outcome] = {}
     for policy in policies:
         run = run_of(scenario, policy, read.sources)
-        tell(Began(what=policy, duration_s=us_to_s(run.duration_us), of=len(policies)))
+        tell(Began(what=policy, duration_s=us_to_s(run.duration_us), of=len(policies), requests=requests))
         outcomes[policy] = simulate(run, progress_to(tell))
         writing.write_outcome(directory, policy, outcomes[policy])
         tell(simulated(policy, outcomes[policy]))
@@ -86,10 +93,11 @@ def plan(read: Read, directory: Path | None, simulate: Simulate, tell: Tell) -> 
     scenario = read.scenario
     if directory is not None:
         writing.prepare(directory)
-    for note in read.notes:
-        tell(Noted(text=note))
-    if impossible := impossible_in(run_of(scenario, scenario.policies[0], read.sources)):
+    run = run_of(scenario, scenario.policies[0], read.sources)
+    if impossible := impossible_in(run):
         raise InvalidSpec([f"{name}: {why}" for name, why in impossible.items()])
+    for note in (*read.notes, *(f"{name}: {why}" for name, why in doubtful_in(run).items())):
+        tell(Noted(text=note))
     answers, outcomes = [], {}
     for policy in scenario.policies:
         answer, outcome = _plan_one(read, policy, simulate, tell)
@@ -108,12 +116,12 @@ def _plan_one(read: Read, policy: str, simulate: Simulate, tell: Tell) -> tuple[
     scenario = read.scenario
     [group] = scenario.groups
     best: dict[int, Outcome] = {}
+    requests = round(requests_of(scenario, read.sources))
 
     def trial(devices: int) -> Tried:
         run = run_of(resized(scenario, devices), policy, read.sources)
-        tell(
-            Began(what=f"{policy}, {devices} device{'' if devices == 1 else 's'}", duration_s=us_to_s(run.duration_us))
-        )
+        what = f"{policy}, {devices} device{'' if devices == 1 else 's'}"
+        tell(Began(what=what, duration_s=us_to_s(run.duration_us), requests=requests))
         outcome = simulate(run, progress_to(tell))
         tried = judged(devices, outcome, s_to_us(scenario.plan.warmup_s))
         if tried.is_enough:

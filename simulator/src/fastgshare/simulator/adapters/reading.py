@@ -1,29 +1,39 @@
 """Reads a scenario and the files that it names. Every problem is told at once, each with its place."""
 
-from collections.abc import Iterator
+import itertools
+import math
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
+from fastgshare.node_manager.core.speed import WHOLE_PERCENT
 from fastgshare.node_manager.devices.sim.curves import shipped
+from fastgshare.node_manager.devices.sim.gpus import GPUS
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.ids import Digest
-from fastgshare.shared.messages import Profile, ProfileState
+from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, ProfileState, SurfacePoint
 from fastgshare.shared.strict import misfits, unknown_keys
 from fastgshare.shared.surface import fit
 from fastgshare.shared.units import US_PER_MS
+from fastgshare.shared.yaml_text import parsed
 from fastgshare.simulator.core.curves import axes_of_points, table_of
 from fastgshare.simulator.core.scenario.building import Sources, digest_of, duration_us_of, model_name, rows_of
 from fastgshare.simulator.core.scenario.checks import problems_in
 from fastgshare.simulator.core.scenario.definition import FunctionEntry, Scenario
 from fastgshare.simulator.core.scenario.devices import kinds_of
-from fastgshare.simulator.core.tracefile import Trace, TraceInvalid, read_trace, shown
+from fastgshare.simulator.core.scenario.lengths import length_problems
+from fastgshare.simulator.core.tracefile import ANYBODY, Trace, TraceInvalid, read_trace, shown
 
 MAX_FITTED = 2_000
+MAX_BYTES = 256 * 1024 * 1024
+MAX_WRITTEN_BYTES = 4 * 1024 * 1024
+"""Of what people write themselves."""
+TAIL = 0.1
+"""A last interval of more than this share of a trace is worth a note: nobody wrote it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +47,12 @@ class Read:
 
 def read_scenario(path: Path) -> Read:
     """Raises InvalidSpec."""
-    return complete(parse_scenario(text_of(path)), path.parent)
+    return complete(parse_scenario(text_of(path, most_bytes=MAX_WRITTEN_BYTES)), path.parent)
 
 
 def parse_scenario(text: str) -> Scenario:
     """The scenario in a YAML text. Raises InvalidSpec."""
-    raw = _parse_yaml(text)
+    raw = parsed(text)
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise InvalidSpec([f"expected keys such as devices and functions, found {found}"])
@@ -65,6 +75,8 @@ def complete(scenario: Scenario, base: Path) -> Read:
     digests = {file: table.model_digest for file, table in tables.items()}
     sources = Sources(traces=traces, digests=digests)
     found = {(table.model_digest, table.device_kind): table for table in tables.values()}
+    if problems := list(length_problems(scenario, sources)):
+        raise InvalidSpec(problems)
     curves = _curve_tables(scenario, sources)
     sources = Sources(traces=traces, digests=digests, tables=found | curves)
     if problems := list(_kind_problems(scenario, tables)):
@@ -72,24 +84,18 @@ def complete(scenario: Scenario, base: Path) -> Read:
     return Read(scenario, sources, tuple(_notes(scenario, sources)))
 
 
-def text_of(path: Path, place: str = "") -> str:
+def text_of(path: Path, place: str = "", most_bytes: int = MAX_BYTES) -> str:
     """A file of text; `place` begins what is told where it cannot be read. Raises InvalidSpec."""
     try:
-        return path.read_text(encoding="utf-8")
+        told = path.stat()
+        if stat.S_ISREG(told.st_mode) and told.st_size > most_bytes:
+            raise InvalidSpec([f"{place}it has {told.st_size:,} bytes, expected at most {most_bytes:,}"])
+        if not stat.S_ISREG(told.st_mode) and not stat.S_ISDIR(told.st_mode):
+            raise InvalidSpec([f"{place}it is no regular file"])
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InvalidSpec([f"{place}cannot read it: {reason}"]) from error
-
-
-def _parse_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InvalidSpec([f"{place}not YAML: {error.problem}"]) from error
-    except yaml.YAMLError as error:
-        raise InvalidSpec([f"not YAML: {error}"]) from error
 
 
 def _read_traces(scenario: Scenario, base: Path) -> tuple[dict[str, Trace], list[str]]:
@@ -117,6 +123,12 @@ def _row_problems(scenario: Scenario, traces: dict[str, Trace]) -> Iterator[str]
             if traffic.trace is None:
                 continue
             trace = traces[traffic.trace.file]
+            if traffic.trace.function is not None and ANYBODY in trace.rows:
+                yield (
+                    f"functions[{nth}] ({function.name}): trace.function is {traffic.trace.function!r}, but "
+                    f"{traffic.trace.file} has no column 'function' to tell whose rows they are"
+                )
+                continue
             try:
                 rows_of(function, traffic.trace, trace)
             except KeyError:
@@ -143,21 +155,43 @@ def _read_tables(scenario: Scenario, base: Path) -> tuple[dict[str, Profile], li
 def _read_table(text: str) -> Profile:
     """Raises InvalidSpec and msgspec's errors."""
     profile = msgspec.json.decode(text.encode(), type=Profile)
+    if not profile.model_digest:
+        raise InvalidSpec(["model_digest is empty, expected the model's"])
     if profile.state is not ProfileState.COMPLETE:
         raise InvalidSpec([f"state is {profile.state}, expected {ProfileState.COMPLETE}"])
     if not profile.points and not profile.surface:
         raise InvalidSpec(["no point in it was measured"])
-    for nth, point in enumerate(profile.points):
-        if not (0 < point.sm_partition <= 100 and 0 < point.quota <= 1 and point.batch >= 1 and point.device_us > 0):
-            raise InvalidSpec(
-                [f"points[{nth}]: expected SMs of 1 to 100, a quota up to 1, a batch and device time above 0"]
-            )
+    _check_points("points", profile.points)
+    _check_points("surface", profile.surface)
     if profile.surface and profile.axes is not None:
+        _check_surface(profile)
         return profile
     axes = axes_of_points(profile.points)
     if len(axes.sm_partitions) * len(axes.quotas) * len(axes.batches) > MAX_FITTED:
         raise InvalidSpec([f"its points make more than {MAX_FITTED} combinations"])
     return msgspec.structs.replace(profile, axes=axes, surface=fit(profile.points, axes))
+
+
+def _check_points(name: str, points: Iterable[ProfilePoint | SurfacePoint]) -> None:
+    """Each can have been measured. Raises InvalidSpec."""
+    for nth, point in enumerate(points):
+        is_slice = 0 < point.sm_partition <= WHOLE_PERCENT and 0 < point.quota <= 1
+        if not (is_slice and point.batch >= 1 and point.device_us > 0 and 0 < point.throughput_rps < math.inf):
+            wanted = "SMs of 1 to 100, a quota up to 1, and a batch, a device time and a throughput above 0"
+            raise InvalidSpec([f"{name}[{nth}]: expected {wanted}"])
+
+
+def _check_surface(profile: Profile) -> None:
+    """A surface has every point of its axes, once. Raises InvalidSpec."""
+    axes = profile.axes or ProfileAxes(sm_partitions=(), quotas=(), batches=())
+    for name, values in (("sm_partitions", axes.sm_partitions), ("quotas", axes.quotas), ("batches", axes.batches)):
+        if not values or list(values) != sorted(set(values)):
+            raise InvalidSpec([f"axes.{name} is {list(values)}, expected at least one value, ascending"])
+    wanted = len(axes.sm_partitions) * len(axes.quotas) * len(axes.batches)
+    cells = {(point.sm_partition, point.quota, point.batch) for point in profile.surface}
+    whole = set(itertools.product(axes.sm_partitions, axes.quotas, axes.batches))
+    if cells != whole or len(profile.surface) != wanted:
+        raise InvalidSpec([f"surface has {len(profile.surface)} points, expected the {wanted} of its axes, each once"])
 
 
 def _kind_problems(scenario: Scenario, tables: dict[str, Profile]) -> Iterator[str]:
@@ -195,19 +229,39 @@ def curve_table(curve: str, digest: Digest, kind: str, chunks: int, window_ms: i
 
 
 def _notes(scenario: Scenario, sources: Sources) -> Iterator[str]:
-    named = {function.name for function in scenario.functions}
-    named |= {
-        traffic.trace.function
+    traced = [
+        (function, traffic.trace)
         for function in scenario.functions
         for traffic in function.traffics
-        if traffic.trace is not None and traffic.trace.function
-    }
+        if traffic.trace is not None
+    ]
+    named = {function.name for function in scenario.functions} | {trace.function or "" for _, trace in traced}
     for file, trace in sources.traces.items():
         left_out = [name for name in trace.rows if name and name not in named]
         if left_out:
             yield f"{file}: rows of {', '.join(left_out)} are left out, no function is called so"
+        users = [function.name for function, entry in traced if entry.file == file]
+        if ANYBODY in trace.rows and len(users) > 1:
+            yield f"{file}: it does not tell whose rows they are, so each of {', '.join(users)} gets all of them"
+        if scenario.duration_s is None and trace.tail_s > TAIL * trace.end_s:
+            yield f"{file}: its last rates are taken to hold for {trace.tail_s:g} s, as long as those before"
     last_us = duration_us_of(scenario, sources)
     for function in scenario.functions:
         for traffic in function.traffics:
             if traffic.start_s * 1e6 >= last_us:
                 yield f"{function.name} ({model_name(function.model)}): its traffic starts after the end"
+    yield from _curve_notes(scenario)
+
+
+def _curve_notes(scenario: Scenario) -> Iterator[str]:
+    """Curves are named after the GPU that they were fitted on; on another one nobody measured."""
+    curves = sorted({function.model.curve for function in scenario.functions if function.model.curve})
+    names = {gpu.kind: name for name, gpu in GPUS.items()}
+    for gpu in sorted({group.gpu or names.get(group.kind or "", group.kind or "") for group in scenario.groups}):
+        others = [curve for curve in curves if curve.partition("/")[0] != gpu]
+        if others:
+            fitted = ", ".join(dict.fromkeys(curve.partition("/")[0] for curve in others))
+            yield (
+                f"{', '.join(others)}: fitted on {fitted}, taken to be as fast on the same share of the SMs of {gpu}, "
+                f"which nobody measured"
+            )

@@ -1,11 +1,11 @@
-"""Outcomes and reports into a directory. What was there of an earlier run under the same names is written over."""
+"""Outcomes and reports into a directory. What an earlier run of ours wrote there is removed first."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from fastgshare.shared.errors import FastGShareError, InvalidSpec
+from fastgshare.shared.errors import FastGShareError
 from fastgshare.simulator.adapters.report import drawing, page
 from fastgshare.simulator.core.figures import simulated
 from fastgshare.simulator.core.outcome import Outcome
@@ -19,12 +19,32 @@ class PlaceUnwritable(FastGShareError):
         return f"{self.fields['path']}: cannot write it: {self.fields['reason']}"
 
 
+class PlaceUnusable(FastGShareError):
+    """There cannot be a directory for a report: fields `path`, `reason`."""
+
+    def __str__(self) -> str:
+        return f"--out {self.fields['path']}: cannot make it: {self.fields['reason']}"
+
+
+OURS = ("outcome-*.json", "figures.json", "report.md", "report.html")
+PICTURES = ("cost", "devices", "use", "attainment", "latency", "replicas-*", "rectangles-*", "packing-*")
+
+
 def prepare(directory: Path) -> None:
-    """Make the directory before anything is simulated for it. Raises InvalidSpec."""
+    """Make the directory before anything is simulated for it, without what an earlier run of ours wrote there.
+
+    Only where there is an earlier run's `figures.json`, and only files of our names. Raises PlaceUnusable.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "figures.json").is_file():
+            return
+        for pattern in (*OURS, *(f"{name}.png" for name in PICTURES)):
+            for path in directory.glob(pattern):
+                if path.is_file():
+                    path.unlink()
     except OSError as error:
-        raise InvalidSpec([f"{directory}: cannot make it: {error.strerror}"]) from error
+        raise PlaceUnusable(path=directory, reason=error.strerror) from error
 
 
 def write_outcome(directory: Path, policy: str, outcome: Outcome) -> Path:

@@ -48,6 +48,7 @@ class Device:
         self.replicas: dict[ReplicaId, Replica] = {}
         self.waiting = 0
         self.busy_chunks = 0
+        self.running_since_us = 0
         self._tell = tell
         self._notify = notify
         self._lives = 0
@@ -79,6 +80,8 @@ class Device:
             self.board.pop(replica.id, None)
             self.scene.fleet.let_go(self.plan.device, replica.id, self._now_us)
         self.replicas.clear()
+        if self.busy_chunks:
+            self.note_idle()
         self.waiting = self.busy_chunks = 0
         self.book = TokenBook(self.plan.chunks, self.scene.run.window_us)
         self.memory = MemoryLedger(self.plan.memory_mib)
@@ -173,6 +176,10 @@ class Device:
         for replica, mask in masks:
             is_shared = any(mask & other_mask for other, other_mask in masks if other is not replica)
             replica.queue.note_sharing(is_shared)
+
+    def note_idle(self) -> None:
+        """Nothing runs any more; what ran after the end counts for nothing."""
+        self.usage.running_us += max(min(self._now_us, self.scene.end_us) - self.running_since_us, 0)
 
     # Tokens
 

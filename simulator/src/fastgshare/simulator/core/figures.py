@@ -20,6 +20,7 @@ def simulated(policy: str, outcome: Outcome) -> Simulated:
     weights = [sample.devices_used for sample in used]
     occupied_us = sum(device.occupied_us for device in outcome.devices)
     busy_us = sum(device.busy_us for device in outcome.devices)
+    running_us = sum(device.running_us for device in outcome.devices)
     return Simulated(
         policy=policy,
         functions=tuple(figures_of(function) for function in outcome.functions),
@@ -29,6 +30,7 @@ def simulated(policy: str, outcome: Outcome) -> Simulated:
         device_seconds=outcome.device_seconds,
         promised=float(np.average([sample.promised for sample in used], weights=weights)) if used else 0.0,
         busy=busy_us / occupied_us if occupied_us else 0.0,
+        running=running_us / occupied_us if occupied_us else 0.0,
         decisions=len(outcome.decisions),
         wall_s=outcome.spent.wall_s,
     )
@@ -46,10 +48,12 @@ def figures_of(function: FunctionOutcome) -> FunctionFigures:
         late=_share(counts.late, counts),
         refused=_share(counts.refused, counts),
         failed=_share(counts.failed, counts),
-        p50_ms=us_to_ms(_percentile(function, 50)),
-        p99_ms=us_to_ms(_percentile(function, 99)),
+        p50_ms=_percentile_ms(function, 50),
+        p99_ms=_percentile_ms(function, 99),
         most_replicas=max((count for _, count in function.replicas), default=0),
         infeasible=function.infeasible,
+        cold_starts=len(function.cold_starts_us),
+        cold_start_ms=us_to_ms(max(function.cold_starts_us)) if function.cold_starts_us else None,
     )
 
 
@@ -107,8 +111,8 @@ def missed_so_far(functions: Sequence[FunctionOutcome]) -> Floats:
 
 
 def counted_from(function: FunctionOutcome, sample_us: int, from_us: int) -> Counts:
-    """The requests that came at `from_us` or later, to the sample's precision."""
-    kept = function.samples[-(-from_us // sample_us) :]
+    """The requests that came at `from_us` or later; a sample that `from_us` lies in counts as a whole."""
+    kept = function.samples[from_us // sample_us :]
     return Counts(
         arrived=sum(counts.arrived for counts in kept),
         in_time=sum(counts.in_time for counts in kept),
@@ -139,5 +143,8 @@ def _share(count: int, counts: Counts) -> float:
     return count / counts.arrived if counts.arrived else 0.0
 
 
-def _percentile(function: FunctionOutcome, percentile: float) -> int:
-    return function.latency_us.get(f"{percentile:g}", 0)
+def _percentile_ms(function: FunctionOutcome, percentile: float) -> float | None:
+    """Of answers; None without any."""
+    if not function.counts.in_time and not function.counts.late:
+        return None
+    return us_to_ms(function.latency_us.get(f"{percentile:g}", 0))

@@ -13,12 +13,13 @@ from fastgshare.simulator.core.run import DevicePlan
 
 @dataclass(slots=True)
 class DeviceBook:
-    """One device: what stands on it (placement and since when), and the time that its SMs were at work."""
+    """One device: what stands on it (placement and since when), how long its SMs and how long any of them worked."""
 
     plan: DevicePlan
     standing: dict[ReplicaId, tuple[Placement, int]] = field(default_factory=dict)
     area: float = 0.0
     busy_us: float = 0.0
+    running_us: int = 0
     occupied_us: int = 0
     occupied_since_us: int = 0
 
@@ -90,6 +91,8 @@ class FleetBook:
                 kind=book.plan.kind,
                 occupied_us=book.occupied_us,
                 busy_us=round(book.busy_us),
+                running_us=book.running_us,
+                chunks=book.plan.chunks,
             )
             for device, book in self.books.items()
         ]

@@ -74,13 +74,18 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 class DeviceOutcome(msgspec.Struct, kw_only=True):
-    """One device: for how long anything was placed there, and SM-time at work (`busy_us` of all its SMs)."""
+    """One device of `chunks` chunks (0: not known): for how long anything was placed there, and what it did meanwhile.
+
+    `busy_us` is SM-time at work, as time of all its SMs; `running_us` the time in which anything ran, on however few.
+    """
 
     device: DeviceId
     node: NodeId
     kind: str
     occupied_us: int = 0
     busy_us: int = 0
+    running_us: int = 0
+    chunks: int = 0
 
 
 class FleetSample(msgspec.Struct, frozen=True):

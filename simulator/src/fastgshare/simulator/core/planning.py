@@ -40,10 +40,15 @@ def fewest(trial: Trial, policy: str, kind: str, least: int, most: int, first: i
 
 
 def judged(devices: int, outcome: Outcome, warmup_us: int) -> Tried:
-    """Whether every function met its objective after the warm-up, and by how much those that did not missed it."""
+    """Whether every function met its objective after the warm-up, and by how much those that did not missed it.
+
+    What nothing was counted of is not enough: a function whose requests all came in the warm-up, a run without any.
+    """
     misses = [miss for function in outcome.functions if (miss := _miss(function, outcome.sample_us, warmup_us))]
     counted = [counted_from(function, outcome.sample_us, warmup_us) for function in outcome.functions]
     came, in_time = sum(counts.arrived for counts in counted), sum(counts.in_time for counts in counted)
+    if not came and not misses:
+        misses = ["no request came, so nothing was tried"]
     more = f"; and {len(misses) - MAX_RANKS} more" if len(misses) > MAX_RANKS else ""
     return Tried(
         devices=devices,
@@ -58,7 +63,8 @@ def judged(devices: int, outcome: Outcome, warmup_us: int) -> Tried:
 def _miss(function: FunctionOutcome, sample_us: int, warmup_us: int) -> str:
     counts = counted_from(function, sample_us, warmup_us)
     if counts.arrived == 0:
-        return ""
+        early = function.counts.arrived
+        return f"all {early} requests of {function.function} came in the warm-up, so none counts" if early else ""
     attained = counts.in_time / counts.arrived
     if attained * 100 >= function.slo_percentile:
         return ""

@@ -200,6 +200,8 @@ class Replica:
         self._token_us = now_us - self._asked_us
         self._chunks = self.mask.bit_count()  # those of its token, whatever it holds by the end
         self._used_us = used_us = self._batch_us(rows)
+        if not device.busy_chunks:
+            device.running_since_us = now_us
         device.busy_chunks += self._chunks
         self._agenda.at(now_us + used_us + self._around_us, self._end_batch, batch)
         return NOBODY
@@ -222,6 +224,8 @@ class Replica:
             return  # it went down with its device
         device, now_us, used_us = self._device, self._agenda.now_us, self._used_us
         device.busy_chunks -= self._chunks
+        if not device.busy_chunks:
+            device.note_idle()
         self._batch = []
         self._last_us = used_us
         again_us = None

@@ -9,6 +9,7 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,10 +48,25 @@ class Trace:
         """When it is over: after the last request, or after the last rate's interval, as long as the one before."""
         return max((_end_s(times, rates) for times, rates in self.rows.values()), default=0.0)
 
+    @property
+    def tail_s(self) -> float:
+        """How much of that lies after the last row of all and is only assumed; 0 of recorded requests."""
+        if all(rates is None for _, rates in self.rows.values()):
+            return 0.0
+        return self.end_s - max(float(times[-1]) for times, _ in self.rows.values())
+
 
 def read_trace(text: str) -> Trace:
     """Raises TraceInvalid."""
     lines = csv.reader(text.splitlines())
+    try:
+        return _read(lines)
+    except csv.Error as error:
+        raise TraceInvalid([f"line {lines.line_num}: {error}"]) from error
+
+
+def _read(lines: Any) -> Trace:
+    """From a `csv.reader`. Raises TraceInvalid and csv.Error."""
     header = [name.strip().lower() for name in next(lines, [])]
     if problem := _header_problem(header):
         raise TraceInvalid([problem])
@@ -87,11 +103,13 @@ def _end_s(times: Floats, rates: Floats | None) -> float:
     last_s = float(times[-1])
     if rates is None:
         return math.floor(last_s) + 1.0
-    return last_s + (last_s - float(times[-2]) if len(times) > 1 else 1.0)
+    return min(last_s + (last_s - float(times[-2]) if len(times) > 1 else 1.0), max(last_s + 1.0, MAX_S))
 
 
 def _header_problem(header: Sequence[str]) -> str:
     expected = f"expected {TIME} and, as needed, {RATE} and {FUNCTION}"
+    if len(header) == 1 and ";" in header[0]:
+        return f"line 1: its columns are separated by ';', expected ','; {expected}"
     if TIME not in header:
         return f"line 1: its columns are {', '.join(header) or 'none'}, {expected}"
     if unknown := [name for name in header if name not in COLUMNS]:

@@ -23,8 +23,9 @@ Floats = npt.NDArray[np.float64]
 BLOCK = 8_192
 MAX_CV = 20.0
 POINTS_A_PERIOD = 720
-"""Of a wave: straight between them, so nowhere off by more than 1e-5 of the amplitude."""
+"""Of a wave: straight between them, so nowhere off by more than 1e-5 of the amplitude, up to `MAX_POINTS` in all."""
 MAX_POINTS = 1_000_000
+"""Of longer waves than 1,388 periods there are fewer points a period, so that they are less round."""
 
 
 @dataclass(frozen=True, slots=True)

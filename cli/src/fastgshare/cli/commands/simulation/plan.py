@@ -20,14 +20,19 @@ def plan(
     warmup: Annotated[float | None, typer.Option(help="Seconds at the start that do not count.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed: other arrivals of the same kind.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="For a trace: a shipped curve such as v100/resnet50, or a table in .json.")
+        str | None,
+        typer.Option(help="For a trace, needed: a shipped curve such as v100/resnet50, or a table in .json."),
     ] = None,
     slo_ms: Annotated[float | None, typer.Option(help="For a trace: the objective.")] = None,
     slo_percentile: Annotated[float | None, typer.Option(help="For a trace: the objective's percentile.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="For a trace: the largest batch.")] = None,
     gpu: Annotated[str | None, typer.Option(help="For a trace: the kind of device, v100 or h200.")] = None,
+    huge: Annotated[bool, typer.Option("--huge", help="Also more requests than half an hour takes.")] = False,
 ) -> None:
-    """Find the fewest devices with which every function of a scenario, or of a trace, meets its objective."""
+    """Find the fewest devices with which every function of a scenario, or of a trace, meets its objective.
+
+    Exit status 0: found under every policy. 1: not under one of them, or the simulator failed. 2: it makes no sense.
+    """
     given = {
         "--out": out,
         "--most": most,
@@ -41,6 +46,7 @@ def plan(
     }
     words = ["plan", str(file), *(word for name in policy or () for word in ("--policy", name))]
     words += [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    words += ["--huge"] if huge else []
     with reported():
         heard = listen(told(words))
         for planned in heard.planned:

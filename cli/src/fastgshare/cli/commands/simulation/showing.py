@@ -1,6 +1,9 @@
-"""What the simulator tells, for a person: a bar while it works on standard error, tables of what came of it."""
+"""What the simulator tells, for a person: how far it is on standard error, tables of what came of it.
 
-from collections.abc import Iterable, Iterator, Sequence
+On a terminal a bar shows how far it is; in a file or a pipe a line now and then does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -9,7 +12,14 @@ from rich.table import Table
 
 from fastgshare.cli.commands.simulation.process import SimulationFailed
 from fastgshare.cli.running import say
+from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.simulated import Advanced, Began, Noted, Planned, Simulated, Told, Tried, Wrote
+from fastgshare.shared.units import US_PER_S
+
+SAID_EVERY_US = 5 * US_PER_S
+MANY_REQUESTS = 100_000
+"""From so many on it takes more than a few seconds, and it is said how many to expect."""
+NOTHING = "\u2013"
 
 
 @dataclass(slots=True)
@@ -32,7 +42,7 @@ def listen(lines: Iterable[Told]) -> Heard:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = _Bar(bars)
+        bar = Bar(bars)
         for one in lines:
             bar.take(one)
             _keep(heard, one)
@@ -41,29 +51,45 @@ def listen(lines: Iterable[Told]) -> Heard:
     return heard
 
 
-class _Bar:
-    """One bar for the simulation under way."""
+class Bar:
+    """One bar for the simulation under way, or where bars are not shown a line every few seconds of `now_us`."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, now_us: Callable[[], int] = monotonic_us) -> None:
         self._bars = bars
+        self._now_us = now_us
+        self._said_us = 0
         self._task: TaskID | None = None
         self._begun = 0
+        self._what = ""
+        self._duration_s = 0.0
 
     def take(self, one: Told) -> None:
+        """Show it."""
         match one:
             case Began():
-                self._begun += 1
-                what = f"{one.what} ({self._begun} of {one.of})" if one.of > 1 else one.what
-                self._end()
-                self._task = self._bars.add_task(what, total=one.duration_s, requests=0)
+                self._begin(one)
             case Advanced() if self._task is not None:
                 self._bars.update(self._task, completed=one.at_s, requests=one.requests)
+                if self._bars.disable and self._now_us() - self._said_us >= SAID_EVERY_US:
+                    self._said_us = self._now_us()
+                    say(f"{self._what}: {one.at_s:,.0f} of {self._duration_s:,.0f} s, {one.requests:,} requests")
             case Noted():
                 say(f"note: {one.text}")
             case Tried():
                 say(_tried(one))
             case _:
                 pass
+
+    def _begin(self, one: Began) -> None:
+        self._begun += 1
+        if self._begun == 1:
+            self._said_us = self._now_us()
+        if self._begun == 1 and one.requests >= MANY_REQUESTS:
+            say(f"about {one.requests:,} requests in {one.duration_s:,.0f} s for each simulation")
+        self._what = f"{one.what} ({self._begun} of {one.of})" if one.of > 1 else one.what
+        self._duration_s = one.duration_s
+        self._end()
+        self._task = self._bars.add_task(self._what, total=one.duration_s, requests=0)
 
     def _end(self) -> None:
         if self._task is not None:
@@ -91,7 +117,7 @@ def _tried(one: Tried) -> str:
 
 def policies_table(figures: Sequence[Simulated]) -> Table:
     """A row a policy."""
-    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "decisions", "took s")
+    table = _table("policy", "devices", "device-s", "missed", "promised", "at work", "ran", "decisions", "took s")
     for each in figures:
         table.add_row(
             each.policy,
@@ -100,6 +126,7 @@ def policies_table(figures: Sequence[Simulated]) -> Table:
             f"{each.late_share:.2%}",
             f"{each.promised:.0%}",
             f"{each.busy:.0%}",
+            f"{each.running:.0%}",
             str(each.decisions),
             f"{each.wall_s:.1f}",
         )
@@ -108,18 +135,20 @@ def policies_table(figures: Sequence[Simulated]) -> Table:
 
 def functions_table(figures: Simulated) -> Table:
     """A row for each function under one policy."""
-    table = _table(figures.policy, "objective", "requests", "in time", "late", "refused", "failed", "p99 ms", "met")
+    table = _table(
+        figures.policy, "objective", "requests", "in time", "late", "refused", "failed", "p99 of answers", "met"
+    )
     for each in figures.functions:
         table.add_row(
             each.function,
             f"p{each.slo_percentile:g} {each.slo_ms:g} ms",
             f"{each.requests:,}",
-            f"{each.attainment:.2%}",
-            f"{each.late:.2%}",
-            f"{each.refused:.2%}",
-            f"{each.failed:.2%}",
-            f"{each.p99_ms:.1f}",
-            "yes" if each.is_met else "no",
+            *(
+                f"{value:.2%}" if each.requests else NOTHING
+                for value in (each.attainment, each.late, each.refused, each.failed)
+            ),
+            f"{each.p99_ms:.1f} ms" if each.p99_ms is not None else NOTHING,
+            NOTHING if not each.requests else "yes" if each.is_met else "no",
         )
     return table
 

@@ -22,6 +22,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Where the report goes; default: reports/<scenario>.")] = None,
     devices: Annotated[int | None, typer.Option(help="This many devices instead of the scenario's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed: other arrivals of the same kind.")] = None,
+    huge: Annotated[bool, typer.Option("--huge", help="Also more requests than half an hour takes.")] = False,
 ) -> None:
     """Simulate a fleet under a load: the platform's own decisions over virtual time, on emulated devices."""
     directory = out if out is not None else REPORTS / scenario.stem
@@ -29,6 +30,7 @@ def simulate(
     words += [word for name in policy or () for word in ("--policy", name)]
     words += ["--devices", str(devices)] if devices is not None else []
     words += ["--seed", str(seed)] if seed is not None else []
+    words += ["--huge"] if huge else []
     with reported():
         heard = listen(told(words))
         console = Console()

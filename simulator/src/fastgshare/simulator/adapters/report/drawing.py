@@ -24,7 +24,9 @@ def pictures(outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, bytes]]:
     """File names and contents, in the order of a report: what concerns all policies, then each policy's."""
     yield "cost.png", _png(bars.cost(outcomes))
     yield "devices.png", _png(overtime.devices(outcomes))
+    yield "use.png", _png(overtime.use(outcomes))
     yield "attainment.png", _png(overtime.attainment(outcomes))
+    yield "latency.png", _png(bars.latency(outcomes))
     for policy, outcome in outcomes.items():
         yield f"replicas-{policy}.png", _png(overtime.replicas(policy, outcome))
         if outcome.rectangles:

@@ -1,14 +1,15 @@
 """What replicas held of devices: a device's chunks over the run, and all rectangles at the busiest moment.
 
-A replica on a chunk is drawn as high (or wide) there as its guaranteed share of the time. Where in the window that
-share lies is the node's matter; here each lies lowest where nothing else is on any of its chunks at the time.
+At one moment a replica on a chunk is as high as its guaranteed share of the time. Where in the window that share lies
+is the node's matter; here each lies lowest where nothing else is on any of its chunks. Over time: see `lanes`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastgshare.simulator.adapters.report.lanes import Lane, lanes, runs
 from fastgshare.simulator.adapters.report.looks import (
     FUNCTIONS,
     WIDTH_INCHES,
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_DEVICES = 4
+MANY_BOXES = 400
+LIGHT = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#999999")
+"""Colours on which black is read more easily than white."""
+LABELLED_WIDTH, LABELLED_HEIGHT = 0.03, 0.06
+"""Shares of the panel that a box has at least, for its quota to be written into it."""
 MAX_PACKINGS = 8
 COLUMNS = 4
 EPSILON = 1e-9
@@ -38,6 +44,7 @@ class Box(NamedTuple):
     bottom: float
     width: float
     height: float
+    label: str
 
 
 def over_time(policy: str, outcome: Outcome) -> "Figure":
@@ -51,9 +58,11 @@ def over_time(policy: str, outcome: Outcome) -> "Figure":
     colours = _colours(outcome, [held for _, some in shown for held in some])
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 1.9 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    chunks = _chunks(outcome.rectangles)
     for panel, (device, rectangles) in zip(panels, shown, strict=True):
-        _draw(panel, [box for held, bottom in placed(rectangles) for box in _lane(held, bottom, clock)], colours, 0.3)
+        chunks = _chunks(outcome, device, rectangles)
+        boxes = [_box(lane, clock) for lane in lanes(rectangles)]
+        _draw(panel, boxes, colours, 0.5 if len(boxes) < MANY_BOXES else 0.2)
+        _label(panel, boxes, colours, chunks, outcome.duration_us / 1e6 / clock.seconds)
         panel.set_ylim(0, chunks)
         panel.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         panel.set_ylabel("chunks of SMs")
@@ -61,13 +70,14 @@ def over_time(policy: str, outcome: Outcome) -> "Figure":
     clock.mark(panels[-1], outcome.duration_us)
     _legend(figure, colours)
     some = f", the first {len(shown)} of {total} devices" if total > len(shown) else ""
-    figure.suptitle(f"{policy}: what replicas hold{some} (height on a chunk: guaranteed share of its time)")
+    figure.suptitle(f"{policy}: what replicas hold{some}\na box is a replica, as high as its chunks times its quota")
     return figure
 
 
 def at_once(policy: str, outcome: Outcome) -> "Figure":
     """The rectangles at the moment with most devices in use: chunks to the right, share of the time upwards."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     at_us = _fullest(outcome)
     here = [held for held in outcome.rectangles if held.from_us <= at_us < held.until_us]
@@ -77,14 +87,14 @@ def at_once(policy: str, outcome: Outcome) -> "Figure":
     columns = min(max(len(devices), 2), COLUMNS)
     rows = max(-(-len(devices) // columns), 1)
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 2.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    chunks = _chunks(outcome.rectangles)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for panel, (device, rectangles) in zip(panels, devices, strict=False):
         _packing(panel, rectangles, colours)
+        panel.set_xlim(0, _chunks(outcome, device, rectangles))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         panel.set_title(device, loc="left", fontsize=9)
     for panel in panels[len(devices) :]:
         panel.set_axis_off()
-    panels[0].set_xlim(0, chunks)
     panels[0].set_ylim(0, 1)
     for panel in panels[max(len(devices) - columns, 0) : len(devices)]:  # those with nothing below them
         panel.set_xlabel("chunks of SMs")
@@ -120,21 +130,11 @@ def placed(rectangles: Iterable[Rectangle]) -> list[tuple[Rectangle, float]]:
 
 def _packing(panel: "Axes", rectangles: Sequence[Rectangle], colours: dict[str, str]) -> None:
     boxes = [
-        Box(held.function, first, bottom, count, held.quota_request)
+        Box(held.function, first, bottom, count, held.quota_request, "")
         for held, bottom in placed(rectangles)
         for first, count in runs(held.chunks)
     ]
     _draw(panel, boxes, colours, 1.0)
-
-
-def _lane(held: Rectangle, bottom: float, clock: Clock) -> Iterator[Box]:
-    """On each chunk its share of the height; neighbouring chunks in one where it has them whole."""
-    left, right = (at_us / 1e6 / clock.seconds for at_us in (held.from_us, held.until_us))
-    is_whole = held.quota_request >= 1 - EPSILON
-    lanes = runs(held.chunks) if is_whole else [(chunk, 1) for chunk in held.chunks]
-    for first, count in lanes:
-        height = count if is_whole else held.quota_request
-        yield Box(held.function, left, first + bottom, right - left, height)
 
 
 def _draw(panel: "Axes", boxes: Sequence[Box], colours: dict[str, str], line_width: float) -> None:
@@ -146,11 +146,18 @@ def _draw(panel: "Axes", boxes: Sequence[Box], colours: dict[str, str], line_wid
     panel.add_collection(PatchCollection(patches, facecolors=faces, edgecolors="white", linewidths=line_width))
 
 
-def runs(chunks: Sequence[int]) -> list[tuple[int, int]]:
-    """Neighbouring chunks as (first, how many)."""
-    grouped = groupby(enumerate(sorted(chunks)), key=lambda pair: pair[1] - pair[0])
-    found = [[chunk for _, chunk in members] for _, members in grouped]
-    return [(members[0], len(members)) for members in found]
+def _box(lane: Lane, clock: Clock) -> Box:
+    left, right = (at_us / 1e6 / clock.seconds for at_us in (lane.from_us, lane.until_us))
+    return Box(lane.held.function, left, lane.bottom, right - left, lane.height, f"{lane.held.quota_request:g}")
+
+
+def _label(panel: "Axes", boxes: Sequence[Box], colours: dict[str, str], chunks: int, width: float) -> None:
+    """The quota, where it is readable."""
+    for box in boxes:
+        if box.width > LABELLED_WIDTH * width and box.height > LABELLED_HEIGHT * chunks:
+            middle = box.left + box.width / 2, box.bottom + box.height / 2
+            ink = "black" if colours[box.function] in LIGHT else "white"
+            panel.text(*middle, box.label, ha="center", va="center", fontsize=7, color=ink, clip_on=True)
 
 
 def _by_device(rectangles: Iterable[Rectangle]) -> list[tuple[str, list[Rectangle]]]:
@@ -158,8 +165,10 @@ def _by_device(rectangles: Iterable[Rectangle]) -> list[tuple[str, list[Rectangl
     return [(str(device), list(held)) for device, held in groupby(ordered, key=lambda held: held.device)]
 
 
-def _chunks(rectangles: Iterable[Rectangle]) -> int:
-    return 1 + max((max(held.chunks) for held in rectangles if held.chunks), default=0)
+def _chunks(outcome: Outcome, device: str, rectangles: Iterable[Rectangle]) -> int:
+    """All of a device; where that is not known, up to the last one held."""
+    known = next((each.chunks for each in outcome.devices if each.device == device), 0)
+    return known or 1 + max((max(held.chunks) for held in rectangles if held.chunks), default=0)
 
 
 def _fullest(outcome: Outcome) -> int:

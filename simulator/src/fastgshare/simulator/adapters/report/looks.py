@@ -25,6 +25,7 @@ POLICIES: dict[str, tuple[str, LineStyle]] = {
 }
 WIDTH_INCHES = 10.0
 MAX_POINTS = 1_500
+MAX_ROWS = 6
 HOUR_S = 3_600
 MINUTE_S = 60
 
@@ -53,6 +54,17 @@ def clock_for(duration_us: int) -> Clock:
 def policy_look(policy: str) -> tuple[str, LineStyle]:
     """Colour and line style."""
     return POLICIES.get(policy, (OTHERS, "-"))
+
+
+def line_width(nth: int, of: int) -> float:
+    """Of the nth of several lines: earlier ones are wider, so that they show behind later ones that equal them."""
+    return 1.4 + 1.3 * (of - 1 - nth)
+
+
+def largest(functions: Sequence[FunctionOutcome]) -> list[FunctionOutcome]:
+    """Those with most requests, in the order in which they stand."""
+    ranked = sorted(functions, key=lambda function: -function.counts.arrived)[:MAX_ROWS]
+    return [function for function in functions if function in ranked]
 
 
 def function_colours(functions: Sequence[FunctionOutcome]) -> dict[str, str]:

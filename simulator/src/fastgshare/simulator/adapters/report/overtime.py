@@ -1,6 +1,6 @@
 """What happened over time: devices in use, load, replicas, attainment, and requests that were not answered in time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,9 @@ from fastgshare.simulator.adapters.report.looks import (
     Clock,
     clock_for,
     function_colours,
+    largest,
     legend_names,
+    line_width,
     policy_look,
 )
 from fastgshare.simulator.core.figures import attained, devices_used, missed_so_far, rates
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_ROWS = 6
 ROW_INCHES = 1.7
 AROUND_S = 5.0
 """Attainment is shown over this much time around each moment, or a hundredth of the run where that is more."""
@@ -38,7 +39,7 @@ def devices(outcomes: Mapping[str, Outcome]) -> "Figure":
     figure = Figure(figsize=(WIDTH_INCHES, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     _stack_load(above, first, clock)
-    for policy, outcome in outcomes.items():
+    for nth, (policy, outcome) in enumerate(outcomes.items()):
         times_s, counts = devices_used(outcome)
         colour, style = policy_look(policy)
         ends = [*times_s, outcome.duration_us / 1e6]
@@ -48,7 +49,7 @@ def devices(outcomes: Mapping[str, Outcome]) -> "Figure":
             where="post",
             color=colour,
             linestyle=style,
-            linewidth=1.8,
+            linewidth=line_width(nth, len(outcomes)),
             label=policy,
         )
     below.set_ylim(bottom=0)
@@ -62,19 +63,44 @@ def devices(outcomes: Mapping[str, Outcome]) -> "Figure":
     return figure
 
 
+def use(outcomes: Mapping[str, Outcome]) -> "Figure":
+    """A row a policy: of the SM-time of devices in use, what was promised (line) and what was at work (area)."""
+    from matplotlib.figure import Figure
+
+    first = next(iter(outcomes.values()))
+    clock = clock_for(first.duration_us)
+    figure = Figure(figsize=(WIDTH_INCHES, 1.2 + ROW_INCHES * len(outcomes)), layout="constrained")
+    panels = figure.subplots(len(outcomes), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, (policy, outcome) in zip(panels, outcomes.items(), strict=True):
+        colour, _ = policy_look(policy)
+        samples = [sample for sample in outcome.samples if sample.at_us > 0]
+        busy = _thinned(np.array([sample.busy for sample in samples], dtype=float), outcome.sample_us, clock)
+        promised = _thinned(np.array([sample.promised for sample in samples], dtype=float), outcome.sample_us, clock)
+        panel.fill_between(busy[0], 100 * busy[1], step="mid", color=colour, alpha=0.45, linewidth=0, label="at work")
+        panel.step(promised[0], 100 * promised[1], where="mid", color=colour, linewidth=1.4, label="promised")
+        panel.set_ylim(0, 105)
+        panel.set_ylabel("%")
+        panel.set_title(policy, loc="left", fontsize=10)
+        panel.grid(visible=True, alpha=0.25)
+    panels[0].legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _finish(panels[-1], clock, first.duration_us)
+    figure.suptitle("SM-time of devices in use: promised and at work")
+    return figure
+
+
 def attainment(outcomes: Mapping[str, Outcome]) -> "Figure":
     """A row a function: the share answered in time; last, how the share that was not grew over the run."""
     from matplotlib.figure import Figure
 
     first = next(iter(outcomes.values()))
     clock = clock_for(first.duration_us)
-    names = [function.function for function in _largest(first.functions)]
+    names = [function.function for function in largest(first.functions)]
     figure = Figure(figsize=(WIDTH_INCHES, 1.2 + ROW_INCHES * (len(names) + 1)), layout="constrained")
     panels = figure.subplots(len(names) + 1, 1, sharex=True)
     for panel, name in zip(panels, names, strict=False):
-        for policy, outcome in outcomes.items():
+        for nth, (policy, outcome) in enumerate(outcomes.items()):
             function = next(each for each in outcome.functions if each.function == name)
-            _attainment_line(panel, policy, function, outcome, clock)
+            _attainment_line(panel, policy, function, outcome, clock, line_width(nth, len(outcomes)))
         function = next(each for each in first.functions if each.function == name)
         panel.axhline(function.slo_percentile, color="0.35", linewidth=0.9, linestyle=(0, (1, 1)))
         _show_shares(panel)
@@ -96,7 +122,7 @@ def replicas(policy: str, outcome: Outcome) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     clock = clock_for(outcome.duration_us)
-    shown = _largest(outcome.functions)
+    shown = largest(outcome.functions)
     colours = function_colours(outcome.functions)
     figure = Figure(figsize=(WIDTH_INCHES, 1.2 + ROW_INCHES * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -149,11 +175,13 @@ def _stack_load(panel: "Axes", outcome: Outcome, clock: Clock) -> None:
     panel.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
 
 
-def _attainment_line(panel: "Axes", policy: str, function: FunctionOutcome, outcome: Outcome, clock: Clock) -> None:
+def _attainment_line(
+    panel: "Axes", policy: str, function: FunctionOutcome, outcome: Outcome, clock: Clock, width: float
+) -> None:
     shares = attained(function.samples, _around_samples(outcome))
     times, values = _thinned(shares, outcome.sample_us, clock)
     colour, style = policy_look(policy)
-    panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=1.5, label=policy)
+    panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=width, label=policy)
 
 
 def _show_shares(panel: "Axes") -> None:
@@ -164,10 +192,10 @@ def _show_shares(panel: "Axes") -> None:
 
 
 def _late_panel(panel: "Axes", outcomes: Mapping[str, Outcome], clock: Clock) -> None:
-    for policy, outcome in outcomes.items():
+    for nth, (policy, outcome) in enumerate(outcomes.items()):
         times, values = _thinned(missed_so_far(outcome.functions), outcome.sample_us, clock)
         colour, style = policy_look(policy)
-        panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=1.5)
+        panel.plot(times, 100 * values, color=colour, linestyle=style, linewidth=line_width(nth, len(outcomes)))
     panel.set_ylim(bottom=0)
     panel.margins(y=0.15)
     panel.set_ylabel("missed, %")
@@ -190,12 +218,6 @@ def _thinned(values: Floats, sample_us: int, clock: Clock) -> tuple[Floats, Floa
     means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     times = (np.arange(len(means)) + 0.5) * fold * sample_us / 1e6 / clock.seconds
     return np.asarray(times, dtype=np.float64), np.asarray(means, dtype=np.float64)
-
-
-def _largest(functions: Sequence[FunctionOutcome]) -> list[FunctionOutcome]:
-    """Those with most requests, in the order in which they stand."""
-    ranked = sorted(functions, key=lambda function: -function.counts.arrived)[:MAX_ROWS]
-    return [function for function in functions if function in ranked]
 
 
 def _finish(panel: "Axes", clock: Clock, duration_us: int) -> None:

@@ -7,10 +7,11 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from fastgshare.node_manager.core.speed import Contention
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId
 from fastgshare.shared.messages import FunctionSpec, ModelRef, Profile
-from fastgshare.shared.units import US_PER_MS, s_to_us, us_to_s
+from fastgshare.shared.units import PER_MILLE, US_PER_MS, s_to_us, us_to_s
 from fastgshare.simulator.core import traffic as arriving
 from fastgshare.simulator.core.run import DevicePlan, Failure, FunctionPlan, Run
 from fastgshare.simulator.core.scenario.definition import FunctionEntry, ModelEntry, Scenario, TraceEntry, Traffic
@@ -62,7 +63,7 @@ def run_of(scenario: Scenario, policy: str, sources: Sources) -> Run:
         failures=_failures(scenario, fleet),
         seed=scenario.seed,
         gateways=scenario.gateways,
-        stretch_permille=scenario.stretch_permille,
+        stretch_permille=stretch_of(scenario),
         sample_us=s_to_us(scenario.sample_s),
         names={digest_of(function.model, sources): model_name(function.model) for function in scenario.functions},
     )
@@ -118,7 +119,7 @@ def digest_of(model: ModelEntry, sources: Sources) -> Digest:
 def settings_of(scenario: Scenario) -> Settings:
     """The defaults with what the scenario says."""
     entry = scenario.scheduler
-    settings = Settings()
+    settings = Settings(window_us=scenario.window_ms * US_PER_MS, stretch=stretch_of(scenario) / PER_MILLE)
     if entry.tick_ms is not None:
         settings = replace(settings, tick_us=entry.tick_ms * US_PER_MS)
     if entry.headroom is not None:
@@ -132,14 +133,39 @@ def settings_of(scenario: Scenario) -> Settings:
     return settings
 
 
+def stretch_of(scenario: Scenario) -> int:
+    """By how much, in thousandths, a batch is stretched where all the rest of its device is at work.
+
+    Where the scenario does not say: what sim devices take where any model is a curve, nothing for measured tables.
+    """
+    if scenario.stretch_permille is not None:
+        return scenario.stretch_permille
+    has_curves = any(function.model.curve is not None for function in scenario.functions)
+    return Contention().stretch_permille if has_curves else 0
+
+
+def patience_s_of(function: FunctionEntry) -> float:
+    """How long its callers wait."""
+    return function.patience_s or PATIENCE_SLOS * function.slo_ms / 1000
+
+
+def requests_of(scenario: Scenario, sources: Sources) -> float:
+    """To be expected in all, without making them."""
+    duration_us = duration_us_of(scenario, sources)
+    return sum(
+        _requests(function, traffic, sources, duration_us)
+        for function in scenario.functions
+        for traffic in function.traffics
+    )
+
+
 def _plan_of(scenario: Scenario, nth: int, policy: str, sources: Sources, duration_us: int) -> FunctionPlan:
     function = scenario.functions[nth]
     seed = arriving.seed_for(scenario.seed, nth)
-    patience_s = function.patience_s or PATIENCE_SLOS * function.slo_ms / 1000
     return FunctionPlan(
         spec=under(policy, spec_of(function, digest_of(function.model, sources))),
         arrivals=Arrivals(partial(arrivals_of, function, sources, seed, duration_us)),
-        patience_us=s_to_us(patience_s),
+        patience_us=s_to_us(patience_s_of(function)),
         load_us=function.load_ms * US_PER_MS,
         reload_us=function.reload_ms * US_PER_MS,
         weights_mib=function.weights_mib,
@@ -159,8 +185,7 @@ def arrivals_of(function: FunctionEntry, sources: Sources, seed: int, duration_u
 def _arrivals(
     function: FunctionEntry, traffic: Traffic, sources: Sources, seed: int, duration_us: int
 ) -> Iterator[int]:
-    from_us = s_to_us(traffic.start_s)
-    until_us = duration_us if traffic.stop_s is None else min(s_to_us(traffic.stop_s), duration_us)
+    from_us, until_us = _span_us(traffic, duration_us)
     if until_us <= from_us:
         return iter(())
     if traffic.trace is not None:
@@ -171,6 +196,24 @@ def _arrivals(
     else:
         load = _load_of(traffic, us_to_s(until_us - from_us))
     return arriving.arrivals(load, traffic.cv, seed, from_us=from_us, until_us=until_us)
+
+
+def _requests(function: FunctionEntry, traffic: Traffic, sources: Sources, duration_us: int) -> float:
+    from_us, until_us = _span_us(traffic, duration_us)
+    span_s = us_to_s(until_us - from_us)
+    if span_s <= 0:
+        return 0.0
+    if traffic.trace is None:
+        return _load_of(traffic, span_s).requests
+    times_s, rates = rows_of(function, traffic.trace, sources.traces[traffic.trace.file])
+    if rates is None:
+        return traffic.scale * int((times_s < span_s).sum())
+    return load_of(times_s, rates, traffic.scale, span_s).requests
+
+
+def _span_us(traffic: Traffic, duration_us: int) -> tuple[int, int]:
+    until_us = duration_us if traffic.stop_s is None else min(s_to_us(traffic.stop_s), duration_us)
+    return s_to_us(traffic.start_s), until_us
 
 
 def rows_of(function: FunctionEntry, entry: TraceEntry, trace: Trace) -> tuple[arriving.Floats, arriving.Floats | None]:

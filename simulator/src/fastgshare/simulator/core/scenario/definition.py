@@ -127,7 +127,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: int = 100
     sample_s: float = 1.0
     gateways: int = 1
-    stretch_permille: int = 0
+    stretch_permille: int | None = None
 
     @property
     def groups(self) -> tuple[DeviceGroup, ...]:

@@ -1,5 +1,6 @@
 """A scenario around a bare trace: every function in it with the same model and objective, scaled as they need."""
 
+import math
 from typing import NamedTuple
 
 from fastgshare.shared.messages import Autoscale
@@ -16,13 +17,15 @@ from fastgshare.simulator.core.tracefile import ANYBODY, Trace
 
 MAX_REPLICAS = 1000
 WARMUP_S = 10.0
+MANY_SAMPLES = 2_000_000
+"""Over all functions; a longer trace is counted in longer samples than seconds."""
 TABLE_SUFFIX = ".json"
 
 
 class Wish(NamedTuple):
     """What a trace does not tell: `model` is a shipped curve, or a file with a table."""
 
-    model: str = "v100/resnet50"
+    model: str
     slo_ms: float = 200.0
     slo_percentile: float = 99.0
     max_batch: int = 8
@@ -39,6 +42,7 @@ def scenario_for(file: str, trace: Trace, wish: Wish) -> Scenario:
         devices=DeviceGroup(count=1, gpu=wish.gpu),
         functions=tuple(_function(name, file, model, wish) for name in trace.rows),
         plan=PlanEntry(warmup_s=warmup_s),
+        sample_s=float(max(math.ceil(trace.end_s * len(trace.rows) / MANY_SAMPLES), 1)),
     )
 
 
