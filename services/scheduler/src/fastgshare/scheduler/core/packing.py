@@ -115,7 +115,7 @@ def choose(
     for room, is_ordered in _candidates(found, wish):
         if is_ordered and wanted is not None and wanted[0][:3] <= (False, not room.held, False):
             break
-        if not wish.fits(room):
+        if not wish.fits(room, may_update=not is_ordered):
             continue
         plain = (room.device in shunned, not room.held, room.node in siblings)
         grade = (*plain, not room.has_model(digest))
@@ -176,12 +176,12 @@ class _Wish(NamedTuple):
         """A device has at least this much of its time free, in parts per thousand, or it cannot hold the window."""
         return self.percent * self.share / 100 - ROUNDING
 
-    def fits(self, room: Room) -> bool:
-        """Whether such a replica fits here."""
+    def fits(self, room: Room, may_update: bool = True) -> bool:
+        """Whether such a replica fits here; `may_update`: other generations of its function may be here."""
         wide = width(self.percent, room.chunks)
         if wide > room.chunks:
             return False
-        if room.tops()[wide] < self.share and not self._fits_after_update(room, wide):
+        if room.tops()[wide] < self.share and not (may_update and self._fits_after_update(room, wide)):
             return False
         open_mib = room.free_mib if self.after_returns else room.open_mib(self.after_loans)
         return self.memory_mib <= open_mib or room.needs_mib(self.memory_mib, self.digest) <= open_mib
