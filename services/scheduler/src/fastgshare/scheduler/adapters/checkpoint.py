@@ -15,7 +15,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastgshare.scheduler.core.scheduler import Scheduler
+from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import FastGShareError
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
 from fastgshare.shared.tables import Table
 
 PROTOCOL = 5
@@ -25,8 +27,12 @@ PLAIN = {
     "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
     "msgspec._core": {"rebuild"},
     "msgspec._utils": {"rebuild"},
-    __name__: {"_table"},
+    __name__: {"_table", "_message"},
 }
+MESSAGES: dict[str, type[Placement | ReplicaStatus | FunctionSpec]] = {
+    kind.__name__: kind for kind in (Placement, ReplicaStatus, FunctionSpec)
+}
+"""Most of what a core of a large fleet believes: these are stored as they are sent, which takes a tenth of the time."""
 
 _encoded_tables: WeakKeyDictionary[Table, bytes] = WeakKeyDictionary()
 """Tables never change, are large, and stand in every checkpoint: each is encoded once."""
@@ -40,7 +46,7 @@ def encode_core(core: Scheduler) -> bytes:
     """All that `core` believes. Raises CheckpointInvalid where its state holds what is no data."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, PROTOCOL)
-    pickler.dispatch_table = copyreg.dispatch_table | {Table: _reduce_table}
+    pickler.dispatch_table = copyreg.dispatch_table | {Table: _reduce_table} | _REDUCERS
     try:
         pickler.dump(core)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
@@ -81,6 +87,17 @@ def _reduce_table(table: Table) -> tuple[Any, tuple[bytes]]:
     if encoded is None:
         encoded = _encoded_tables[table] = pickle.dumps(table.parts, PROTOCOL)
     return _table, (encoded,)
+
+
+def _reduce_message(message: Placement | ReplicaStatus | FunctionSpec) -> tuple[Any, tuple[str, bytes]]:
+    return _message, (type(message).__name__, encode(message))
+
+
+_REDUCERS: dict[type, Any] = {kind: _reduce_message for kind in MESSAGES.values()}
+
+
+def _message(kind: str, encoded: bytes) -> Placement | ReplicaStatus | FunctionSpec:
+    return decode(MESSAGES[kind], encoded)
 
 
 def _table(encoded: bytes) -> Table:
