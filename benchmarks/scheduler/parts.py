@@ -18,6 +18,8 @@ QUICK_MIXES, QUICK_LIMIT_S = 10, 0.5
 FULL_MIXES, FULL_LIMIT_S = 40, 10.0
 QUICK_STARTS, FULL_STARTS = 2, 8
 FLEET = 1_000
+WAITING = 50
+"""So many functions find no room in one of the fleets."""
 QUICK_FLEETS, FULL_FLEETS = (100, FLEET), (100, FLEET, 10_000)
 REPLICAS_A_DEVICE, LEAST_FUNCTIONS, MOST_FUNCTIONS = 10, 5, 500
 QUICK_STREAM_S, FULL_STREAM_S = 1.0, 6.0
@@ -109,5 +111,3 @@ PARTS: Mapping[str, Part] = {
     "speed": speed,
 }
 """In this order: first those that measure the real platform."""
-WAITING = 50
-"""So many functions find no room in one of the fleets."""

@@ -2,8 +2,9 @@
 
 `Scheduler.step` is given a realistic stream: every node's heartbeat twice a second, reports of replicas as they load,
 gateways' counts twice a second with demand that rises and falls for some functions, ticks when the core asks for them,
-and now and then a node that falls silent and comes back; with `blocked`, also functions that find no room. Only the steps are timed, one by one, by the
-processor time they take (they wait for nothing, so on an idle core that is the time they take).
+and now and then a node that falls silent and comes back; with `blocked`, also functions that find no room. Only the
+steps are timed, one by one, by the processor time they take (they wait for nothing, so on an idle core that is the time
+they take).
 """
 
 import gc
@@ -247,8 +248,8 @@ def decision_ms(
 ) -> dict[str, Any]:
     """p50, p99 and maximum of a step in milliseconds over `seconds` of the stream, in all and by kind of event.
 
-    `p99` counts every step alike, and most are heartbeats; `p99_working` leaves out those. `blocked` more functions find
-    no room: `waiting` is how many of them still wait at the end.
+    `p99` counts every step alike, and most are heartbeats; `p99_working` leaves out those. `blocked` more functions
+    find no room: `waiting` is how many of them still wait at the end.
     """
     fleet = Fleet(devices, replicas, functions, random.Random(seed), blocked)
     fleet.start()

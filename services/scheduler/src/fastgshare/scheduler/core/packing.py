@@ -46,6 +46,35 @@ def books(state: State) -> Books:
     return known
 
 
+class Outline(NamedTuple):
+    """What the books hold beyond the state that they are made from: from both, the same books are made again."""
+
+    version: int
+    keys: tuple[Key, ...]
+    changed: dict[DeviceId, int]
+    hopeless: dict[DeviceId, dict[tuple[int, int], bool]]
+
+
+def outline(state: State) -> Outline:
+    """Of the books of this moment."""
+    known = books(state)
+    hopeless = {device: dict(room.hopeless) for device, room in known.rooms.items() if room.hopeless}
+    return Outline(known.version, tuple(known.entries), dict(known.changed), hopeless)
+
+
+def restored(state: State, kept: Outline) -> Books:
+    """The books of a state as they were when `kept` was taken: the same things in the same order."""
+    fresh = Books()
+    for key in kept.keys:
+        fresh.enter(key, _entry(state, key))
+    for node in state.nodes:
+        _open_and_close(state, fresh, node)
+    for device, shapes in kept.hopeless.items():
+        fresh.rooms[device].hopeless.update(shapes)
+    fresh.version, fresh.changed = kept.version, dict(kept.changed)
+    return fresh
+
+
 def rooms(state: State) -> list[Room]:
     """Every device that can take replicas now, built from nothing: slow, and what `books` has to agree with."""
     fresh = Books()
@@ -189,8 +218,7 @@ class _Wish(NamedTuple):
     def _fits_after_update(self, room: Room, wide: int) -> bool:
         if not room.is_updating(self.function, self.generation):
             return False
-        loads = room.loads_after_update(self.function, self.generation)
-        return any(max(loads[first : first + wide]) + self.share <= PER_MILLE for first in range(len(loads) - wide + 1))
+        return bool(windows.starts(room.loads_after_update(self.function, self.generation), wide, self.share))
 
 
 def will_fit(found: Iterable[Room], spec: FunctionSpec) -> bool:

@@ -32,7 +32,7 @@ class Rearrangement(NamedTuple):
     slot: packing.Slot
 
 
-class Transfer(NamedTuple):
+class GivingWay(NamedTuple):
     """This replica should go there."""
 
     old: Placed
@@ -124,9 +124,7 @@ def resized(room: Room, placed: Placed, spec: FunctionSpec) -> windows.Window | 
         if kept is not None or spec.slice.sm_partition == before.function.slice.sm_partition:
             return kept
     own = set(before.chunks)
-    fitting = [
-        first for first in range(room.chunks - wide + 1) if max(loads[first : first + wide]) + share <= PER_MILLE
-    ]
+    fitting = windows.starts(loads, wide, share)
 
     def strangeness(first: int) -> tuple[int, int, int]:
         there = range(first, first + wide)
@@ -145,7 +143,7 @@ def on_device(state: State, room: Room, placed: Placed, effort: Effort) -> Rearr
     return _on(state, room, shape, effort) if _worth_trying(room, shape, spec) else None
 
 
-def make_room(state: State, found: Books, spec: FunctionSpec, now_us: int, effort: Effort) -> Transfer | None:
+def make_room(state: State, found: Books, spec: FunctionSpec, now_us: int, effort: Effort) -> GivingWay | None:
     """A replica whose going elsewhere would let one of `spec` in where it is: the smallest there is, or None."""
     close = nsmallest(ROOMS_TRIED, found.rooms.values(), key=lambda room: (room.fill[0] * -room.chunks, room.device))
     effort.left -= len(found.rooms) // ROOMS_A_STEP
@@ -159,7 +157,7 @@ def make_room(state: State, found: Books, spec: FunctionSpec, now_us: int, effor
             effort.left -= 1 + len(found.rooms) // ROOMS_A_STEP
             slot = _elsewhere(state, placed, found, now_us)
             if slot is not None:
-                return Transfer(placed, slot)
+                return GivingWay(placed, slot)
     return None
 
 

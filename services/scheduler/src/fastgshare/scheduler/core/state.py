@@ -285,6 +285,8 @@ class State:
     changed_us: dict[DeviceId, int] = field(default_factory=dict)
     led_us: int = 0
     consolidation: Consolidation = field(default_factory=Consolidation)
+    widest: dict[str, int] | None = None
+    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""
@@ -344,9 +346,6 @@ class State:
         count = self.kinds.pop(view.device.kind, 0) + more
         if count:
             self.kinds[view.device.kind] = count
-
-    widest: dict[str, int] | None = None
-    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""
