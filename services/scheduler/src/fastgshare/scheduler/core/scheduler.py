@@ -4,7 +4,7 @@ The same events at the same times lead to the same commands, in any process. A s
 in every event and decides nothing; the one that leads counts on its own decisions until told otherwise.
 """
 
-from fastgshare.scheduler.core import fold, lending, understudies
+from fastgshare.scheduler.core import fold, lending, packing, understudies
 from fastgshare.scheduler.core.asking import is_still
 from fastgshare.scheduler.core.commands import Command, Decision, Report
 from fastgshare.scheduler.core.events import Event, NodeSeen, Ticked
@@ -36,6 +36,8 @@ class Scheduler:
     def _plan(self, now_us: int, event: Event) -> list[Command]:
         if self.state.epoch is None:
             self.state.dirty = {}
+            if isinstance(event, Ticked):
+                packing.books(self.state)  # so that a term does not begin with the work of all that came before
             return []
         plan = Plan(self.state, self.settings, now_us, self.state.epoch)
         for name in self._turns():
