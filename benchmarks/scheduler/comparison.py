@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from benchmarks.scheduler.figures import Answered, Gap, both, gap, mean_gap, percentile_us, worst_gap
+from benchmarks.scheduler.figures import Answered, Gap, answered, both, gap, mean_gap, worst_gap
 from benchmarks.scheduler.sender import Report, Sent
 from benchmarks.scheduler.traces import GAP_US, Level
+from fastgshare.simulator.core.histogram import Histogram
+from fastgshare.simulator.core.outcome import Counts
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -26,7 +28,7 @@ def counted(report: Report, trace: Sequence[Level], objective_us: int) -> list[d
     found = []
     for level, own in zip(trace, by_level(report, trace), strict=True):
         by_function = {name: [sent for sent in own if sent.function == name] for name in level.arrivals_us}
-        found.append({name: _of(sent, level.seconds, objective_us) for name, sent in by_function.items()})
+        found.append({name: _of(sent, level, objective_us) for name, sent in by_function.items()})
     return found
 
 
@@ -62,10 +64,11 @@ def rows(
 
 
 def headline(found: Sequence[Row]) -> dict[str, object]:
-    """The published figures: means over levels and functions, the worst of them beside."""
+    """The published figures: means over levels and functions, the worst of them beside. A 99th percentile that is
+    censored on both sides is in none of them; where all are, there is no such figure."""
     error, repeat = mean_gap([row.error for row in found]), mean_gap([row.repeat for row in found])
     worst, worst_repeat = worst_gap([row.error for row in found]), worst_gap([row.repeat for row in found])
-    return {
+    figures = {
         "fidelity_error_goodput": error.goodput,
         "fidelity_error_p99": error.p99,
         "fidelity_worst_goodput": worst.goodput,
@@ -74,18 +77,23 @@ def headline(found: Sequence[Row]) -> dict[str, object]:
         "real_repeat_p99": repeat.p99,
         "real_repeat_worst_p99": worst_repeat.p99,
     }
+    return {key: figure for key, figure in figures.items() if figure is not None}
 
 
-def _of(sent: Sequence[Sent], seconds: float, objective_us: int) -> Answered:
-    latencies_us = [each.latency_us for each in sent if each.what == "answered"]
-    in_time = sum(latency_us <= objective_us for latency_us in latencies_us)
-    return Answered(
-        arrived=len(sent),
-        in_time=in_time,
-        refused=sum(each.what == "refused" for each in sent),
-        late=len(latencies_us) - in_time,
-        failed=sum(each.what == "failed" for each in sent),
-        p50_us=percentile_us(latencies_us, 50),
-        p99_us=percentile_us(latencies_us, 99),
-        seconds=seconds,
-    )
+def censored(found: Sequence[Row]) -> list[str]:
+    """Levels and functions whose 99th percentile is in no mean."""
+    return [f"{row.load:g} {row.function}" for row in found if row.error.p99 is None]
+
+
+def _of(sent: Sequence[Sent], level: Level, objective_us: int) -> Answered:
+    latencies, counts = Histogram(), Counts(arrived=len(sent))
+    for each in sent:
+        if each.what == "refused":
+            counts.refused += 1
+        elif each.what == "failed" or each.latency_us > level.patience_us:  # nobody waits for it any more
+            counts.failed += 1
+        else:
+            latencies.add(each.latency_us)
+            counts.in_time += each.latency_us <= objective_us
+    counts.late = latencies.count - counts.in_time
+    return answered(counts, latencies, level.patience_us, level.seconds)

@@ -5,11 +5,14 @@ Each part of the benchmark gives some of the keys; what no part gave is said, an
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import ceil
 from statistics import fmean
 
 import msgspec
 
 from benchmarks.targets import Targets, at_least, at_most, misses
+from fastgshare.simulator.core.histogram import Histogram
+from fastgshare.simulator.core.outcome import Counts
 
 ORDERS = 420
 TARGETS: Targets = {
@@ -28,7 +31,11 @@ PERCENT = 100
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """What a function's callers saw of one level of load: single requests, and percentiles of answers' latency."""
+    """What a function's callers saw of one level of load: single requests, and percentiles of their latency.
+
+    A request without an answer took for ever. Where so many had none that a percentile is infinite, the percentile is
+    the patience that callers had; `censored` says so of the 99th.
+    """
 
     arrived: int
     in_time: int
@@ -38,6 +45,7 @@ class Answered(msgspec.Struct, frozen=True):
     p50_us: int
     p99_us: int
     seconds: float
+    censored: bool = False
 
     @property
     def goodput_rps(self) -> float:
@@ -46,51 +54,88 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """How far `one` is from `other`, which is the truth, relative: at goodput and at the 99th percentile."""
+    """How far `one` is from `other`, which is the truth, relative: at goodput and at the 99th percentile (None where
+    that is censored on both sides)."""
 
     goodput: float
-    p99: float
+    p99: float | None
+
+
+def answered(counts: Counts, latencies: Histogram, patience_us: int, seconds: float) -> Answered:
+    """Of either side, by the same arithmetic; `latencies` are the answers'."""
+    p50_us, p99_us = (percentile_us(latencies, counts.arrived, percent) for percent in (50, 99))
+    return Answered(
+        arrived=counts.arrived,
+        in_time=counts.in_time,
+        refused=counts.refused,
+        late=counts.late,
+        failed=counts.failed,
+        p50_us=patience_us if p50_us is None else p50_us,
+        p99_us=patience_us if p99_us is None else p99_us,
+        seconds=seconds,
+        censored=p99_us is None,
+    )
+
+
+def percentile_us(latencies: Histogram, arrived: int, percent: float) -> int | None:
+    """By the nearest-rank method over all that arrived, within half a percent; 0 of nothing, None for infinite."""
+    if not arrived:
+        return 0
+    rank = arrived * percent / PERCENT
+    if rank > latencies.count:
+        return None
+    return latencies.percentile_us(PERCENT * rank / latencies.count)
+
+
+def nearest_rank(values: Sequence[float], percent: float) -> float:
+    """The value that `percent` of all (more than 0) do not exceed; 0 of nothing."""
+    ranked = sorted(values)
+    return ranked[ceil(len(ranked) * percent / PERCENT) - 1] if ranked else 0.0
 
 
 def gap(one: Answered, other: Answered) -> Gap:
     """The relative difference; infinite where the truth is nothing and the other is something."""
-    return Gap(_relative(one.goodput_rps, other.goodput_rps), _relative(one.p99_us, other.p99_us))
+    p99 = None if one.censored and other.censored else _relative(one.p99_us, other.p99_us)
+    return Gap(_relative(one.goodput_rps, other.goodput_rps), p99)
 
 
 def mean_gap(gaps: Sequence[Gap]) -> Gap:
-    """The mean over levels and functions."""
-    return Gap(round(fmean(each.goodput for each in gaps), 4), round(fmean(each.p99 for each in gaps), 4))
+    """The mean over levels and functions, each figure over those that have it."""
+    known = [each.p99 for each in gaps if each.p99 is not None]
+    return Gap(round(fmean(each.goodput for each in gaps), 4), round(fmean(known), 4) if known else None)
 
 
 def worst_gap(gaps: Sequence[Gap]) -> Gap:
     """The largest of each."""
-    return Gap(round(max(each.goodput for each in gaps), 4), round(max(each.p99 for each in gaps), 4))
+    known = [each.p99 for each in gaps if each.p99 is not None]
+    return Gap(round(max(each.goodput for each in gaps), 4), round(max(known), 4) if known else None)
 
 
 def both(one: Answered, other: Answered) -> Answered:
-    """Two runs of one trace as one: their means."""
-    names = Answered.__struct_fields__
+    """Two runs of one trace as one: their means; censored where either is."""
+    names = [name for name in Answered.__struct_fields__ if name != "censored"]
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in names}
     kinds = {name: type(getattr(one, name)) for name in names}
-    return Answered(**{name: kinds[name](sum(pair) / 2) for name, pair in pairs.items()})
-
-
-def percentile_us(latencies_us: Sequence[int], percent: float) -> int:
-    """By the nearest-rank method; 0 of nothing."""
-    if not latencies_us:
-        return 0
-    ranked = sorted(latencies_us)
-    return ranked[min(len(ranked) - 1, int(len(ranked) * percent / PERCENT))]
+    means = {name: kinds[name](sum(pair) / 2) for name, pair in pairs.items()}
+    return Answered(**means, censored=one.censored or other.censored)
 
 
 def missed(figures: Mapping[str, object]) -> list[str]:
-    """Targets that these figures miss, a rival that needs fewer devices included; only of what was measured."""
+    """Targets that these figures miss, a rival included that needs fewer devices and keeps the objective all the same;
+    only of what was measured."""
     found = misses({key: target for key, target in TARGETS.items() if key in figures}, figures)
     costs = figures.get("device_seconds_e")
-    if isinstance(costs, Mapping):
-        cheaper = [rival for rival in RIVALS if costs[rival] < costs[OURS]]
+    kept = figures.get("kept_objective_e")
+    if isinstance(costs, Mapping) and isinstance(kept, Sequence):
+        cheaper = [rival for rival in RIVALS if rival in kept and costs[rival] < costs[OURS]]
         found += [f"device_seconds_e {costs[OURS]:g}, expected at most {rival}'s {costs[rival]:g}" for rival in cheaper]
     return found
+
+
+def kept_objective(late_shares: Mapping[str, float]) -> list[str]:
+    """The policies under which no more were late than the target allows: who is cheaper without that is no rival."""
+    bound = TARGETS["late_share_e"].bound
+    return [policy for policy, share in late_shares.items() if share <= bound]
 
 
 def unmeasured(figures: Mapping[str, object]) -> list[str]:

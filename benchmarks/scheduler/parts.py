@@ -68,6 +68,7 @@ def packing(quick: bool, say: Say) -> Mapping[str, object]:
         "orders_placed_without_repacking": orders["orders_placed_without_repacking"],
         "gap_to_optimal": gaps["gap_mean"],
         "gap_to_optimal_max": gaps["gap_max"],
+        "gap_on_arrival": gaps["gap_mean_on_arrival"],
         "packing": {"orders": orders, "gaps": gaps},
     }
 

@@ -24,12 +24,11 @@ from fastgshare.cli.up.config import UpConfig
 from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
 from fastgshare.shared.messages import DeviceStatus, FunctionSpec, NodeStatus, Profile, ProfileState, Slice
 from fastgshare.shared.tables import Table
-from fastgshare.shared.units import US_PER_MS, US_PER_S
+from fastgshare.shared.units import US_PER_S
 
 BATCH_US = 4_000
 MAX_BATCH = 4
 OBJECTIVE_MS = 100.0
-PATIENCE_US = 100 * US_PER_MS
 SENDER = "benchmarks.scheduler.sender"
 SLICES = {"steady": (0.6, 1.0), "capped": (0.4, 0.4)}
 """Quota requested and its limit, by function: one may use what the other leaves."""
@@ -103,14 +102,17 @@ async def run_trace(scene: Scene, trace: Sequence[Level], idle: int) -> Report:
     """Send all levels one after the other from a process of its own, after `idle` requests of each function alone."""
     due, begin_us = [], 0
     for level in trace:
-        due += [Due(begin_us + at_us, function) for function, times in level.arrivals_us.items() for at_us in times]
+        due += [
+            Due(begin_us + at_us, function, level.patience_us)
+            for function, times in level.arrivals_us.items()
+            for at_us in times
+        ]
         begin_us += level.duration_us + GAP_US
     timetable = Timetable(
         nats_url=scene.nats_url,
         idle=idle,
         functions=tuple(spec.name for spec in scene.specs),
         due=tuple(sorted(due, key=lambda each: (each.at_us, each.function))),
-        patience_us=PATIENCE_US,
         cores=scene.cores,
     )
     told, written = scene.home / "timetable.json", scene.home / "report.json"

@@ -27,25 +27,25 @@ SETTLE_US = 200_000
 SHORTEST_S = 0.001
 THINK_S = 0.015
 """Between idle requests: no quota holds back who asks for so little."""
-PATIENT_S = 10.0
+PATIENT_US = 10 * US_PER_S
 LOST = (ErrorCode.MODEL_FAILED, ErrorCode.HANDLER_FAILED, ErrorCode.NOT_FOUND, ErrorCode.INVALID)
 
 
 class Due(msgspec.Struct, frozen=True, array_like=True):
-    """A single input to a function, so many microseconds after the start."""
+    """A single input to a function, so many microseconds after the start; its caller waits for `patience_us`."""
 
     at_us: int
     function: str
+    patience_us: int
 
 
 class Timetable(msgspec.Struct, frozen=True):
-    """`idle` requests of each function one after the other first, then what is `due`, with `patience_us` for each."""
+    """`idle` requests of each function one after the other first, then what is `due`."""
 
     nats_url: str
     idle: int
     functions: tuple[str, ...]
     due: tuple[Due, ...]
-    patience_us: int
     cores: tuple[int, ...]
 
 
@@ -91,14 +91,14 @@ async def send(timetable: Timetable) -> Report:
         idle = []
         for function in timetable.functions:
             for _ in range(timetable.idle):
-                idle.append(await one(client, Due(0, function), monotonic_us(), PATIENT_S * US_PER_S))
+                idle.append(await one(client, Due(0, function, PATIENT_US), monotonic_us()))
                 await anyio.sleep(THINK_S)
         sent: list[Sent] = []
         start_us = monotonic_us() + SETTLE_US
         async with anyio.create_task_group() as tasks:
             for due in timetable.due:
                 await _until(start_us + due.at_us)
-                tasks.start_soon(_note, client, due, start_us, timetable.patience_us, sent)
+                tasks.start_soon(_note, client, due, start_us, sent)
     return Report(idle, sent)
 
 
@@ -108,14 +108,14 @@ async def _until(due_us: int) -> None:
         await anyio.sleep(us_to_s(left_us))
 
 
-async def _note(client: Door, due: Due, start_us: int, patience_us: float, sent: list[Sent]) -> None:
-    sent.append(await one(client, due, start_us + due.at_us, patience_us))
+async def _note(client: Door, due: Due, start_us: int, sent: list[Sent]) -> None:
+    sent.append(await one(client, due, start_us + due.at_us))
 
 
-async def one(client: Door, due: Due, planned_us: int, patience_us: float) -> Sent:
+async def one(client: Door, due: Due, planned_us: int) -> Sent:
     """Send it now, though it was planned for `planned_us`, and await its end."""
     lag_us = monotonic_us() - planned_us
-    left_s = max((patience_us - lag_us) / US_PER_S, SHORTEST_S)
+    left_s = max((due.patience_us - lag_us) / US_PER_S, SHORTEST_S)
     try:
         result = await client.invoke(due.function, {"x": np.ones((1, COMPACT), np.float32)}, timeout_s=left_s)
     except RequestRefused as refused:

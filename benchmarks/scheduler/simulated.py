@@ -9,14 +9,12 @@ from statistics import fmean, median
 
 from msgspec.structs import replace
 
-from benchmarks.quota.figures import percentile
-from benchmarks.scheduler.figures import Answered
-from benchmarks.scheduler.real import PATIENCE_US, Scene
+from benchmarks.scheduler.figures import Answered, answered, nearest_rank
+from benchmarks.scheduler.real import Scene
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level
-from fastgshare.simulator.core.outcome import FunctionOutcome
 from fastgshare.simulator.core.run import DevicePlan, FunctionPlan, Hops, Run
-from fastgshare.simulator.core.world import simulate
+from fastgshare.simulator.core.world import World
 
 LEAD_US = 2_000_000
 """Before the first arrival: every replica is ready."""
@@ -41,7 +39,7 @@ def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:
     if len(over) < ENOUGH:
         return scene
     slowness = fmean(over)
-    spread = max(percentile(over, 95) / slowness, 1.0)
+    spread = max(nearest_rank(over, 95) / slowness, 1.0)
     surface = tuple(
         replace(
             point,
@@ -63,8 +61,12 @@ def over_table(scene: Scene, sent: Sequence[Sent]) -> list[float]:
 
 def simulate_level(scene: Scene, level: Level, hops: Hops) -> dict[str, Answered]:
     """What callers of each function would have seen of one level."""
-    outcome = simulate(run_of(scene, level, hops))
-    return {function.function: answered(function, level.seconds) for function in outcome.functions}
+    world = World(run_of(scene, level, hops))
+    world.play()
+    return {
+        name: answered(tally.outcome().counts, tally.latencies, level.patience_us, level.seconds)
+        for name, tally in world.scene.tallies.items()
+    }
 
 
 def run_of(scene: Scene, level: Level, hops: Hops) -> Run:
@@ -75,7 +77,7 @@ def run_of(scene: Scene, level: Level, hops: Hops) -> Run:
         FunctionPlan(
             spec=spec,
             arrivals=[LEAD_US + at_us for at_us in level.arrivals_us[spec.name]],
-            patience_us=PATIENCE_US,
+            patience_us=level.patience_us,
             load_us=LOAD_US,
             reload_us=LOAD_US,
         )
@@ -85,22 +87,7 @@ def run_of(scene: Scene, level: Level, hops: Hops) -> Run:
         devices=(plan,),
         functions=functions,
         tables={(scene.table.model_digest, scene.table.device_kind): scene.table},
-        duration_us=LEAD_US + level.duration_us + PATIENCE_US,
+        duration_us=LEAD_US + level.duration_us + level.patience_us,
         hops=hops,
         seed=1,
-    )
-
-
-def answered(function: FunctionOutcome, seconds: float) -> Answered:
-    """A simulated function's requests as the real ones are counted."""
-    counts = function.counts
-    return Answered(
-        arrived=counts.arrived,
-        in_time=counts.in_time,
-        refused=counts.refused,
-        late=counts.late,
-        failed=counts.failed,
-        p50_us=function.latency_us.get("50", 0),
-        p99_us=function.latency_us.get("99", 0),
-        seconds=seconds,
     )

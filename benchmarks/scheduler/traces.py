@@ -1,7 +1,7 @@
 """Arrivals of the fidelity benchmark: Poisson at one rate after the other; one seed, the same arrivals. Pure."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,10 +12,12 @@ GAP_US = US_PER_S // 2
 
 
 class Level(msgspec.Struct, frozen=True):
-    """Load on the device as a share of what it can do, for `seconds`; `arrivals_us` by function, from its start."""
+    """Load on the device as a share of what it can do, for `seconds`; callers wait `patience_us` for an answer, and no
+    longer; `arrivals_us` by function, from its start."""
 
     load: float
     seconds: float
+    patience_us: int
     arrivals_us: dict[str, tuple[int, ...]]
 
     @property
@@ -25,19 +27,20 @@ class Level(msgspec.Struct, frozen=True):
 
 
 def levels(
-    loads: Sequence[float], seconds: float, capacity_rps: float, shares: dict[str, float], seed: int
+    loads: Mapping[float, int], seconds: float, capacity_rps: float, shares: Mapping[str, float], seed: int
 ) -> list[Level]:
-    """A level for each of `loads`; each function has its share of the load."""
+    """A level for each of `loads`, with the patience it names; each function has its share of the load."""
     return [
         Level(
             load,
             seconds,
+            patience_us,
             {
                 name: poisson(load * share * capacity_rps, seconds, f"{seed} {load} {name}")
                 for name, share in shares.items()
             },
         )
-        for load in loads
+        for load, patience_us in loads.items()
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.scheduler.real import PATIENCE_US, Scene
+from benchmarks.scheduler.real import Scene
 from benchmarks.scheduler.sampling import ELSEWHERE, room_of, sampled, shares
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.simulated import LEAD_US, at_speed, hops_of, run_of, simulate_level
@@ -29,6 +29,7 @@ from fastgshare.simulator.core.run import Hops
 
 DIGEST = Digest("0" * 64)
 KIND = "cpu-x"
+PATIENCE_US = 500_000
 BATCH_US = {1: 4_000, 2: 8_000}
 
 
@@ -99,7 +100,9 @@ def test_a_batch_costs_what_passed_between_batches_when_they_were_measured() -> 
 def test_chunks_are_held_for_what_a_batch_costs_beside_the_device() -> None:
     arrivals = tuple(range(0, 2_000_000, 4_500))
     fast, slow = (
-        simulate_level(scene(), Level(1.0, 2.0, {"f": arrivals}), Hops(client_us=0, worker_us=0, batch_us=us))["f"]
+        simulate_level(scene(), Level(1.0, 2.0, 100_000, {"f": arrivals}), Hops(client_us=0, worker_us=0, batch_us=us))[
+            "f"
+        ]
         for us in (400, 4_500)
     )
 
@@ -108,7 +111,7 @@ def test_chunks_are_held_for_what_a_batch_costs_beside_the_device() -> None:
 
 
 def test_a_level_is_simulated_with_what_really_stands_and_once_all_is_ready() -> None:
-    run = run_of(scene(), Level(0.5, 2.0, {"f": (0, 7)}), Hops())
+    run = run_of(scene(), Level(0.5, 2.0, PATIENCE_US, {"f": (0, 7)}), Hops())
 
     assert [(device.device, device.kind, device.chunks) for device in run.devices] == [("d", KIND, 1)]
     assert list(run.functions[0].arrivals) == [LEAD_US, LEAD_US + 7]
@@ -117,12 +120,24 @@ def test_a_level_is_simulated_with_what_really_stands_and_once_all_is_ready() ->
 
 
 def test_a_calm_level_is_answered_in_device_time_and_the_way() -> None:
-    (level,) = levels((0.1,), 5.0, 250.0, {"f": 1.0}, seed=1)
+    (level,) = levels({0.1: PATIENCE_US}, 5.0, 250.0, {"f": 1.0}, seed=1)
 
     found = simulate_level(scene(), level, Hops(client_us=200, worker_us=100))["f"]
 
     assert found.arrived == found.in_time == len(level.arrivals_us["f"])
     assert found.p50_us == pytest.approx(4_500, rel=0.03)
+
+
+def test_callers_more_patient_than_the_objective_show_how_late_answers_are() -> None:
+    crowd = {"f": tuple(range(0, 2_000_000, 3_900))}
+
+    patient = simulate_level(scene(), Level(1.03, 2.0, PATIENCE_US, crowd), Hops(client_us=0, worker_us=0))["f"]
+    leaving = simulate_level(scene(), Level(1.03, 2.0, 20_000, crowd), Hops(client_us=0, worker_us=0))["f"]
+
+    assert not patient.censored
+    assert patient.p99_us > 20_000
+    assert (leaving.censored, leaving.p99_us) == (True, 20_000)
+    assert leaving.refused + leaving.failed > len(crowd["f"]) // 100
 
 
 def test_a_table_at_the_speed_that_the_device_had_is_as_slow_and_as_uneven() -> None:
@@ -143,7 +158,7 @@ def test_a_table_stays_as_it_is_where_hardly_anything_ran() -> None:
 def test_time_is_the_room_s_whose_code_called_shared_code() -> None:
     assert room_of(sys._getframe()) == ELSEWHERE
     with sampled() as found:
-        (level,) = levels((0.8,), 10.0, 250.0, {"f": 1.0}, seed=1)
+        (level,) = levels({0.8: PATIENCE_US}, 10.0, 250.0, {"f": 1.0}, seed=1)
         simulate_level(scene(), level, Hops())
     assert set(found) <= {"gateway", "scheduler", "node_manager", "simulator", ELSEWHERE}
     assert shares(Counter(gateway=3, simulator=1)) == {"gateway": 0.75, "simulator": 0.25}

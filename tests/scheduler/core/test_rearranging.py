@@ -79,7 +79,7 @@ def test_each_move_fits_by_itself_and_there_are_no_more_than_needed(items: tuple
 @hypothesis_settings(deadline=None, max_examples=80)
 def test_whether_windows_can_lie_on_a_device_is_what_the_exact_solver_says(wanted: list[Shape]) -> None:
     pytest.importorskip("ortools")
-    from tests.scheduler.oracle_packing import Rectangle, fits_on
+    from benchmarks.scheduler.exact import Rectangle, fits_on
 
     exact = fits_on([Rectangle(*shape) for shape in wanted], CHUNKS, 0, 1, limit_s=10.0)
     assert holds_all([0] * CHUNKS, wanted, Effort(PLENTY)) == exact

@@ -42,6 +42,7 @@ def _(event: events.FunctionDefined, state: State, now_us: int, settings: Settin
         function.blocked = ""
     if event.spec.autoscale is None:
         function.scale = Scale()
+    function.told_us = None
     function.spec = event.spec
     state.touch(event.spec.name)
 
@@ -286,6 +287,7 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
             state.drop_loan(key)
     state.leaving.clear()
     state.consolidation.transfers, state.consolidation.is_under_way = (), False
+    state.starving.clear()
     for key, placed in list(state.placed.items()):
         placed.leaving = False
         if placed.confirmed or placed.resized_from is not None:

@@ -2,14 +2,15 @@
 
 Nobody is without a replica for it: the old one leaves when the understudy is ready. If that fails, is stuck or lost, or
 what it stands for is wanted no longer, it goes and the old one stays. If it is the old one that is lost, the
-understudy counts in its place. Rollouts do not see understudies.
+understudy counts in its place. Where the device of the old one was away, who is ready first stays. Rollouts do not see
+understudies.
 """
 
-from fastgshare.scheduler.core import packing, repacking
+from fastgshare.scheduler.core import repacking
 from fastgshare.scheduler.core.exodus import ATTEMPTS, calm_rooms, plan_exodus
-from fastgshare.scheduler.core.liveness import Health, health
+from fastgshare.scheduler.core.liveness import Health, away_us, health
 from fastgshare.scheduler.core.plan import Plan
-from fastgshare.scheduler.core.state import Consolidation, FunctionState, Placed
+from fastgshare.scheduler.core.state import NEVER, Consolidation, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
 
 MAX_DOUBLINGS = 6
@@ -23,6 +24,24 @@ def settle(plan: Plan, name: FunctionName) -> None:
         return
     for placed in [placed for placed in function.placed.values() if placed.is_understudy and not placed.leaving]:
         _settle(plan, function, placed)
+
+
+def stand_in(plan: Plan, name: FunctionName) -> None:
+    """Bring up others for what is on a device that is away and may come back, as far as there is room at once."""
+    function = plan.state.functions.get(name)
+    if function is None or function.spec is None:
+        return
+    covered = {placed.replaces for placed in function.placed.values() if placed.is_understudy and not placed.leaving}
+    for placed in list(function.placed.values()):
+        gone_us = away_us(plan.state, placed.placement, plan.now_us)
+        if gone_us is None or gone_us < plan.settings.stand_in_us or placed.key in covered:
+            continue
+        is_current = placed.placement.function.generation == function.spec.generation and not placed.is_understudy
+        if not is_current or not placed.confirmed or placed.leaving:
+            continue
+        is_pending = health(plan.state, placed, plan.now_us, plan.settings) is Health.PENDING
+        if is_pending and not plan.stand_in(function, placed):
+            return
 
 
 def stay_restless(plan: Plan, name: FunctionName) -> None:
@@ -61,8 +80,7 @@ def _is_time(plan: Plan, progress: Consolidation) -> bool:
         return False
     if progress.attempts >= ATTEMPTS and not _has_reason(plan, progress):
         return False
-    waiting = [one.spec for one in state.functions.values() if one.blocked and one.spec is not None]
-    return not any(packing.ever_fits(plan.books.fullest_first(), spec) for spec in waiting)
+    return not any(one.blocked and not one.blocked.startswith(NEVER) for one in state.functions.values())
 
 
 def _has_reason(plan: Plan, progress: Consolidation) -> bool:
@@ -112,6 +130,8 @@ def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
     elif state is Health.READY:
         plan.state.take_over(understudy)
         plan.remove(old, f"{understudy.placement.replica} took over")
+    elif understudy.stands_in and health(plan.state, old, plan.now_us, plan.settings) is Health.READY:
+        plan.remove(understudy, f"{old.placement.device} is back, and {old.placement.replica} with it")
     elif health(plan.state, old, plan.now_us, plan.settings) in (Health.LOST, Health.STUCK, Health.FAILED):
         plan.state.take_over(understudy)
         plan.remove(old, f"it is lost, and {understudy.placement.replica} is coming up in its place")
@@ -126,6 +146,6 @@ def _unwanted(function: FunctionState, understudy: Placed, old: Placed | None) -
         return f"superseded by generation {spec.generation}"
     if old is not None and old.leaving:
         return "the replica it was to take over from leaves"
-    if old is not None and old.placement.function != understudy.placement.function:
+    if old is not None and old.placement.function != understudy.placement.function and not understudy.stands_in:
         return f"{old.placement.replica} has another slice now"
     return ""
