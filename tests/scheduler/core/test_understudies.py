@@ -118,7 +118,7 @@ def place_understudy(world: World, placed: Placed) -> Placement:
 
 def test_a_move_by_way_of_a_parking_place_is_not_taken_back_by_its_first_echo(world: World) -> None:
     world.add_node("a", chunks=8)
-    where = {"k0": (37, 0.5, 0), "k1": (12, 0.5, 1), "k2": (25, 0.5, 2), "k3": (25, 0.6, 6)}
+    where = {"k0": (37, 0.4, 4), "k1": (50, 0.5, 0), "k2": (37, 0.3, 3), "k3": (25, 0.4, 0)}
     for name, (percent, quota, _) in where.items():
         world.define(spec(name, sm=percent, quota=quota))
         world.tick()
@@ -129,11 +129,11 @@ def test_a_move_by_way_of_a_parking_place_is_not_taken_back_by_its_first_echo(wo
         world.tell(PlacementKnown(moved))
     world.late = True
     before = len(world.commands)
-    world.define(spec("wide", sm=37, quota=1.0))
+    world.define(spec("wide", sm=25, quota=1.0))
     moves = [c.placement.replica for c in world.commands[before:] if isinstance(c, MoveReplica)]
     assert len(moves) > len(set(moves)), "nobody was parked"
     world.hear(1)
-    world.define(spec("late", sm=12, quota=0.5))
+    world.define(spec("late", sm=12, quota=0.3))
     world.hear()
     world.tick()
     (room,) = packing.books(world.scheduler.state).rooms.values()
