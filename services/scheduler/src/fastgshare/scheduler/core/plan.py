@@ -281,16 +281,24 @@ class Plan:
             function.blocked = function.blocked or AWAITS_ROOM
             return
         never = "" if packing.ever_fits(rooms, spec) else NEVER
-        text = f"{packing.shortage(rooms, spec)} ({reason})"
-        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", text)
+        wish = f"{spec.slice}"
+        text = f"{packing.shortage(rooms, spec)} ({reason})" if self._is_to_tell(function, wish) else ""
+        self.wait(function, f"{never}g{spec.generation}", wish, text)
 
     def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
         """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""
-        is_new = not function.blocked or function.told_wish != wish
+        is_to_tell = self._is_to_tell(function, wish)
         function.blocked = blocked
-        if function.told_us is None or (is_new and self.now_us - function.told_us >= self.settings.tell_us):
+        if is_to_tell:
             function.told_us, function.told_wish = self.now_us, wish
             self.report("no_room", function.name, text)
+
+    def _is_to_tell(self, function: FunctionState, wish: str) -> bool:
+        """Whether people do not know yet that it waits for this, and were not told lately."""
+        if function.told_us is None:
+            return True
+        is_new = not function.blocked or function.told_wish != wish
+        return is_new and self.now_us - function.told_us >= self.settings.tell_us
 
     def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
         """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""
