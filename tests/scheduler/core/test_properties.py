@@ -123,11 +123,24 @@ class Fleet(RuleBasedStateMachine):
     def the_term_ends(self) -> None:
         self.world.tell(LeadershipLost())
         self.epoch += 1
+        self.world.hear()  # a new leader reads the buckets anew
         self.world.lead(self.epoch)
+
+    @rule(late=st.booleans())
+    def echoes_are_late(self, late: bool) -> None:
+        """From now on, or no longer: what was commanded is heard of afterwards."""
+        self.world.late = False
+        self.world.hear()
+        self.world.late = late
+
+    @rule(count=st.integers(1, 3))
+    def echoes_come(self, count: int) -> None:
+        self.world.hear(count)
 
     @rule()
     def it_settles(self) -> None:
         """With nothing but time: all that can be there is there, and no command repeats."""
+        self.world.late = False
         self.world.run_for(LONG_S)
         assert self.world.lent() == [], "nobody asked for it"
         placed = [placement.function for placement in self.world.placements.values()]
@@ -145,7 +158,8 @@ class Fleet(RuleBasedStateMachine):
             least, most = bounds(wanted)
             assert len(good) <= most
             if len(good) < least:
-                assert choose(rooms(self.world.scheduler.state), wanted) is None
+                found = rooms(self.world.scheduler.state)
+                assert any(choose(found, shape) is None for shape in _wished(wanted))
             elif (good or most == 0) and all(self.world.nodes[p.node].up for p in good):
                 assert len(placed) == len(good)
                 assert all(state is ReplicaState.READY for state in statuses)
@@ -192,7 +206,8 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def decisions_stand_in_the_bucket(self) -> None:
         state = self.world.scheduler.state
-        assert {*state.placed, *state.loans} == set(self.world.placements)
+        if not self.world.echoes:
+            assert {*state.placed, *state.loans} == set(self.world.placements)
         assert all(placed.placement.loan == "" for placed in state.placed.values())
 
     def _occupying(self) -> list[Placement]:
@@ -264,6 +279,15 @@ def last_good_ones_stay(world: World) -> None:
         watch.see(event)
         for command in decision.commands:
             watch.check(command)
+
+
+def _wished(wanted: FunctionSpec) -> list[FunctionSpec]:
+    """What a policy may ask for: the definition's slice, or, where sharing is limited, as much as a whole device."""
+    policy = wanted.autoscale.policy if wanted.autoscale is not None else ""
+    if policy not in ("exclusive", "paper"):
+        return [wanted]
+    whole = msgspec.structs.replace(wanted.slice, sm_partition=100, quota_request=1.0)
+    return [wanted, msgspec.structs.replace(wanted, slice=whole)]
 
 
 class GoodWatch:

@@ -1,7 +1,8 @@
 """`python -m fastgshare.scheduler.replay PLACE`: read the journal of a run, print its decisions or decide them again.
 
 PLACE is a segment, a run, an instance or the whole journal directory. Exit status: 0, everything was decided the same
-again; 1, something was not, and the first difference of each segment is told; 2, there is nothing that can be read.
+again; 1, something was not, and the first difference of each segment is told; 2, there is nothing that can be read;
+3, the core failed on an entry, which is told. The highest of these, where segments differ.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.replay import Replayed, replay
 from fastgshare.shared.units import us_to_s
 
-SAME, DIFFERENT, UNREADABLE = 0, 1, 2
+SAME, DIFFERENT, UNREADABLE, CRASHED = 0, 1, 2, 3
 
 
 class Told(NamedTuple):
@@ -87,7 +88,10 @@ def check(paths: list[Path]) -> int:
             continue
         told_torn = f", {segment.torn}" if segment.torn else ""
         print(f"{path}: {replayed.entries} entries, {replayed.commands} commands, ", end="")
-        if replayed.difference is None:
+        if replayed.crash is not None:
+            print(f"and then not again{_of_other_code(path)}\n  {replayed.crash}")
+            status = max(status, CRASHED)
+        elif replayed.difference is None:
             print(f"the same again{told_torn}")
         else:
             print(f"not the same{_of_other_code(path)}\n  {replayed.difference}")

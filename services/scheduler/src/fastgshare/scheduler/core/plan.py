@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from fastgshare.scheduler.core.state import (
     Placed,
     State,
     TakenBack,
+    Tried,
 )
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
@@ -35,11 +37,13 @@ Offer = tuple[str, Slice]
 """A slice on a device of this kind; empty: of any."""
 Wish = tuple[Sequence[Slice], str]
 """One replica with the first of these slices that fits, and the reason for it."""
+MANY = 64
+"""From so many devices on, it is no dearer to look at all."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """The commands of one step. Only a leader has one."""
+    """The commands of one step. Only a leader has one. `has_sought`: a replica to make way was looked for already."""
 
     state: State
     settings: Settings
@@ -47,6 +51,7 @@ class Plan:
     epoch: int
     commands: list[Command] = field(default_factory=list)
     effort: Effort = field(default_factory=lambda: Effort(repacking.EFFORT))
+    has_sought: bool = False
 
     def place(
         self,
@@ -66,23 +71,42 @@ class Plan:
         shapes = [spec, *(replace(spec, slice=other) for other in others)]
         offers = [(kind, shape) for shape in shapes]
         offers += [(where, replace(spec, slice=other)) for where, other in elsewhere]
+        rooms = self._worth_a_look(function, offers)
         for where, shape in offers:
-            if (slot := self._choose(function, shape, where)) is not None:
+            if (slot := self._choose(function, shape, where, rooms)) is not None:
                 self._put(function, shape, slot, reason)
                 return True
+        undecided: dict[DeviceId, bool] = {}
         if any(packing.ever_fits(self.rooms(kind), shape) for shape in shapes):
-            if any(self._rearrange_for(function, shape, reason, kind) for shape in shapes):
-                return True
-            if any(self._take_back_for(function, shape, kind) for shape in shapes):
+            for shape in shapes:
+                if self._rearrange_for(function, shape, reason, kind, rooms, undecided):
+                    return True
+            if any(self._take_back_for(function, shape, kind, rooms) for shape in shapes):
                 return False
             if self._make_room_for(function, spec, kind):
                 return False
+        asked = tuple((where, shape.slice) for where, shape in offers)
+        function.tried = Tried(spec.generation, asked, self.books.version, tuple(undecided))
         self._no_room(function, spec, reason, kind)
         return False
 
+    def _worth_a_look(
+        self, function: FunctionState, offers: Sequence[tuple[str, FunctionSpec]]
+    ) -> Books | list[packing.Room]:
+        """The devices on which one of these may find room: all, or those that changed since there was none."""
+        tried, known = function.tried, self.books
+        asked = offers[0][1].generation, tuple((where, shape.slice) for where, shape in offers)
+        if tried is None or (tried.generation, tried.asked) != asked:
+            return known
+        fresh = {room.device: room for room in islice(known.changed_since(tried.version), MANY)}
+        fresh.update({device: known.rooms[device] for device in tried.undecided[:MANY] if device in known.rooms})
+        if len(fresh) >= MANY:
+            return known
+        return sorted(fresh.values(), key=lambda room: (*room.fill, room.device))
+
     def place_together(self, function: FunctionState, spec: FunctionSpec, wishes: Sequence[Wish], kind: str) -> bool:
         """Place all of these slices where there is room as it is, or none of them; nobody moves, and no loan ends."""
-        decided, blocked, changed_us = len(self.commands), function.blocked, self.state.changed_us
+        decided, blocked, changed_us = len(self.commands), function.blocked, dict(self.state.changed_us)
         before = set(function.placed)
         for slices, reason in wishes:
             shapes = (replace(spec, slice=held) for held in slices)
@@ -129,7 +153,7 @@ class Plan:
         """Have another replica come up that takes over from `old` once it is ready."""
         function = self.state.function(old.placement.function.name)
         self._put(function, old.placement.function, slot, reason, replaces=old.key)
-        function.settled = False
+        function.settled, function.scale.still = False, None
         function.moved_us = self.now_us
 
     def resize(self, placed: Placed, spec: FunctionSpec, reason: str) -> bool:
@@ -160,7 +184,7 @@ class Plan:
         """Its placement is another from now on, and on its way to the bucket."""
         if placed.confirmed:
             placed.resized_from = placed.placement
-        placed.placement, placed.confirmed = after, False
+        placed.placement, placed.confirmed = replace(after, replaces=placed.replaces), False
         self.state.changed(after.node, placed.key)
 
     def remove(self, placed: Placed, reason: str) -> None:
@@ -168,7 +192,7 @@ class Plan:
         self.state.leave(placed)
         placement = placed.placement
         if not placement.loan:
-            self.state.changed_us = self.now_us
+            self.state.changed_us[placement.device] = self.now_us
         self.commands.append(
             RemoveReplica(
                 placement.node, placement.replica, placement.function.name, self.epoch, reason, placement.loan
@@ -201,10 +225,16 @@ class Plan:
         return self.books.rooms.get(device)
 
     def _choose(
-        self, function: FunctionState, spec: FunctionSpec, kind: str = "", after_loans: bool = False
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        kind: str = "",
+        rooms: Books | list[packing.Room] | None = None,
+        after_loans: bool = False,
     ) -> packing.Slot | None:
         beside = {placed.placement.node: 1 for placed in function.placed.values() if not placed.leaving}
-        return packing.choose(self.books, spec, self._avoided(function), after_loans, beside, kind)
+        known = self.books if rooms is None else rooms
+        return packing.choose(known, spec, self._avoided(function), after_loans, beside, kind)
 
     def _put(
         self,
@@ -224,16 +254,29 @@ class Plan:
             epoch=self.epoch,
             function=spec,
             reason=reason,
+            replaces=replaces,
         )
         placed = Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces, stands_in=stands_in)
         self.state.add_placed(placed)
-        self.state.changed_us = self.now_us
+        self.state.changed_us[placement.device] = self.now_us
         self.commands.append(PlaceReplica(placement, reason))
 
-    def _rearrange_for(self, function: FunctionState, spec: FunctionSpec, reason: str, kind: str) -> bool:
-        """Move windows on one device so that a replica fits there, and place it."""
-        found = repacking.rearrange(self.state, self.books, spec, self._avoided(function), self.effort, kind)
+    def _rearrange_for(
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        reason: str,
+        kind: str,
+        rooms: Books | list[packing.Room],
+        undecided: dict[DeviceId, bool],
+    ) -> bool:
+        """Move windows on one device so that a replica fits there, and place it; else note where that is undecided."""
+        fullest_first = rooms.fullest_first() if isinstance(rooms, Books) else rooms
+        there = (room for room in fullest_first if not kind or room.kind == kind)
+        search = repacking.rearrange(self.state, there, spec, self._avoided(function), self.effort)
+        found = search.found
         if found is None:
+            undecided.update(dict.fromkeys(search.undecided, True))
             return False
         for placed, chunks in found.moves:
             self.move(placed, chunks, f"makes room for a replica of '{spec.name}' on {found.slot.device}")
@@ -244,10 +287,11 @@ class Plan:
         """Have a replica go to another device, where that would let this one in; one at a time."""
         state = self.state
         recently = function.moved_us is not None and self.now_us - function.moved_us < self.settings.make_room_us
-        if recently or state.understudies or state.leaving:
+        if recently or self.has_sought or state.understudies or state.leaving or function.sought == self.books.version:
             return False
-        function.moved_us = self.now_us
-        found = repacking.make_room(state, self.books, spec, kind)
+        function.moved_us, self.has_sought = self.now_us, True
+        found = repacking.make_room(state, self.books, spec, self.now_us, self.effort, kind)
+        function.sought = self.books.version if found is None and self.effort.left > 0 else None
         if found is None:
             return False
         old = found.old.placement
@@ -257,9 +301,11 @@ class Plan:
         function.blocked = AWAITS_ROOM
         return True
 
-    def _take_back_for(self, function: FunctionState, spec: FunctionSpec, kind: str) -> bool:
+    def _take_back_for(
+        self, function: FunctionState, spec: FunctionSpec, kind: str, rooms: Books | list[packing.Room]
+    ) -> bool:
         """Have the loans leave whose memory is all that is missing; their nodes let go of them before it is placed."""
-        slot = self._choose(function, spec, kind, after_loans=True)
+        slot = self._choose(function, spec, kind, rooms, after_loans=True)
         if slot is None:
             return False
         function.blocked = AWAITS_LOAN
@@ -275,18 +321,28 @@ class Plan:
             function.blocked = function.blocked or AWAITS_ROOM
             return
         never = "" if packing.ever_fits(rooms, spec) else NEVER
-        text = packing.shortage(rooms, spec)
-        if kind and self._choose(function, spec) is not None:
-            text = f"there is room only on devices that are not known to keep the objective; of {kind}, {text}"
-        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", f"{text} ({reason})")
+        wish, text = f"{spec.slice}", ""
+        if self._is_to_tell(function, wish):
+            text = packing.shortage(rooms, spec)
+            if kind and self._choose(function, spec) is not None:
+                text = f"there is room only on devices that are not known to keep the objective; of {kind}, {text}"
+            text = f"{text} ({reason})"
+        self.wait(function, f"{never}g{spec.generation}", wish, text)
 
     def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
         """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""
-        is_new = not function.blocked or function.told_wish != wish
+        is_to_tell = self._is_to_tell(function, wish)
         function.blocked = blocked
-        if function.told_us is None or (is_new and self.now_us - function.told_us >= self.settings.tell_us):
+        if is_to_tell:
             function.told_us, function.told_wish = self.now_us, wish
             self.report("no_room", function.name, text)
+
+    def _is_to_tell(self, function: FunctionState, wish: str) -> bool:
+        """Whether people do not know yet that it waits for this, and were not told lately."""
+        if function.told_us is None:
+            return True
+        is_new = not function.blocked or function.told_wish != wish
+        return is_new and self.now_us - function.told_us >= self.settings.tell_us
 
     def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
         """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""

@@ -3,10 +3,11 @@
 Windows of the same shape are the same thing here. Which arrangement: a search from the first chunk to the last over
 how many windows of each shape begin there, for one move, then two, and so on; a branch ends where what is left to place
 has more area than there is, or more of it has to move than may. Which order: a window goes where it belongs as soon as
-there is room, and where none can, one is parked elsewhere. Both give up after `effort` steps, so an answer None means
+there is room, and where none can, one is parked elsewhere. Both give up after `effort` steps, so None means
 that none was found, not that there is none.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,7 +40,7 @@ class Move(NamedTuple):
     first: int
 
 
-class Answer(NamedTuple):
+class Solution(NamedTuple):
     """Moves in order, where the new window begins after them, and the steps it took to find out."""
 
     moves: tuple[Move, ...]
@@ -63,21 +64,42 @@ class Effort:
             raise _Exhausted
 
 
-def rearranged(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: Effort) -> Answer | None:
+def rearranged(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: Effort) -> Solution | None:
     """How `new` comes to fit beside `items` on chunks with the `fixed` load; the items fit as they are."""
     area = new.wide * new.share + sum(item.shape.wide * item.shape.share for item in items)
     if area > sum(PER_MILLE - load for load in fixed):
         return None
     try:
-        for moves in range(len(items) + 1):
-            search = _Search(list(fixed), items, new, effort)
-            for starts in search.arrangements(moves):
-                answer = _ordered(fixed, items, new, starts, effort)
-                if answer is not None:
-                    return answer
+        return _fewest(fixed, items, new, effort)
     except _Exhausted:
         return None
+
+
+def _fewest(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: Effort) -> Solution | None:
+    """By the number of moves in all, those of parked windows included."""
+    without_order: list[tuple[int, list[tuple[Shape, int]]]] = []
+    for total in range(len(items) + MAX_PARKED + 1):
+        if total <= len(items):
+            for starts in _Search(list(fixed), items, new, effort).arrangements(total):
+                moves = _moves_to(items, starts)
+                if moves == total:
+                    answer = _ordered(fixed, items, starts, 0, effort)
+                    if answer is not None:
+                        return answer
+                    without_order.append((moves, starts))
+        for moves, starts in without_order:
+            if 0 < total - moves <= MAX_PARKED:
+                answer = _ordered(fixed, items, starts, total - moves, effort)
+                if answer is not None:
+                    return answer
     return None
+
+
+def _moves_to(items: Sequence[Item], starts: Sequence[tuple[Shape, int]]) -> int:
+    """How many items are not where an arrangement has one of their shape."""
+    goals = Counter(starts)
+    goals.subtract(Counter((item.shape, item.first) for item in items))
+    return -sum(count for count in goals.values() if count < 0)
 
 
 def holds_all(fixed: Sequence[int], shapes: Sequence[Shape], effort: Effort) -> bool:
@@ -93,7 +115,7 @@ def holds_all(fixed: Sequence[int], shapes: Sequence[Shape], effort: Effort) -> 
         return False
 
 
-State = tuple[int, int, tuple[int, ...], tuple[int, ...], int]
+_Position = tuple[int, int, tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(slots=True)
@@ -109,7 +131,7 @@ class _Search:
     """By shape and chunk, how many begin there now."""
     ahead: list[list[int]] = field(default_factory=list)
     """By shape and chunk, how many begin there or later."""
-    failed: dict[State, bool] = field(default_factory=dict)
+    failed: dict[_Position, bool] = field(default_factory=dict)
     taken: list[tuple[Shape, int]] = field(default_factory=list)
 
     def arrangements(self, moves: int) -> Iterator[list[tuple[Shape, int]]]:
@@ -181,9 +203,9 @@ class _Search:
 
 
 def _ordered(
-    fixed: Sequence[int], items: Sequence[Item], new: Shape, starts: Sequence[tuple[Shape, int]], effort: Effort
-) -> Answer | None:
-    """The moves that lead to an arrangement, each of which fits by itself."""
+    fixed: Sequence[int], items: Sequence[Item], starts: Sequence[tuple[Shape, int]], parked: int, effort: Effort
+) -> Solution | None:
+    """The moves that lead to an arrangement, each of which fits by itself; so many of them go elsewhere first."""
     goals = list(starts)
     moving: list[Item] = []
     loads = list(fixed)
@@ -194,11 +216,10 @@ def _ordered(
         else:
             moving.append(item)
     done: list[Move] = []
-    for parked in range(MAX_PARKED + 1):
-        if _advance(loads, moving, goals, done, parked, effort):
-            ((_, first),) = goals
-            return Answer(tuple(done), first)
-    return None
+    if not _advance(loads, moving, goals, done, parked, effort):
+        return None
+    ((_, first),) = goals
+    return Solution(tuple(done), first)
 
 
 def _advance(

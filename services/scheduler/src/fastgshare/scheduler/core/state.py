@@ -15,7 +15,7 @@ from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus, Slice
 from fastgshare.shared.tables import Table
 
 AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
@@ -44,6 +44,8 @@ class Node:
     incarnation: str = ""
     timeout_us: int = 0
     silent: bool = False
+    unusable: tuple[DeviceId, ...] = ()
+    """Devices that have no chunks, as told to people."""
     devices: dict[DeviceId, DeviceView] = field(default_factory=dict)
 
 
@@ -53,7 +55,7 @@ class Placed:
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
-    in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
+    in the bucket while changes of it are on their way there. `replaces`: the key of the replica that it is to take over
     from, once ready; until then it is an understudy, and one more than its function asked for. `stands_in`: an
     understudy that leaves if the other, whose device was away, is ready first.
     """
@@ -110,6 +112,19 @@ class Reported:
 
     status: ReplicaStatus
     since_us: int
+
+
+class Tried(NamedTuple):
+    """What found no room when the books had this `version`, and where it may find some as they were then.
+
+    `asked`: slices, each with the kind of device (empty: any). `undecided`: devices on which not every arrangement was
+    gone through.
+    """
+
+    generation: int
+    asked: tuple[tuple[str, Slice], ...]
+    version: int
+    undecided: tuple[DeviceId, ...]
 
 
 class Promise(NamedTuple):
@@ -199,7 +214,8 @@ class FunctionState:
     for this `told_wish`.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
     `moved_us`: when a replica of it was last moved, or others were for its sake. `is_sized`: the slices of its replicas
-    were chosen for the kind of device that each is on.
+    were chosen for the kind of device that each is on. `tried`: what was the last to find no room; `sought`: the
+    version of the books in which no other was found that could make way.
     """
 
     name: FunctionName
@@ -217,8 +233,35 @@ class FunctionState:
     review_us: int = 0
     moved_us: int | None = None
     is_sized: bool = False
+    tried: Tried | None = None
+    sought: int | None = None
     told_us: int | None = None
     told_wish: str = ""
+
+
+@dataclass(slots=True)
+class Consolidation:
+    """How devices are set free. `transfers`: what is still to go where, of the device that is being emptied.
+
+    `is_under_way`: the last exodus is not through yet. It began at `began_us`; `setbacks` of them ended with a failure
+    since the last that went through. `attempts` to find one were made since something changed, the last of them at
+    `sought_us` in this `version` of the books.
+    """
+
+    transfers: tuple[tuple[Key, DeviceId], ...] = ()
+    is_under_way: bool = False
+    began_us: int | None = None
+    setbacks: int = 0
+    attempts: int = 0
+    sought_us: int = 0
+    version: int = -1
+
+    def fail(self, now_us: int) -> None:
+        """Somebody did not come up where it was to go: nobody else goes for now."""
+        if self.is_under_way:
+            self.setbacks += 1
+            self.began_us = now_us
+        self.transfers, self.is_under_way = (), False
 
 
 @dataclass(slots=True)
@@ -227,7 +270,8 @@ class State:
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
-    changes what a key stands for says so with `changed`. `starving`: who holds less than it needs because devices are
+    changes what a key stands for says so with `changed`. `changed_us`: when a replica was last placed on a device or
+    removed from it in this term, which began at `led_us`. `starving`: who holds less than it needs because devices are
     full, and which devices.
     """
 
@@ -255,12 +299,13 @@ class State:
     names: dict[ReplicaId, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     parts: int = 1
-    changed_us: int = 0
-    consolidated_us: int | None = None
-    attempts: int = 0
+    changed_us: dict[DeviceId, int] = field(default_factory=dict)
+    led_us: int = 0
+    consolidation: Consolidation = field(default_factory=Consolidation)
     menus_made: int = 0
-    exodus: tuple[tuple[Key, DeviceId], ...] = ()
     starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
+    widest: dict[str, int] | None = None
+    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""
@@ -334,9 +379,6 @@ class State:
         if count:
             self.kinds[view.device.kind] = count
 
-    widest: dict[str, int] | None = None
-    """What `capacity.widest` found; None: devices came, went or changed since."""
-
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""
         found = self.functions.get(name)
@@ -401,6 +443,16 @@ class State:
         if not placed.placement.loan:
             self.leaving[placed.key] = placed
         self.changed(placed.placement.node, placed.key)
+
+    def rewrite(self, placed: Placed, found: Placement) -> None:
+        """This stands in its place in the bucket, whoever wrote it; what else is known of it stays."""
+        placed.placement, placed.resized_from, placed.confirmed = found, None, True
+        if not found.loan:
+            placed.replaces = found.replaces
+            self.understudies.pop(placed.key, None)
+            if placed.is_understudy:
+                self.understudies[placed.key] = placed
+        self.changed(found.node, placed.key)
 
     def take_over(self, understudy: Placed) -> None:
         """An understudy counts as a replica from now on."""
