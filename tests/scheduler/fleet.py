@@ -158,8 +158,16 @@ class Observatory:
         self._replicas = Bucket(bus, subjects.REPLICAS, ReplicaStatus)
 
     async def deploy(self, spec: FunctionSpec) -> None:
-        """Define a function, or define it anew."""
-        await self.functions.put(spec.name, spec)
+        """Define a function, or define it anew; a bus that is away for a moment is asked again."""
+
+        async def is_written() -> bool:
+            try:
+                await self.functions.put(spec.name, spec)
+            except StorageUnavailable:
+                return False
+            return True
+
+        await until(is_written)
 
     async def placed(self, name: str = "f") -> list[Placement]:
         """The placements of a function, but for those on loan."""
