@@ -33,13 +33,14 @@ def journal(
     """What the scheduler decided, when and why."""
     where = place or data_directory(os.environ) / JOURNAL
     options = () if replay else ("--show", str(last))
-    try:
-        ended = subprocess.run(
-            (*READER, str(where), *options),
-            check=False,
-            start_new_session=True,
-            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
-        )
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    raise typer.Exit(ended.returncode)
+    with subprocess.Popen(
+        (*READER, str(where), *options),
+        start_new_session=True,
+        preexec_fn=partial(die_with_parent, os.getpid()),
+    ) as reader:
+        try:
+            status = reader.wait()
+        except KeyboardInterrupt:
+            reader.kill()
+            status = EXIT_INTERRUPTED
+    raise typer.Exit(status)
