@@ -32,23 +32,23 @@ def test_where_there_is_no_journal_the_status_is_the_same_and_says_so(
 def test_ctrl_c_reaches_only_the_command_and_ends_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "READER", (sys.executable, "-c", "import time; time.sleep(60)"))
+    started = tmp_path / "started"
+    code = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+    monkeypatch.setattr(command, "READER", (sys.executable, "-c", code))
     readers: list[psutil.Process] = []
     sessions: list[int] = []
 
     def interrupt() -> None:
-        while not (found := psutil.Process().children()):
+        while not started.exists():
             time.sleep(0.01)
-        while os.getsid(found[0].pid) == os.getsid(0):  # it is about to get its own
-            time.sleep(0.01)
-        readers.extend(found)
-        sessions.append(os.getsid(found[0].pid))
+        readers.extend(psutil.Process().children())
+        sessions.extend(os.getsid(reader.pid) for reader in readers)
         os.kill(os.getpid(), signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
     helper.start()
     assert ended(tmp_path, replay=True) == 130
     helper.join()
-    assert sessions == [readers[0].pid]
-    assert not readers[0].is_running()
+    assert sessions == [reader.pid for reader in readers]
+    assert not any(reader.is_running() for reader in readers)
     assert capfd.readouterr().err == ""

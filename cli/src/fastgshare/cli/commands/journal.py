@@ -33,14 +33,23 @@ def journal(
     """What the scheduler decided, when and why."""
     where = place or data_directory(os.environ) / JOURNAL
     options = () if replay else ("--show", str(last))
+    try:
+        status = _read((*READER, str(where), *options))
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+    raise typer.Exit(status)
+
+
+def _read(command: tuple[str, ...]) -> int:
+    """Run the reader to its end, or to ours; its exit status."""
     with subprocess.Popen(
-        (*READER, str(where), *options),
+        command,
         start_new_session=True,
-        preexec_fn=partial(die_with_parent, os.getpid()),
+        preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
     ) as reader:
         try:
-            status = reader.wait()
-        except KeyboardInterrupt:
+            return reader.wait()
+        except BaseException:
             reader.kill()
-            status = EXIT_INTERRUPTED
-    raise typer.Exit(status)
+            reader.wait()
+            raise
