@@ -181,6 +181,8 @@ async def test_a_function_goes_to_zero_and_back_for_its_callers_and_what_they_wa
                 parts = [float(event.fields[f"{part}_ms"]) for part in ("placed", "load", "ready", "answer")]
                 assert sum(parts) == pytest.approx(float(event.fields["total_ms"]), abs=1.0)
                 assert "from no replica to the first answer" in event.text
+            (state,) = (await client.status()).functions
+            assert state.cold_start == event.text  # of the last
 
 
 async def _is_at_zero(client: Client) -> bool:

@@ -75,6 +75,8 @@ def _show_functions(console: Console, found: PlatformStatus) -> None:
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
     for function in found.functions:
+        if function.cold_start:
+            console.print(f"{function.spec.name}: last {function.cold_start}", highlight=False)
         for note in sorted({replica.note for replica in function.replicas if replica.note}):
             console.print(f"{function.spec.name}: {note}", highlight=False)
 
