@@ -18,6 +18,8 @@ QUICK_MIXES, QUICK_LIMIT_S = 10, 0.5
 FULL_MIXES, FULL_LIMIT_S = 40, 10.0
 QUICK_STARTS, FULL_STARTS = 2, 8
 FLEET = 1_000
+WAITING = 50
+"""So many functions find no room in one of the fleets."""
 QUICK_FLEETS, FULL_FLEETS = (100, FLEET), (100, FLEET, 10_000)
 REPLICAS_A_DEVICE, LEAST_FUNCTIONS, MOST_FUNCTIONS = 10, 5, 500
 QUICK_STREAM_S, FULL_STREAM_S = 1.0, 6.0
@@ -80,12 +82,17 @@ def scale(quick: bool, say: Say) -> Mapping[str, object]:
         found[devices] = module.decision_ms(
             devices, REPLICAS_A_DEVICE * devices, functions, seconds=QUICK_STREAM_S if quick else FULL_STREAM_S
         )
+    say(f"scale: decisions for {FLEET:,} devices while {WAITING} functions find no room")
+    functions, seconds = min(MOST_FUNCTIONS, FLEET // 2), QUICK_STREAM_S if quick else FULL_STREAM_S
+    crowded = module.decision_ms(FLEET, REPLICAS_A_DEVICE * FLEET, functions, seconds=seconds, blocked=WAITING)
     return {
         "decision_ms_p99": found[FLEET]["p99_working"],
         "decision_ms_p99_all_steps": found[FLEET]["p99"],
+        "decision_ms_p99_while_some_wait": crowded["p99_working"],
+        "decision_ms_max_while_some_wait": crowded["max"],
         "decision_growth": growth({devices: figures["p99_working"] for devices, figures in found.items()}),
         "decision_devices": sorted(found),
-        "decisions": list(found.values()),
+        "decisions": [*found.values(), crowded],
     }
 
 

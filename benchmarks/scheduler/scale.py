@@ -2,8 +2,9 @@
 
 `Scheduler.step` is given a realistic stream: every node's heartbeat twice a second, reports of replicas as they load,
 gateways' counts twice a second with demand that rises and falls for some functions, ticks when the core asks for them,
-and now and then a node that falls silent and comes back. Only the steps are timed, one by one, by the
-processor time they take (they wait for nothing, so on an idle core that is the time they take).
+and now and then a node that falls silent and comes back; with `blocked`, also functions that find no room. Only the
+steps are timed, one by one, by the processor time they take (they wait for nothing, so on an idle core that is the time
+they take).
 """
 
 import gc
@@ -48,6 +49,8 @@ from fastgshare.shared.units import PER_MILLE, US_PER_S
 CHUNKS = 16
 MEMORY_MIB = 16_000
 BEAT_US = US_PER_S // 2
+WITHOUT_ROOM = ((100, 0.95), (94, 1.0), (100, 0.9))
+"""Shapes of functions that wait for room: none of the devices has so much left."""
 SHAPES = ((12, 0.4), (24, 0.4), (50, 0.6), (12, 0.2), (24, 0.3), (36, 0.5))
 GATEWAYS = 2
 
@@ -60,6 +63,7 @@ class Fleet:
     replicas: int
     functions: int
     source: random.Random
+    blocked: int = 0
     core: Scheduler = field(default_factory=lambda: Scheduler(Settings()))
     now_us: int = 1_000 * US_PER_S
     due: list[tuple[int, int, Event]] = field(default_factory=list)
@@ -108,6 +112,8 @@ class Fleet:
             self._happens(_seen(number, "i1"))
         for number in range(self.functions):
             self.tell(FunctionDefined(self._spec(number)))
+        for number in range(self.blocked):
+            self.tell(FunctionDefined(_without_room(number)))
         for placement in self._standing():
             self.placements[placement.replica] = placement
             self.tell(PlacementKnown(placement))
@@ -198,6 +204,16 @@ class Fleet:
             self.later(1_000_000, ReplicaGone(command.node, command.replica))
 
 
+def _without_room(number: int) -> FunctionSpec:
+    percent, quota = WITHOUT_ROOM[number % len(WITHOUT_ROOM)]
+    return FunctionSpec(
+        name=FunctionName(f"waits{number:03d}"),
+        model=ModelRef(digest=Digest(f"w{number}"), size_bytes=1),
+        replicas=1,
+        slice=Slice(sm_partition=percent, quota_request=quota - number / 1000, gpu_mem_mib=500),
+    )
+
+
 def _seen(number: int, incarnation: str) -> NodeSeen:
     node = NodeId(f"n{number:05d}")
     return NodeSeen(node, incarnation, (Device(DeviceId(f"{node}-gpu0"), "sim", CHUNKS, MEMORY_MIB),))
@@ -223,13 +239,19 @@ def _status(placement: Placement, state: ReplicaState) -> ReplicaReported:
 
 
 def decision_ms(
-    devices: int = 1000, replicas: int = 10_000, functions: int = 500, seconds: float = 6.0, seed: int = 1
+    devices: int = 1000,
+    replicas: int = 10_000,
+    functions: int = 500,
+    seconds: float = 6.0,
+    seed: int = 1,
+    blocked: int = 0,
 ) -> dict[str, Any]:
     """p50, p99 and maximum of a step in milliseconds over `seconds` of the stream, in all and by kind of event.
 
-    `p99` counts every step alike, and most are heartbeats; `p99_working` leaves out those.
+    `p99` counts every step alike, and most are heartbeats; `p99_working` leaves out those. `blocked` more functions
+    find no room: `waiting` is how many of them still wait at the end.
     """
-    fleet = Fleet(devices, replicas, functions, random.Random(seed))
+    fleet = Fleet(devices, replicas, functions, random.Random(seed), blocked)
     fleet.start()
     gc.collect()
     gc.disable()
@@ -247,6 +269,7 @@ def decision_ms(
         "devices": devices,
         "replicas": len(fleet.placements),
         "functions": functions,
+        "waiting": sum(bool(one.blocked) for one in fleet.core.state.functions.values()),
         "steps": len(every),
         **_figures(every),
         "p99_working": _figures(working)["p99"],

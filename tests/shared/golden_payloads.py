@@ -278,6 +278,15 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         function=FUNCTION,
         loan=LOAN,
     ),
+    "Placement.3": Placement(
+        replica=ReplicaId("echo-g3-9-2"),
+        node=NODE,
+        device=DEVICE,
+        chunks=(0, 1),
+        epoch=9,
+        function=FUNCTION,
+        replaces="node-b.echo-g3-9-1",
+    ),
     "Profile.1": Profile(
         model_digest=MODEL_DIGEST,
         device_kind="cpu",

@@ -14,6 +14,7 @@ from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.messages import ReplicaState
 from tests.scheduler import stories
+from tests.scheduler.core.test_properties import assert_books_hold
 
 
 def test_a_core_stored_in_the_middle_of_its_life_decides_the_same_ever_after() -> None:
@@ -43,6 +44,19 @@ def test_what_stands_in_two_places_is_one_thing_afterwards() -> None:
     assert state.placed
     for key, placed in state.placed.items():
         assert state.functions[placed.placement.function.name].placed[key] is placed
+
+
+def test_the_books_are_made_again_as_they_were() -> None:
+    world = stories.early()
+    stories.late(world)
+    kept = world.scheduler.state
+    found = decode_core(encode_core(world.scheduler)).state
+    assert_books_hold(found)
+    assert found.books.version == kept.books.version
+    assert list(found.books.changed.items()) == list(kept.books.changed.items())
+    for device, room in kept.books.rooms.items():
+        assert list(found.books.rooms[device].held.items()) == list(room.held.items())
+        assert found.books.rooms[device].hopeless == room.hopeless
 
 
 class Mischief:

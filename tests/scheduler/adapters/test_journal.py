@@ -20,10 +20,12 @@ from fastgshare.scheduler.adapters.journal_file import (
     beginning,
     record_of,
 )
-from fastgshare.scheduler.core.commands import PlaceReplica
-from fastgshare.scheduler.core.events import Ticked
+from fastgshare.scheduler.core.commands import Decision, PlaceReplica
+from fastgshare.scheduler.core.events import Event, NodeSeen, Ticked
+from fastgshare.scheduler.core.replay import Entry
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
+from fastgshare.shared.ids import NodeId
 from fastgshare.shared.units import BYTES_PER_MIB
 from tests.scheduler import stories
 from tests.scheduler.core.world import World
@@ -302,3 +304,28 @@ async def test_runs_that_wrote_little_are_bounded_in_number(
         await kept(tmp_path, world)
     assert len(segments_under(tmp_path)) == 3
     assert len(list((tmp_path / "one").iterdir())) == 3
+
+
+def test_a_life_that_ended_in_a_crash_is_told_and_the_other_segments_are_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "000001.journal", tmp_path / "000002.journal"]
+    fatal = NodeSeen(NodeId("fatal"), "i1", (), 1)
+    lives = (fatal, Decision()), (NodeSeen(NodeId("a"), "i1", (), 1), Decision((), 2_000_000))
+    for path, (event, decision) in zip(paths, lives, strict=True):
+        writer = SegmentWriter(path.open("xb"))
+        writer.begin(record_of(beginning(Scheduler(Settings()), "s", (1, 1), False)))
+        writer.write(record_of(Entry(5, event, decision)))
+        writer.close()
+    step = Scheduler.step
+
+    def failing(core: Scheduler, now_us: int, event: Event) -> Decision:
+        if event == fatal:
+            raise KeyError("as then")
+        return step(core, now_us, event)
+
+    monkeypatch.setattr(Scheduler, "step", failing)
+    assert command.check(paths) == command.CRASHED
+    told = capsys.readouterr().out
+    assert "the core fails with KeyError: 'as then'" in told
+    assert f"{paths[1]}: 1 entries" in told

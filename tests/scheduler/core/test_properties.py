@@ -123,11 +123,24 @@ class Fleet(RuleBasedStateMachine):
     def the_term_ends(self) -> None:
         self.world.tell(LeadershipLost())
         self.epoch += 1
+        self.world.hear()  # a new leader reads the buckets anew
         self.world.lead(self.epoch)
+
+    @rule(late=st.booleans())
+    def echoes_are_late(self, late: bool) -> None:
+        """From now on, or no longer: what was commanded is heard of afterwards."""
+        self.world.late = False
+        self.world.hear()
+        self.world.late = late
+
+    @rule(count=st.integers(1, 3))
+    def echoes_come(self, count: int) -> None:
+        self.world.hear(count)
 
     @rule()
     def it_settles(self) -> None:
         """With nothing but time: all that can be there is there, and no command repeats."""
+        self.world.late = False
         self.world.run_for(LONG_S)
         assert self.world.lent() == [], "nobody asked for it"
         placed = [placement.function for placement in self.world.placements.values()]
@@ -192,7 +205,8 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def decisions_stand_in_the_bucket(self) -> None:
         state = self.world.scheduler.state
-        assert {*state.placed, *state.loans} == set(self.world.placements)
+        if not self.world.echoes:
+            assert {*state.placed, *state.loans} == set(self.world.placements)
         assert all(placed.placement.loan == "" for placed in state.placed.values())
 
     def _occupying(self) -> list[Placement]:

@@ -3,11 +3,12 @@
 from msgspec.structs import replace
 
 from fastgshare.scheduler.core.commands import Decision, Report
-from fastgshare.scheduler.core.replay import replay
+from fastgshare.scheduler.core.events import NodeSeen
+from fastgshare.scheduler.core.replay import Entry, replay
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.codec import decode, encode
-from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.ids import FunctionName, NodeId
 from tests.scheduler import stories
 
 
@@ -50,3 +51,13 @@ def test_other_settings_show_as_a_difference() -> None:
     stories.late(world)
     replayed = replay(Scheduler(Settings(headroom=2.0)), stories.entries(world.journal))
     assert replayed.difference is not None
+
+
+def test_an_entry_on_which_the_core_fails_is_told() -> None:
+    lived = stories.entries(stories.early().journal)
+    fatal = NodeSeen(NodeId("a"), "i1", (), interval_us="soon")  # type: ignore[arg-type]
+    replayed = replay(Scheduler(Settings()), [*lived[:3], Entry(lived[3].now_us, fatal, Decision())])
+    assert replayed.difference is None
+    assert replayed.crash is not None
+    assert (replayed.crash.after, replayed.entries) == (3, 4)
+    assert "TypeError" in str(replayed.crash)

@@ -94,7 +94,11 @@ class FakeNode:
 
 @dataclass
 class World:
-    """Time, nodes and buckets around one scheduler. `journal` keeps every event with its time and decision."""
+    """Time, nodes and buckets around one scheduler. `journal` keeps every event with its time and decision.
+
+    While it is `late`, what follows from commands happens at once and is heard of afterwards, in order: it waits in
+    `echoes` until the next tick, or until `hear`.
+    """
 
     settings: Settings = field(default_factory=Settings)
     now_us: int = 1_000 * S
@@ -106,6 +110,8 @@ class World:
     journal: list[tuple[int, Event, Decision]] = field(default_factory=list)
     arrived: dict[FunctionName, int] = field(default_factory=dict)
     owed: dict[str, float] = field(default_factory=dict)
+    late: bool = False
+    echoes: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.settings)
@@ -157,7 +163,15 @@ class World:
             self.journal.append((self.now_us, current, decision))
             for command in decision.commands:
                 self.commands.append(command)
-                pending += self._carry_out(command)
+                (self.echoes if self.late else pending).extend(self._carry_out(command))
+        return self.commands[first:]
+
+    def hear(self, count: int | None = None) -> list[Command]:
+        """So many of the echoes that wait come in, all of them if not said; the commands given meanwhile."""
+        first = len(self.commands)
+        waiting = len(self.echoes) if count is None else min(count, len(self.echoes))
+        for _ in range(waiting):
+            self.tell(self.echoes.pop(0))
         return self.commands[first:]
 
     def tick(self, ticks: int = 1, up_to_date: bool = True) -> list[Command]:
@@ -165,6 +179,7 @@ class World:
         first = len(self.commands)
         for _ in range(ticks):
             self.now_us += TICK_US
+            self.hear()
             for node in self.nodes.values():
                 if node.up:
                     self.tell(node.seen())
@@ -180,6 +195,7 @@ class World:
     def restart_node(self, name: str) -> None:
         """A node is back and takes on what stands in the bucket for it."""
         node = self.nodes[NodeId(name)]
+        self.hear()
         node.up = True
         node.incarnation += "+"
         self.tell(node.seen())
@@ -265,7 +281,11 @@ class World:
             for placement in [p for p in self.placements.values() if p.node == node.node]:
                 status = node.held.get(placement.replica)
                 if status is not None and status.state is ReplicaState.LOADING:
-                    self.tell(self._outcome(node, placement))
+                    outcome = self._outcome(node, placement)
+                    if self.late:
+                        self.echoes.append(outcome)
+                    else:
+                        self.tell(outcome)
 
     def _outcome(self, node: FakeNode, placement: Placement) -> Event:
         function = placement.function

@@ -2,7 +2,8 @@
 
 PLACE is a segment, a run, an instance or the whole journal directory. Exit status: 0, everything was read, and decided
 the same again; 1, something was not, and the first difference of each segment is told; 2, there is no journal, or
-something of it cannot be read, and what was read before that is told all the same; 130, interrupted.
+something of it cannot be read, and what was read before that is told all the same; 3, the core failed on an entry,
+which is told. The highest of these, where segments differ. 130: interrupted.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.replay import Replayed, replay
 from fastgshare.shared.units import us_to_s
 
-SAME, DIFFERENT, UNREADABLE = 0, 1, 2
+SAME, DIFFERENT, UNREADABLE, CRASHED = 0, 1, 2, 3
 INTERRUPTED, UNHEARD = 130, 141
 """As a shell has it where SIGINT or SIGPIPE ends a command."""
 GAP = "--- what was stepped through before this is lost: the disk failed or did not keep up"
@@ -99,6 +100,9 @@ def _check_one(path: Path) -> int:
     after = ", after a gap" if segment.beginning.gap else ""
     torn = f", {segment.torn}" if segment.torn else ""
     print(f"{path}: {replayed.entries} entries, {replayed.commands} commands{after}, ", end="")
+    if replayed.crash is not None:
+        print(f"and then not again{notes}\n  {replayed.crash}")
+        return CRASHED
     if replayed.difference is None:
         print(f"the same again{torn}{notes}")
         return SAME

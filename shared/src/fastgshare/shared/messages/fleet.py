@@ -23,7 +23,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     `chunks` are indices of the device's chunks of SMs; `epoch` is the term of the leader that decided, and a node
     refuses a lower one than it has seen for the same replica. On loan (`loan` names the wish) a replica serves no
-    requests, is measured, and has spare time only, whatever its slice says.
+    requests, is measured, and has spare time only, whatever its slice says. `replaces` is
+    the key of the replica that this one is to take over from once it is ready; it may be gone by now.
     """
 
     replica: ReplicaId
@@ -35,6 +36,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     reason: str = ""
     loan: str = ""
+    replaces: str = ""
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):

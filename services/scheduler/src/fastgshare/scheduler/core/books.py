@@ -178,6 +178,13 @@ class Room:
         loads = self.loads_after_update(placement.function.name, placement.function.generation)
         return self.free_mib < 0 or any(loads[chunk] > PER_MILLE for chunk in placement.chunks)
 
+    def without(self, key: Key) -> "Room":
+        """The same device, were this not there."""
+        copied = Room(self.node, self.device, self.chunks, self.memory_mib, self.kind)
+        copied.held, copied.lent, copied.returning = dict(self.held), dict(self.lent), dict(self.returning)
+        copied.take(key)
+        return copied
+
     def put(self, key: Key, entry: Entry) -> None:
         """Count this from now on."""
         if entry.standing is Standing.HELD:
@@ -263,6 +270,8 @@ class Books:
     rooms: dict[DeviceId, Room] = field(default_factory=dict)
     models: dict[Digest, dict[DeviceId, int]] = field(default_factory=dict)
     functions: dict[FunctionName, dict[tuple[DeviceId, int], int]] = field(default_factory=dict)
+    version: int = 0
+    changed: dict[DeviceId, int] = field(default_factory=dict)
     _by_node: dict[NodeId, list[DeviceId]] = field(default_factory=dict)
     _order: list[Fullness] = field(default_factory=list)
     _place: dict[DeviceId, Fullness] = field(default_factory=dict)
@@ -318,6 +327,14 @@ class Books:
         first = bisect_left(self._order, (least_free, float("-inf"), DeviceId(""))) if least_free else 0
         return (self.rooms[device] for _, _, device in islice(self._order, first, None))
 
+    def changed_since(self, version: int) -> Iterator[Room]:
+        """The rooms that are another than they were at this version, the last to change first."""
+        for device, changed in reversed(self.changed.items()):
+            if changed <= version:
+                return
+            if device in self.rooms:
+                yield self.rooms[device]
+
     def _leave(self, key: Key, entry: Entry) -> None:
         there = self.on[entry.device]
         del there[key]
@@ -340,6 +357,9 @@ class Books:
         fullness = (*room.fill, room.device)
         self._place[room.device] = fullness
         insort(self._order, fullness)
+        self.version += 1
+        self.changed.pop(room.device, None)
+        self.changed[room.device] = self.version
 
     def _unlist(self, device: DeviceId) -> None:
         place = self._place.pop(device, None)

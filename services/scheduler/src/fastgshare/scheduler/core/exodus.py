@@ -5,6 +5,7 @@ of the device that is to be emptied fits nowhere, one or two smaller ones may le
 in. All or nothing: a device from which only some can go stays as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from fastgshare.scheduler.core import repacking, windows
 from fastgshare.scheduler.core.books import Books, Key, Room, permille
 from fastgshare.scheduler.core.rearranging import Effort, Shape, holds_all
+from fastgshare.scheduler.core.settings import Settings
 from fastgshare.scheduler.core.state import Placed, State
 from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.units import PER_MILLE
@@ -48,16 +50,25 @@ class Transfer(NamedTuple):
     device: DeviceId
 
 
-def plan_exodus(state: State, found: Books, attempt: int) -> tuple[Transfer, ...]:
-    """How to empty one of the devices with the least on them; nothing if that cannot be.
+def calm_rooms(state: State, found: Books, now_us: int, settings: Settings) -> list[Room]:
+    """The devices in use on which nothing was placed or removed for a while, those left fullest first."""
+    before_us = now_us - settings.consolidate_us
+    if state.led_us > before_us:
+        return []
+    changed_us = state.changed_us
+    return [room for room in found.fullest_first() if room.held and changed_us.get(room.device, 0) <= before_us]
+
+
+def plan_exodus(state: State, found: Books, victims: Sequence[Room], attempt: int, now_us: int) -> tuple[Transfer, ...]:
+    """How to empty one of the `victims` with the least on them; nothing if that cannot be.
 
     Each `attempt` of `ATTEMPTS` takes another device or goes about it in another order, so that none takes long.
     """
     turn, number = divmod(attempt, VICTIMS)
     used = [room for room in found.fullest_first() if room.held]
-    if number >= len(used):
+    if number >= len(victims):
         return ()
-    victim = used[-1 - number]
+    victim = victims[-1 - number]
     moving = repacking.smallest_first(state, victim)
     if not moving or len(moving) < len(victim.held) or len(moving) > MAX_REPLICAS:
         return ()
@@ -68,7 +79,7 @@ def plan_exodus(state: State, found: Books, attempt: int) -> tuple[Transfer, ...
     if turn & 2:
         moving.sort(key=lambda placed: -placed.placement.function.slice.gpu_mem_mib)
     depth = 1 if turn < SHALLOW_TURNS else 2
-    journey = _Journey(state, Effort(EFFORT), {room.device: _Host.of(state, room) for room in hosts})
+    journey = _Journey(state, now_us, Effort(EFFORT), {room.device: _Host.of(state, room) for room in hosts})
     if all(journey.settle(_passenger(placed), depth, (victim.device,)) for placed in moving):
         return tuple(journey.transfers)
     return ()
@@ -126,6 +137,7 @@ class _Journey:
     """The search: who is where by now, and the transfers that led there, in order."""
 
     state: State
+    now_us: int
     effort: Effort
     hosts: dict[DeviceId, _Host]
     transfers: list[Transfer] = field(default_factory=list)
@@ -166,9 +178,11 @@ class _Journey:
         return False
 
     def _may_be_on(self, one: Passenger, host: _Host) -> bool:
-        """Whether it comes no nearer to replicas of its function than it is."""
+        """Whether it comes no nearer to its siblings than it is, on a device that has not disappointed it."""
         if one.placed is None:
             return False
         function = self.state.function(one.placed.placement.function.name)
+        if function.avoid_until_us.get(host.device, 0) > self.now_us:
+            return False
         beside = {p.placement.node for p in function.placed.values() if p is not one.placed}
         return host.node not in beside or one.placed.placement.node in beside

@@ -13,6 +13,7 @@ from fastgshare.scheduler.core.state import (
     Node,
     Placed,
     Reported,
+    Scale,
     State,
 )
 from fastgshare.shared import subjects
@@ -39,6 +40,8 @@ def _(event: events.FunctionDefined, state: State, now_us: int, settings: Settin
     if function.spec is None or function.spec.generation != event.spec.generation:
         function.retries = 0
         function.blocked = ""
+    if event.spec.autoscale is None:
+        function.scale = Scale()
     function.spec = event.spec
     state.touch(event.spec.name)
 
@@ -63,7 +66,9 @@ def _(event: events.NodeSeen, state: State, now_us: int, settings: Settings) -> 
         node.incarnation = event.incarnation
         node.since_us = now_us
         node.silent = False
-    if _devices_changed(state, node, event.devices, now_us) or changed:
+    usable = tuple(device for device in event.devices if device.chunks > 0)
+    node.unusable = tuple(device.device for device in event.devices if device.chunks <= 0)
+    if _devices_changed(state, node, usable, now_us) or changed:
         state.node_changed(event.node)
         state.widest = None
         state.touch_placed_on(event.node)
@@ -150,12 +155,17 @@ def _(event: events.PlacementKnown, state: State, now_us: int, settings: Setting
         placed.confirmed = True
         placed.resized_from = None
         return
-    if placed is not None and placed.resized_from == placement:
-        return  # the change of it is on its way
+    if placed is not None and not placed.confirmed and placement.epoch <= placed.placement.epoch:
+        placed.resized_from = placement
+        return  # what is believed is on its way, and written over this
     state.departing.pop(key, None)
-    overtaken = placed is None and state.epoch is not None and placement.epoch < state.epoch
-    found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken)
     liveness.expect_node(state, placement.node, now_us, settings)
+    if placed is not None and placed.placement.loan == placement.loan:
+        state.rewrite(placed, placement)
+        state.touch(placement.function.name)
+        return
+    overtaken = placed is None and state.epoch is not None and placement.epoch < state.epoch
+    found = Placed(placement, since_us=now_us, confirmed=True, overtaken=overtaken, replaces=placement.replaces)
     if placement.loan:
         state.add_loan(Loan(found, wished_us=now_us))
         return
@@ -256,6 +266,8 @@ def _(event: events.LeadershipWon, state: State, now_us: int, settings: Settings
     state.epoch = event.epoch
     state.replicas_named = state.loans_named = 0
     state.taken_back.clear()
+    state.changed_us.clear()
+    state.led_us = now_us
     for loan in state.loans.values():
         loan.wished_us, loan.asked = now_us, True
     for function in state.functions.values():
@@ -273,14 +285,12 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
         if not loan.placed.confirmed:
             state.drop_loan(key)
     state.leaving.clear()
-    state.exodus = ()
+    state.consolidation.transfers, state.consolidation.is_under_way = (), False
     for key, placed in list(state.placed.items()):
         placed.leaving = False
-        state.take_over(placed)
-        state.changed(placed.placement.node, key)
-        if placed.resized_from is not None:
-            placed.placement, placed.resized_from, placed.confirmed = placed.resized_from, None, True
-        if not placed.confirmed:
+        if placed.confirmed or placed.resized_from is not None:
+            state.rewrite(placed, placed.resized_from or placed.placement)
+        else:
             state.drop_placed(key)
 
 

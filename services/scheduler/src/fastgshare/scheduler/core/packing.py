@@ -46,6 +46,35 @@ def books(state: State) -> Books:
     return known
 
 
+class Outline(NamedTuple):
+    """What the books hold beyond the state that they are made from: from both, the same books are made again."""
+
+    version: int
+    keys: tuple[Key, ...]
+    changed: dict[DeviceId, int]
+    hopeless: dict[DeviceId, dict[tuple[int, int], bool]]
+
+
+def outline(state: State) -> Outline:
+    """Of the books of this moment."""
+    known = books(state)
+    hopeless = {device: dict(room.hopeless) for device, room in known.rooms.items() if room.hopeless}
+    return Outline(known.version, tuple(known.entries), dict(known.changed), hopeless)
+
+
+def restored(state: State, kept: Outline) -> Books:
+    """The books of a state as they were when `kept` was taken: the same things in the same order."""
+    fresh = Books()
+    for key in kept.keys:
+        fresh.enter(key, _entry(state, key))
+    for node in state.nodes:
+        _open_and_close(state, fresh, node)
+    for device, shapes in kept.hopeless.items():
+        fresh.rooms[device].hopeless.update(shapes)
+    fresh.version, fresh.changed = kept.version, dict(kept.changed)
+    return fresh
+
+
 def rooms(state: State) -> list[Room]:
     """Every device that can take replicas now, built from nothing: slow, and what `books` has to agree with."""
     fresh = Books()
@@ -115,7 +144,7 @@ def choose(
     for room, is_ordered in _candidates(found, wish):
         if is_ordered and wanted is not None and wanted[0][:3] <= (False, not room.held, False):
             break
-        if not wish.fits(room):
+        if not wish.fits(room, may_update=not is_ordered):
             continue
         plain = (room.device in shunned, not room.held, room.node in siblings)
         grade = (*plain, not room.has_model(digest))
@@ -176,12 +205,12 @@ class _Wish(NamedTuple):
         """A device has at least this much of its time free, in parts per thousand, or it cannot hold the window."""
         return self.percent * self.share / 100 - ROUNDING
 
-    def fits(self, room: Room) -> bool:
-        """Whether such a replica fits here."""
+    def fits(self, room: Room, may_update: bool = True) -> bool:
+        """Whether such a replica fits here; `may_update`: other generations of its function may be here."""
         wide = width(self.percent, room.chunks)
         if wide > room.chunks:
             return False
-        if room.tops()[wide] < self.share and not self._fits_after_update(room, wide):
+        if room.tops()[wide] < self.share and not (may_update and self._fits_after_update(room, wide)):
             return False
         open_mib = room.free_mib if self.after_returns else room.open_mib(self.after_loans)
         return self.memory_mib <= open_mib or room.needs_mib(self.memory_mib, self.digest) <= open_mib
@@ -189,8 +218,7 @@ class _Wish(NamedTuple):
     def _fits_after_update(self, room: Room, wide: int) -> bool:
         if not room.is_updating(self.function, self.generation):
             return False
-        loads = room.loads_after_update(self.function, self.generation)
-        return any(max(loads[first : first + wide]) + self.share <= PER_MILLE for first in range(len(loads) - wide + 1))
+        return bool(windows.starts(room.loads_after_update(self.function, self.generation), wide, self.share))
 
 
 def will_fit(found: Iterable[Room], spec: FunctionSpec) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -18,14 +19,26 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.rearranging import Effort
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
+from fastgshare.scheduler.core.state import (
+    AWAITS_LOAN,
+    AWAITS_ROOM,
+    FunctionState,
+    Loan,
+    Placed,
+    State,
+    TakenBack,
+    Tried,
+)
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
+
+MANY = 64
+"""From so many devices on, it is no dearer to look at all."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """The commands of one step. Only a leader has one."""
+    """The commands of one step. Only a leader has one. `has_sought`: a replica to make way was looked for already."""
 
     state: State
     settings: Settings
@@ -33,6 +46,7 @@ class Plan:
     epoch: int
     commands: list[Command] = field(default_factory=list)
     effort: Effort = field(default_factory=lambda: Effort(repacking.EFFORT))
+    has_sought: bool = False
 
     def place(self, function: FunctionState, spec: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
         """Place one more replica where it fits best; False and one report when there is no room.
@@ -41,25 +55,42 @@ class Plan:
         does, room is made by moving windows on one device, then by moving a replica to another device.
         """
         shapes = [spec, *(replace(spec, slice=other) for other in others)]
+        rooms = self._worth_a_look(function, shapes)
         for shape in shapes:
-            if (slot := self._choose(function, shape)) is not None:
+            if (slot := self._choose(function, shape, rooms)) is not None:
                 self._put(function, shape, slot, reason)
                 return True
-        if any(packing.ever_fits(self.rooms(), shape) for shape in shapes):
-            if any(self._rearrange_for(function, shape, reason) for shape in shapes):
-                return True
-            if any(self._take_back_for(function, shape) for shape in shapes):
+        undecided: dict[DeviceId, bool] = {}
+        if any(packing.ever_fits(self.books.fullest_first(), shape) for shape in shapes):
+            for shape in shapes:
+                if self._rearrange_for(function, shape, reason, rooms, undecided):
+                    return True
+            if any(self._take_back_for(function, shape, rooms) for shape in shapes):
                 return False
             if self._make_room_for(function, spec):
                 return False
+        slices = tuple(shape.slice for shape in shapes)
+        function.tried = Tried(spec.generation, slices, self.books.version, tuple(undecided))
         self._no_room(function, spec, reason)
         return False
+
+    def _worth_a_look(self, function: FunctionState, shapes: Sequence[FunctionSpec]) -> Books | list[packing.Room]:
+        """The devices on which one of these may find room: all, or those that changed since there was none."""
+        tried, known = function.tried, self.books
+        asked = shapes[0].generation, tuple(shape.slice for shape in shapes)
+        if tried is None or (tried.generation, tried.slices) != asked:
+            return known
+        fresh = {room.device: room for room in islice(known.changed_since(tried.version), MANY)}
+        fresh.update({device: known.rooms[device] for device in tried.undecided[:MANY] if device in known.rooms})
+        if len(fresh) >= MANY:
+            return known
+        return sorted(fresh.values(), key=lambda room: (*room.fill, room.device))
 
     def place_understudy(self, old: Placed, slot: packing.Slot, reason: str) -> None:
         """Have another replica come up that takes over from `old` once it is ready."""
         function = self.state.function(old.placement.function.name)
         self._put(function, old.placement.function, slot, reason, replaces=old.key)
-        function.settled = False
+        function.settled, function.scale.still = False, None
         function.moved_us = self.now_us
 
     def resize(self, placed: Placed, spec: FunctionSpec, reason: str) -> bool:
@@ -90,7 +121,7 @@ class Plan:
         """Its placement is another from now on, and on its way to the bucket."""
         if placed.confirmed:
             placed.resized_from = placed.placement
-        placed.placement, placed.confirmed = after, False
+        placed.placement, placed.confirmed = replace(after, replaces=placed.replaces), False
         self.state.changed(after.node, placed.key)
 
     def remove(self, placed: Placed, reason: str) -> None:
@@ -98,7 +129,7 @@ class Plan:
         self.state.leave(placed)
         placement = placed.placement
         if not placement.loan:
-            self.state.changed_us = self.now_us
+            self.state.changed_us[placement.device] = self.now_us
         self.commands.append(
             RemoveReplica(
                 placement.node, placement.replica, placement.function.name, self.epoch, reason, placement.loan
@@ -130,9 +161,17 @@ class Plan:
         """One of them."""
         return self.books.rooms.get(device)
 
-    def _choose(self, function: FunctionState, spec: FunctionSpec, after_loans: bool = False) -> packing.Slot | None:
+    def _choose(
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        rooms: Books | list[packing.Room] | None = None,
+        after_loans: bool = False,
+    ) -> packing.Slot | None:
         beside = {placed.placement.node: 1 for placed in function.placed.values() if not placed.leaving}
-        return packing.choose(self.books, spec, self._avoided(function), after_loans, beside)
+        return packing.choose(
+            self.books if rooms is None else rooms, spec, self._avoided(function), after_loans, beside
+        )
 
     def _put(
         self, function: FunctionState, spec: FunctionSpec, slot: packing.Slot, reason: str, replaces: Key = ""
@@ -146,15 +185,26 @@ class Plan:
             epoch=self.epoch,
             function=spec,
             reason=reason,
+            replaces=replaces,
         )
         self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces))
-        self.state.changed_us = self.now_us
+        self.state.changed_us[placement.device] = self.now_us
         self.commands.append(PlaceReplica(placement, reason))
 
-    def _rearrange_for(self, function: FunctionState, spec: FunctionSpec, reason: str) -> bool:
-        """Move windows on one device so that a replica fits there, and place it."""
-        found = repacking.rearrange(self.state, self.books, spec, self._avoided(function), self.effort)
+    def _rearrange_for(
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        reason: str,
+        rooms: Books | list[packing.Room],
+        undecided: dict[DeviceId, bool],
+    ) -> bool:
+        """Move windows on one device so that a replica fits there, and place it; else note where that is undecided."""
+        fullest_first = rooms.fullest_first() if isinstance(rooms, Books) else rooms
+        search = repacking.rearrange(self.state, fullest_first, spec, self._avoided(function), self.effort)
+        found = search.found
         if found is None:
+            undecided.update(dict.fromkeys(search.undecided, True))
             return False
         for placed, chunks in found.moves:
             self.move(placed, chunks, f"makes room for a replica of '{spec.name}' on {found.slot.device}")
@@ -165,10 +215,11 @@ class Plan:
         """Have a replica go to another device, where that would let this one in; one at a time."""
         state = self.state
         recently = function.moved_us is not None and self.now_us - function.moved_us < self.settings.make_room_us
-        if recently or state.understudies or state.leaving:
+        if recently or self.has_sought or state.understudies or state.leaving or function.sought == self.books.version:
             return False
-        function.moved_us = self.now_us
-        found = repacking.make_room(state, self.books, spec)
+        function.moved_us, self.has_sought = self.now_us, True
+        found = repacking.make_room(state, self.books, spec, self.now_us, self.effort)
+        function.sought = self.books.version if found is None and self.effort.left > 0 else None
         if found is None:
             return False
         old = found.old.placement
@@ -178,9 +229,9 @@ class Plan:
         function.blocked = AWAITS_ROOM
         return True
 
-    def _take_back_for(self, function: FunctionState, spec: FunctionSpec) -> bool:
+    def _take_back_for(self, function: FunctionState, spec: FunctionSpec, rooms: Books | list[packing.Room]) -> bool:
         """Have the loans leave whose memory is all that is missing; their nodes let go of them before it is placed."""
-        slot = self._choose(function, spec, after_loans=True)
+        slot = self._choose(function, spec, rooms, after_loans=True)
         if slot is None:
             return False
         function.blocked = AWAITS_LOAN

@@ -3,7 +3,7 @@
 Windows of the same shape are the same thing here. Which arrangement: a search from the first chunk to the last over
 how many windows of each shape begin there, for one move, then two, and so on; a branch ends where what is left to place
 has more area than there is, or more of it has to move than may. Which order: a window goes where it belongs as soon as
-there is room, and where none can, one is parked elsewhere. Both give up after `effort` steps, so an answer None means
+there is room, and where none can, one is parked elsewhere. Both give up after `effort` steps, so None means
 that none was found, not that there is none.
 """
 
@@ -39,7 +39,7 @@ class Move(NamedTuple):
     first: int
 
 
-class Answer(NamedTuple):
+class Solution(NamedTuple):
     """Moves in order, where the new window begins after them, and the steps it took to find out."""
 
     moves: tuple[Move, ...]
@@ -63,7 +63,7 @@ class Effort:
             raise _Exhausted
 
 
-def rearranged(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: Effort) -> Answer | None:
+def rearranged(fixed: Sequence[int], items: Sequence[Item], new: Shape, effort: Effort) -> Solution | None:
     """How `new` comes to fit beside `items` on chunks with the `fixed` load; the items fit as they are."""
     area = new.wide * new.share + sum(item.shape.wide * item.shape.share for item in items)
     if area > sum(PER_MILLE - load for load in fixed):
@@ -93,7 +93,7 @@ def holds_all(fixed: Sequence[int], shapes: Sequence[Shape], effort: Effort) -> 
         return False
 
 
-State = tuple[int, int, tuple[int, ...], tuple[int, ...], int]
+_Position = tuple[int, int, tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class _Search:
     """By shape and chunk, how many begin there now."""
     ahead: list[list[int]] = field(default_factory=list)
     """By shape and chunk, how many begin there or later."""
-    failed: dict[State, bool] = field(default_factory=dict)
+    failed: dict[_Position, bool] = field(default_factory=dict)
     taken: list[tuple[Shape, int]] = field(default_factory=list)
 
     def arrangements(self, moves: int) -> Iterator[list[tuple[Shape, int]]]:
@@ -182,7 +182,7 @@ class _Search:
 
 def _ordered(
     fixed: Sequence[int], items: Sequence[Item], new: Shape, starts: Sequence[tuple[Shape, int]], effort: Effort
-) -> Answer | None:
+) -> Solution | None:
     """The moves that lead to an arrangement, each of which fits by itself."""
     goals = list(starts)
     moving: list[Item] = []
@@ -197,7 +197,7 @@ def _ordered(
     for parked in range(MAX_PARKED + 1):
         if _advance(loads, moving, goals, done, parked, effort):
             ((_, first),) = goals
-            return Answer(tuple(done), first)
+            return Solution(tuple(done), first)
     return None
 
 

@@ -6,6 +6,7 @@ understudy comes up there first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 from typing import NamedTuple
 
 from fastgshare.scheduler.core import packing, windows
@@ -18,6 +19,8 @@ from fastgshare.shared.units import PER_MILLE
 
 EFFORT = 4_000
 """Steps of the search in one decision, about 40 ms on a slow core; nearly all need a hundredth of it."""
+ROOMS_A_STEP = 10
+"""So many devices are looked at, for whether something fits there, in the time of a step of the search."""
 ROOMS_TRIED = 12
 """From so many devices a replica is thought away to make room for another."""
 
@@ -29,27 +32,38 @@ class Rearrangement(NamedTuple):
     slot: packing.Slot
 
 
-class Transfer(NamedTuple):
+class GivingWay(NamedTuple):
     """This replica should go there."""
 
     old: Placed
     slot: packing.Slot
 
 
+class Search(NamedTuple):
+    """What came of looking for room by moves on one device; `undecided` are the devices that were not gone through."""
+
+    found: Rearrangement | None
+    undecided: tuple[DeviceId, ...] = ()
+
+
 def rearrange(
-    state: State, found: Books, spec: FunctionSpec, avoid: Iterable[DeviceId], effort: Effort
-) -> Rearrangement | None:
-    """Moves that make room for a replica of `spec` on a device, those left fullest first, or None."""
+    state: State, fullest_first: Iterable[Room], spec: FunctionSpec, avoid: Iterable[DeviceId], effort: Effort
+) -> Search:
+    """Moves that make room for a replica of `spec` on one of these devices, the first where that is found."""
     shunned = frozenset(avoid)
     share = permille(spec.slice.quota_request)
-    for room in found.fullest_first():
+    undecided = []
+    for room in fullest_first:
         shape = Shape(windows.width(spec.slice.sm_partition, room.chunks), share)
-        if room.device in shunned or not _worth_trying(room, shape, spec) or effort.left <= 0:
+        if not _worth_trying(room, shape, spec):
             continue
-        answer = _on(state, room, shape, effort)
-        if answer is not None:
-            return answer
-    return None
+        if room.device not in shunned and effort.left > 0:
+            answer = _on(state, room, shape, effort)
+            if answer is not None:
+                return Search(answer)
+        if shape not in room.hopeless:
+            undecided.append(room.device)
+    return Search(None, tuple(undecided))
 
 
 def _worth_trying(room: Room, shape: Shape, spec: FunctionSpec) -> bool:
@@ -72,7 +86,8 @@ def _on(state: State, room: Room, shape: Shape, effort: Effort) -> Rearrangement
                 fixed[chunk] -= held.permille
     answer = rearranged(fixed, items, shape, effort)
     if answer is None:
-        if sum(bool(held.chunks) for held in room.held.values()) == len(items):
+        all_may_move = sum(bool(held.chunks) for held in room.held.values()) == len(items)
+        if all_may_move and effort.left > 0:
             room.hopeless[shape] = True
         return None
     shapes = {item.key: item.shape for item in items}
@@ -109,9 +124,7 @@ def resized(room: Room, placed: Placed, spec: FunctionSpec) -> windows.Window | 
         if kept is not None or spec.slice.sm_partition == before.function.slice.sm_partition:
             return kept
     own = set(before.chunks)
-    fitting = [
-        first for first in range(room.chunks - wide + 1) if max(loads[first : first + wide]) + share <= PER_MILLE
-    ]
+    fitting = windows.starts(loads, wide, share)
 
     def strangeness(first: int) -> tuple[int, int, int]:
         there = range(first, first + wide)
@@ -130,18 +143,21 @@ def on_device(state: State, room: Room, placed: Placed, effort: Effort) -> Rearr
     return _on(state, room, shape, effort) if _worth_trying(room, shape, spec) else None
 
 
-def make_room(state: State, found: Books, spec: FunctionSpec) -> Transfer | None:
+def make_room(state: State, found: Books, spec: FunctionSpec, now_us: int, effort: Effort) -> GivingWay | None:
     """A replica whose going elsewhere would let one of `spec` in where it is: the smallest there is, or None."""
-    close = sorted(found.rooms.values(), key=lambda room: (room.fill[0] * -room.chunks, room.device))
-    for room in close[:ROOMS_TRIED]:
+    close = nsmallest(ROOMS_TRIED, found.rooms.values(), key=lambda room: (room.fill[0] * -room.chunks, room.device))
+    effort.left -= len(found.rooms) // ROOMS_A_STEP
+    for room in close:
         for placed in smallest_first(state, room):
-            without = _copy(room)
-            without.take(placed.key)
-            if packing.choose([without], spec) is None:
+            if effort.left <= 0:
+                return None
+            effort.left -= 2
+            if packing.choose([room.without(placed.key)], spec) is None:
                 continue
-            slot = _elsewhere(state, placed, [other for other in found.fullest_first() if other is not room])
+            effort.left -= 1 + len(found.rooms) // ROOMS_A_STEP
+            slot = _elsewhere(state, placed, found, now_us)
             if slot is not None:
-                return Transfer(placed, slot)
+                return GivingWay(placed, slot)
     return None
 
 
@@ -175,19 +191,15 @@ def _is_calm(state: State, placed: Placed) -> bool:
     )
 
 
-def _elsewhere(state: State, placed: Placed, rooms: Iterable[Room]) -> packing.Slot | None:
-    """A place on another device, not nearer to its siblings than it is."""
+def _elsewhere(state: State, placed: Placed, found: Books, now_us: int) -> packing.Slot | None:
+    """A place on another device that has not disappointed it, not nearer to its siblings than it is."""
     function = state.function(placed.placement.function.name)
     beside: Mapping[NodeId, int] = {
         one.placement.node: 1 for one in function.placed.values() if one is not placed and not one.leaving
     }
-    slot = packing.choose(rooms, placed.placement.function, beside=beside)
-    if slot is None or (slot.node in beside and placed.placement.node not in beside):
+    shunned = [device for device, until_us in function.avoid_until_us.items() if until_us > now_us]
+    shunned.append(placed.placement.device)
+    slot = packing.choose(found, placed.placement.function, shunned, beside=beside)
+    if slot is None or slot.device in shunned or (slot.node in beside and placed.placement.node not in beside):
         return None
     return slot
-
-
-def _copy(room: Room) -> Room:
-    copied = Room(room.node, room.device, room.chunks, room.memory_mib, room.kind)
-    copied.held, copied.lent, copied.returning = dict(room.held), dict(room.lent), dict(room.returning)
-    return copied

@@ -42,19 +42,38 @@ class Difference(NamedTuple):
         return f"{place}: the next tick was wished at {then.wake_at_us} and is at {now.wake_at_us} now"
 
 
+class Crash(NamedTuple):
+    """The entry `after` so many that were decided alike, at which the core fails instead of deciding, and how."""
+
+    after: int
+    entry: Entry
+    error: str
+
+    def __str__(self) -> str:
+        place = f"after {self.after} entries, at {self.entry.now_us} us, {self.entry.event}"
+        return f"{place}: the core fails with {self.error}"
+
+
 class Replayed(NamedTuple):
-    """How many entries were gone through, how many commands among them, and the first difference if there is one."""
+    """How many entries were gone through, how many commands among them, and what ended it if not the last of them."""
 
     entries: int
     commands: int
     difference: Difference | None
+    crash: Crash | None = None
 
 
 def replay(core: Scheduler, entries: Iterable[Entry]) -> Replayed:
-    """Step `core`, which stands where the first of `entries` found it, through them all, to the first difference."""
+    """Step `core`, which stands where the first of `entries` found it, through them all.
+
+    It ends with the first difference, or where the core fails.
+    """
     alike = commands = 0
     for entry in entries:
-        now = core.step(entry.now_us, entry.event)
+        try:
+            now = core.step(entry.now_us, entry.event)
+        except Exception as error:  # whatever ended the life of then is what is looked for
+            return Replayed(alike + 1, commands, None, Crash(alike, entry, f"{type(error).__name__}: {error}"))
         if now != entry.decision:
             return Replayed(alike + 1, commands, Difference(alike, entry, now))
         alike += 1

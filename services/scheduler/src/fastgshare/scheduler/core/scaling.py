@@ -36,7 +36,6 @@ class Supply(NamedTuple):
 def wanted(function: FunctionState, spec: FunctionSpec, supply: Supply, now_us: int, settings: Settings) -> int:
     """The number of replicas to have now; moves the function's scale where that is automatic."""
     if spec.autoscale is None:
-        function.scale = Scale()
         return spec.replicas or 0
     scale = function.scale
     if scale.count is None:

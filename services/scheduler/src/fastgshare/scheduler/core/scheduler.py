@@ -48,10 +48,15 @@ class Scheduler:
         return plan.commands
 
     def _turns(self) -> list[FunctionName]:
-        """Whom to plan now: so many that a step stays short. The others keep their place in the queue."""
+        """Whom to plan now: so many that a step stays short. The others keep their place in the queue.
+
+        Half of them are those that wait longest, so that nobody waits for ever; the rest is for the urgent.
+        """
         queue = self.state.dirty
         if len(queue) > self.settings.reviews:
-            first = sorted(queue, key=lambda name: self._turn(name)[0])[: self.settings.reviews]
+            waited_longest = list(queue)[: -(-self.settings.reviews // 2)]
+            urgent = sorted(queue, key=lambda name: self._turn(name)[0])
+            first = list(dict.fromkeys((*waited_longest, *urgent)))[: self.settings.reviews]
             self.state.dirty = {name: True for name in queue if name not in frozenset(first)}
         else:
             first, self.state.dirty = list(queue), {}
@@ -64,10 +69,18 @@ class Scheduler:
         return spec is not None and spec.autoscale is not None and spec.autoscale.min == 0, name
 
     def _notice_return(self, event: Event) -> list[Command]:
-        known = self.state.nodes.get(event.node) if isinstance(event, NodeSeen) else None
-        if known is None or not known.silent or self.state.epoch is None:
+        if not isinstance(event, NodeSeen) or self.state.epoch is None:
             return []
-        return [Report("node_returned", FunctionName(""), known.node)]
+        known = self.state.nodes.get(event.node)
+        told = known.unusable if known is not None else ()
+        reports: list[Command] = [
+            Report("device_unusable", FunctionName(""), f"{device.device} of {event.node} has {device.chunks} chunks")
+            for device in event.devices
+            if device.chunks <= 0 and device.device not in told
+        ]
+        if known is not None and known.silent:
+            reports.append(Report("node_returned", FunctionName(""), known.node))
+        return reports
 
     def _notice_silence(self, now_us: int) -> list[Command]:
         reports: list[Command] = []
@@ -95,9 +108,11 @@ class Scheduler:
             function.review_us = now_us + self.settings.tick_us
             if not is_still(self.state, function, now_us, self.settings):
                 self.state.touch(function.name)
+        for placed in self.state.understudies.values():
+            self.state.touch(placed.placement.function.name)
 
     def _forget(self, now_us: int) -> None:
-        """Let go of nodes and gateways that have been away for long and that nothing refers to."""
+        """Let go of nodes and gateways that have been away for long and that nothing refers to, and of old grudges."""
         before_us = now_us - self.settings.forget_us
         for name, node in list(self.state.nodes.items()):
             if node.silent and node.heard_us < before_us and not self._is_needed(name):
@@ -107,6 +122,12 @@ class Scheduler:
                 del self.state.gateways[gateway]
                 for function in self.state.functions.values():
                     function.traffic.gateways.pop(gateway, None)
+        for function in self.state.functions.values():
+            for device in [device for device, until_us in function.avoid_until_us.items() if until_us <= now_us]:
+                del function.avoid_until_us[device]
+        calm_us = now_us - 2 * self.settings.consolidate_us
+        for device in [device for device, at_us in self.state.changed_us.items() if at_us < calm_us]:
+            del self.state.changed_us[device]
 
     def _is_needed(self, node: NodeId) -> bool:
         """Whether something is placed on a node."""

@@ -15,7 +15,7 @@ from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Question
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
+from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus, Slice
 from fastgshare.shared.tables import Table
 
 AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
@@ -40,6 +40,8 @@ class Node:
     incarnation: str = ""
     timeout_us: int = 0
     silent: bool = False
+    unusable: tuple[DeviceId, ...] = ()
+    """Devices that have no chunks, as told to people."""
     devices: dict[DeviceId, DeviceView] = field(default_factory=dict)
 
 
@@ -49,7 +51,7 @@ class Placed:
 
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
-    in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
+    in the bucket while changes of it are on their way there. `replaces`: the key of the replica that it is to take over
     from, once ready; until then it is an understudy, and one more than its function asked for.
     """
 
@@ -104,6 +106,18 @@ class Reported:
 
     status: ReplicaStatus
     since_us: int
+
+
+class Tried(NamedTuple):
+    """What found no room when the books had this `version`, and where it may find some as they were then.
+
+    `undecided`: devices on which not every arrangement was gone through.
+    """
+
+    generation: int
+    slices: tuple[Slice, ...]
+    version: int
+    undecided: tuple[DeviceId, ...]
 
 
 class Promise(NamedTuple):
@@ -187,7 +201,8 @@ class FunctionState:
     `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
     what there was no room for, once reported.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
-    `moved_us`: when a replica of it was last moved, or others were for its sake.
+    `moved_us`: when a replica of it was last moved, or others were for its sake. `tried`: what was the last to find no
+    room; `sought`: the version of the books in which no other was found that could make way.
     """
 
     name: FunctionName
@@ -204,6 +219,33 @@ class FunctionState:
     settled: bool = False
     review_us: int = 0
     moved_us: int | None = None
+    tried: Tried | None = None
+    sought: int | None = None
+
+
+@dataclass(slots=True)
+class Consolidation:
+    """How devices are set free. `transfers`: what is still to go where, of the device that is being emptied.
+
+    `is_under_way`: the last exodus is not through yet. It began at `began_us`; `setbacks` of them ended with a failure
+    since the last that went through. `attempts` to find one were made since something changed, the last of them at
+    `sought_us` in this `version` of the books.
+    """
+
+    transfers: tuple[tuple[Key, DeviceId], ...] = ()
+    is_under_way: bool = False
+    began_us: int | None = None
+    setbacks: int = 0
+    attempts: int = 0
+    sought_us: int = 0
+    version: int = -1
+
+    def fail(self, now_us: int) -> None:
+        """Somebody did not come up where it was to go: nobody else goes for now."""
+        if self.is_under_way:
+            self.setbacks += 1
+            self.began_us = now_us
+        self.transfers, self.is_under_way = (), False
 
 
 @dataclass(slots=True)
@@ -212,7 +254,8 @@ class State:
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
-    changes what a key stands for says so with `changed`.
+    changes what a key stands for says so with `changed`. `changed_us`: when a replica was last placed on a device or
+    removed from it in this term, which began at `led_us`.
     """
 
     epoch: int | None = None
@@ -239,10 +282,11 @@ class State:
     names: dict[ReplicaId, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     parts: int = 1
-    changed_us: int = 0
-    consolidated_us: int | None = None
-    attempts: int = 0
-    exodus: tuple[tuple[Key, DeviceId], ...] = ()
+    changed_us: dict[DeviceId, int] = field(default_factory=dict)
+    led_us: int = 0
+    consolidation: Consolidation = field(default_factory=Consolidation)
+    widest: dict[str, int] | None = None
+    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""
@@ -303,9 +347,6 @@ class State:
         if count:
             self.kinds[view.device.kind] = count
 
-    widest: dict[str, int] | None = None
-    """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
-
     def function(self, name: FunctionName) -> FunctionState:
         """The function of this name, from now on known."""
         found = self.functions.get(name)
@@ -363,6 +404,16 @@ class State:
         if not placed.placement.loan:
             self.leaving[placed.key] = placed
         self.changed(placed.placement.node, placed.key)
+
+    def rewrite(self, placed: Placed, found: Placement) -> None:
+        """This stands in its place in the bucket, whoever wrote it; what else is known of it stays."""
+        placed.placement, placed.resized_from, placed.confirmed = found, None, True
+        if not found.loan:
+            placed.replaces = found.replaces
+            self.understudies.pop(placed.key, None)
+            if placed.is_understudy:
+                self.understudies[placed.key] = placed
+        self.changed(found.node, placed.key)
 
     def take_over(self, understudy: Placed) -> None:
         """An understudy counts as a replica from now on."""

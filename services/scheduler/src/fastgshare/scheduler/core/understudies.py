@@ -5,12 +5,15 @@ what it stands for is wanted no longer, it goes and the old one stays. If it is 
 understudy counts in its place. Rollouts do not see understudies.
 """
 
-from fastgshare.scheduler.core import repacking
-from fastgshare.scheduler.core.exodus import ATTEMPTS, plan_exodus
+from fastgshare.scheduler.core import packing, repacking
+from fastgshare.scheduler.core.exodus import ATTEMPTS, calm_rooms, plan_exodus
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
-from fastgshare.scheduler.core.state import FunctionState, Placed
+from fastgshare.scheduler.core.state import Consolidation, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
+
+MAX_DOUBLINGS = 6
+"""Of the rest between two exoduses, after failures."""
 
 
 def settle(plan: Plan, name: FunctionName) -> None:
@@ -30,60 +33,81 @@ def stay_restless(plan: Plan, name: FunctionName) -> None:
 
 
 def consolidate(plan: Plan) -> None:
-    """Empty a device into others, when nothing has changed for a while and nobody waits for room."""
-    state = plan.state
+    """Empty a device into others, when nothing has changed on it for a while and nobody waits for room."""
+    state, progress = plan.state, plan.state.consolidation
     if state.understudies or state.leaving:
         return
-    if state.exodus:
-        _carry_on(plan)
+    if progress.transfers:
+        _carry_on(plan, progress)
         return
-    if not _is_time(plan):
+    if progress.is_under_way:
+        progress.is_under_way, progress.setbacks = False, 0
+    victims = calm_rooms(state, plan.books, plan.now_us, plan.settings) if _is_time(plan, progress) else []
+    if not victims:
         return
-    state.exodus = plan_exodus(state, plan.books, state.attempts)
-    state.attempts += 1
-    if state.exodus:
-        state.consolidated_us, state.attempts = plan.now_us, 0
-        _carry_on(plan)
+    progress.transfers = plan_exodus(state, plan.books, victims, progress.attempts, plan.now_us)
+    progress.attempts += 1
+    progress.sought_us, progress.version = plan.now_us, plan.books.version
+    if progress.transfers:
+        progress.began_us, progress.attempts, progress.is_under_way = plan.now_us, 0, True
+        _carry_on(plan, progress)
 
 
-def _is_time(plan: Plan) -> bool:
-    """Whether all is calm, the last exodus was long ago, and there is an attempt left since the last change."""
-    state, settings = plan.state, plan.settings
-    if plan.now_us - state.changed_us < settings.consolidate_us:
-        state.attempts = 0
+def _is_time(plan: Plan, progress: Consolidation) -> bool:
+    """Whether the last exodus was long ago, longer after each failure, and there is reason to try again."""
+    state, settings, now_us = plan.state, plan.settings, plan.now_us
+    rest_us = settings.rest_us << min(progress.setbacks, MAX_DOUBLINGS)
+    if progress.began_us is not None and now_us - progress.began_us < rest_us:
         return False
-    rested = state.consolidated_us is None or plan.now_us - state.consolidated_us >= settings.rest_us
-    return rested and state.attempts < ATTEMPTS and not any(one.blocked for one in state.functions.values())
+    if progress.attempts >= ATTEMPTS and not _has_reason(plan, progress):
+        return False
+    waiting = [one.spec for one in state.functions.values() if one.blocked and one.spec is not None]
+    return not any(packing.ever_fits(plan.books.fullest_first(), spec) for spec in waiting)
 
 
-def _carry_on(plan: Plan) -> None:
-    """Start as many of the transfers that are left as find room by now; if none does, things have changed: give up."""
+def _has_reason(plan: Plan, progress: Consolidation) -> bool:
+    """Whether devices have changed, or have become calm, since all attempts were in vain; looked at now and then."""
+    settings = plan.settings
+    if plan.now_us - progress.sought_us < settings.consolidate_us:
+        return False
+    calm_us = max(plan.state.changed_us.values(), default=0) + settings.consolidate_us
+    if progress.version == plan.books.version and calm_us <= progress.sought_us:
+        return False
+    progress.attempts = 0
+    return True
+
+
+def _carry_on(plan: Plan, progress: Consolidation) -> None:
+    """Start the next transfer, so that the first that fails is the only one; if it has no room by now, give up."""
     state = plan.state
-    while state.exodus:
-        key, device = state.exodus[0]
-        old, room = state.placed.get(key), plan.room(device)
-        if old is None or room is None or not repacking.can_move(state, old, at_once=True):
-            state.exodus = ()
-            return
+    key, device = progress.transfers[0]
+    old, room = state.placed.get(key), plan.room(device)
+    found = None
+    if old is not None and room is not None and repacking.can_move(state, old, at_once=True):
         found = repacking.on_device(state, room, old, plan.effort)
-        if found is None:
-            state.exodus = state.exodus if state.understudies else ()
-            return
-        for moved, chunks in found.moves:
-            plan.move(moved, chunks, f"makes room for {old.placement.replica} on {device}")
-        state.exodus = state.exodus[1:]
-        plan.place_understudy(old, found.slot, f"takes over from {old.placement.replica}, so that a device is free")
+    if old is None or found is None:
+        progress.transfers, progress.is_under_way = (), False
+        return
+    for moved, chunks in found.moves:
+        plan.move(moved, chunks, f"makes room for {old.placement.replica} on {device}")
+    progress.transfers = progress.transfers[1:]
+    plan.place_understudy(old, found.slot, f"takes over from {old.placement.replica}, so that a device is free")
 
 
 def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
     old = plan.state.placed.get(understudy.replaces)
-    unwanted = _unwanted(plan, function, understudy, old)
-    if unwanted or old is None:
+    unwanted = _unwanted(function, understudy, old)
+    if unwanted:
         plan.remove(understudy, unwanted)
         return
+    if old is None:
+        plan.state.take_over(understudy)  # whoever took the old one away: its function's rollout sees what is wanted
+        return
     state = health(plan.state, understudy, plan.now_us, plan.settings)
-    if state in (Health.FAILED, Health.STUCK, Health.LOST):
+    is_late = plan.now_us - understudy.since_us >= plan.settings.patience_us
+    if state in (Health.FAILED, Health.STUCK, Health.LOST) or (state is Health.PENDING and is_late):
         function.avoid_until_us[understudy.placement.device] = plan.now_us + plan.settings.patience_us
+        plan.state.consolidation.fail(plan.now_us)
         plan.remove(understudy, f"it does not come up ({state.value}), and {old.placement.replica} goes on")
     elif state is Health.READY:
         plan.state.take_over(understudy)
@@ -93,15 +117,15 @@ def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
         plan.remove(old, f"it is lost, and {understudy.placement.replica} is coming up in its place")
 
 
-def _unwanted(plan: Plan, function: FunctionState, understudy: Placed, old: Placed | None) -> str:
+def _unwanted(function: FunctionState, understudy: Placed, old: Placed | None) -> str:
     """Why an understudy has nothing left to wait for; empty if it has."""
     spec = function.spec
     if spec is None:
         return "the function was deleted"
-    if old is None or old.leaving:
-        return "the replica it was to take over from is gone"
     if spec.generation != understudy.placement.function.generation:
         return f"superseded by generation {spec.generation}"
-    if old.placement.function != understudy.placement.function:
+    if old is not None and old.leaving:
+        return "the replica it was to take over from leaves"
+    if old is not None and old.placement.function != understudy.placement.function:
         return f"{old.placement.replica} has another slice now"
     return ""

@@ -44,6 +44,11 @@ def window(first: int, wide: int) -> Window:
     return tuple(range(first, first + wide))
 
 
+def starts(loads: Sequence[int], wide: int, share: int) -> list[int]:
+    """Where a window of this shape can begin."""
+    return [first for first in range(len(loads) - wide + 1) if max(loads[first : first + wide]) + share <= PER_MILLE]
+
+
 def calmest(loads: Sequence[int], wide: int) -> Window:
     """So many neighbouring chunks, those with the least load."""
     starts = range(len(loads) - wide + 1)
@@ -79,9 +84,7 @@ def best(
     other window in part, then those that leave head-room; then the smallest rectangle that holds the shape, the place
     in it that leaves the largest rectangle, and the first.
     """
-    fitting = [
-        first for first in range(len(loads) - wide + 1) if max(offered[first : first + wide]) + share <= PER_MILLE
-    ]
+    fitting = starts(offered, wide, share)
     if not fitting:
         return None
     rectangles = maximal_rectangles(loads)
