@@ -1,8 +1,9 @@
 """What `fastgshare status` writes about tables and about the time that replicas had."""
 
 import pytest
+from msgspec.structs import replace
 
-from fastgshare.cli.commands.status import function_row, replica_rows
+from fastgshare.cli.commands.status import function_row, notes, replica_rows
 from fastgshare.client.status import FunctionState
 from fastgshare.shared.ids import DeviceId, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
@@ -38,6 +39,14 @@ def test_a_table_tells_how_far_it_is_or_why_it_is_not(changes: dict[str, object]
     spec = FunctionSpec(name=NAME, model=ModelRef(digest=DIGEST, size_bytes=1), slo_ms=100.0)
     state = FunctionState(spec=spec, wanted=1, ready=1, serving=1, replicas=[], profiles=[table(**changes)], reasons=[])
     assert function_row(state)[5] == told
+
+
+def test_the_last_cold_start_is_told_where_there_was_one() -> None:
+    spec = FunctionSpec(name=NAME, model=ModelRef(digest=DIGEST, size_bytes=1), slo_ms=100.0)
+    state = FunctionState(spec=spec, wanted=0, ready=0, serving=0, replicas=[], profiles=[], reasons=[])
+    assert notes(state) == []
+    text = "from no replica to the first answer in 412 ms"
+    assert notes(replace(state, cold_start=text)) == [f"last {text}"]
 
 
 @pytest.mark.parametrize(("time_share", "had"), [(0.254, "25%"), (1.0, "100%"), (3.7, "100%")])

@@ -138,6 +138,36 @@ async def test_a_replica_moves_to_other_chunks_under_load_and_loses_no_request(
         assert status.restarts == 0
 
 
+async def test_a_placement_that_a_node_refuses_is_told_and_taken_on_when_there_is_room(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    """Written by hand, since the scheduler writes none that does not fit: other chunks, whose time is another's."""
+    half = Slice(sm_partition=50, quota_request=0.6, quota_limit=1.0, gpu_mem_mib=32)
+    definition = functions.times(name, tmp_path, 2.0, slice=half)
+    async with deployed(world, definition) as client:
+        if (await client.status()).nodes[0].devices[0].chunks < 2:
+            pytest.skip("a device of one chunk leaves nowhere to go")
+        async with under_load(by_nats(client, name), 2, PATIENT_S, {2.0}) as load:
+            async with deployed(world, functions.times(f"{name}-other", tmp_path, 3.0, slice=half)):
+                (placement,), (other,) = await placements_of(client, name), await placements_of(client, f"{name}-other")
+                key = subjects.fleet_key(placement.node, placement.replica)
+                bucket = Bucket(client.bus, subjects.PLACEMENTS, Placement)
+                await bucket.put(key, replace(placement, chunks=other.chunks))
+                await until(partial(_is_noted, client, name, "it keeps its slice: 0.6 of the time of chunk"))
+                await load.more(20)
+                status = await only_replica(client, name)
+                assert (status.chunks, status.state) == (placement.chunks, ReplicaState.READY)
+            await until(partial(_is_on, client, name, other.chunks))
+            await load.more(20)
+        assert load.failures() == []
+        status = await only_replica(client, name)
+        assert (status.note, status.restarts) == ("", 0)
+
+
+async def _is_noted(client: Client, name: str, words: str) -> bool:
+    return words in (await only_replica(client, name)).note
+
+
 async def _is_on(client: Client, name: str, chunks: tuple[int, ...]) -> bool:
     status = await only_replica(client, name)
     return status.chunks == chunks and status.state is ReplicaState.READY
@@ -181,6 +211,8 @@ async def test_a_function_goes_to_zero_and_back_for_its_callers_and_what_they_wa
                 parts = [float(event.fields[f"{part}_ms"]) for part in ("placed", "load", "ready", "answer")]
                 assert sum(parts) == pytest.approx(float(event.fields["total_ms"]), abs=1.0)
                 assert "from no replica to the first answer" in event.text
+            (state,) = (await client.status()).functions
+            assert state.cold_start == event.text  # of the last
 
 
 async def _is_at_zero(client: Client) -> bool:

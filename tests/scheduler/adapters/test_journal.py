@@ -1,5 +1,7 @@
 """A journal on disk: read back whole, read up to a tear, kept within its bound, and never in the core's way."""
 
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +170,119 @@ async def test_decisions_are_shown_with_time_and_reason(
         assert command.words_of(decided) in line
         if isinstance(decided, PlaceReplica):
             assert decided.reason in line
-    assert command.main([str(tmp_path / "nothing")]) == command.UNREADABLE
+
+
+def test_where_there_is_no_journal_it_is_said_whichever_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.journal").mkdir()  # a directory is no segment
+    for place in (tmp_path, tmp_path / "one.journal", tmp_path / "nothing"):
+        for options in ([], ["--show", "3"]):
+            assert command.main([str(place), *options]) == command.UNREADABLE
+            assert capsys.readouterr() == ("", f"{place}: no journal there\n")
+
+
+async def test_a_journal_that_tells_nothing_says_so(
+    tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = await kept(tmp_path, world)
+    path.write_bytes(path.read_bytes()[:-1])  # its entries are one chunk
+    assert command.main([str(path), "--show", "3"]) == command.SAME
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"{path}: torn at byte" in shown.err
+    assert "nothing was decided in what could be read of 1 segment" in shown.err
+
+
+async def test_what_cannot_be_read_costs_nothing_that_stands_before_it(
+    tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = await kept(tmp_path, world)
+    lived = stories.entries(world.journal)
+    with path.open("wb") as file:
+        writer = SegmentWriter(file)
+        writer.begin(record_of(beginning(Scheduler(Settings()), "one", (0, 0), gap=True)))
+        for entry in lived:
+            writer.write(record_of(entry))
+        writer.write((3).to_bytes(4, "big") + b"\xc1\xc1\xc1")
+        writer.write(record_of(lived[0]))
+    assert command.main([str(path), "--show", "1000"]) == command.UNREADABLE
+    shown = capsys.readouterr()
+    first, *lines = shown.out.splitlines()
+    assert command.GAP in first
+    assert len(lines) == len(world.commands)
+    assert shown.err.startswith(f"{path}: an entry cannot be read: ")
+    assert shown.err.count(str(path)) == 1
+    assert command.main([str(path)]) == command.UNREADABLE
+    assert capsys.readouterr().out.count(str(path)) == 1
+
+
+def chunk(piece: bytes) -> bytes:
+    return struct.pack(">II", len(piece), zlib.crc32(piece)) + piece
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        (b"\xff\xff\xff\xff\0\0\0\0", "torn at byte 21"),
+        (b"\xff\xff\xff", "torn at byte 21"),
+        (chunk(b"no deflate stream"), "it cannot be read: Error -3"),
+        (chunk(zlib.compress(b"\xff\xff\xff\xff")), "a record of 4294967295 bytes, expected at most"),
+        (chunk(zlib.compress(b"")), "it ends before its beginning"),
+        (chunk(zlib.compress(b"\0\0\0\x01\xc1")), "its beginning cannot be read"),
+    ],
+)
+def test_no_bytes_end_in_anything_but_a_reason(
+    tmp_path: Path, chunks: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.journal"
+    path.write_bytes(MAGIC + chunks)
+    for options in ([], ["--show", "3"]):
+        assert command.main([str(path), *options]) == command.UNREADABLE
+        told = capsys.readouterr()
+        assert f"{path}: {words}" in told.out + told.err
+
+
+def test_a_small_file_that_stands_for_a_large_stream_is_read_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "one.journal"
+    bomb = struct.pack(">I", 200 * BYTES_PER_MIB) + bytes(300 * BYTES_PER_MIB)
+    path.write_bytes(MAGIC + chunk(zlib.compress(bomb, 1)))
+    with pytest.raises(JournalInvalid, match="its beginning cannot be read"):
+        Segment(path)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "one.journal"
+    with pytest.raises(JournalInvalid, match=r"it cannot be read: .*No such file"):
+        Segment(path)
+
+
+async def test_that_other_code_wrote_it_is_told_though_nothing_differs(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await kept(tmp_path, world)
+    monkeypatch.setattr(command, "code_digest", lambda: "another")
+    assert command.main([str(tmp_path)]) == command.SAME
+    assert "the same again (written by other code: " in capsys.readouterr().out
+
+
+async def test_an_interrupted_replay_ends_without_a_traceback(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kept(tmp_path, world)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "replay", interrupted)
+    assert command.main([str(tmp_path)]) == command.INTERRUPTED
+
+
+async def test_a_full_disk_does_not_stand_in_the_way_of_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(Scheduler(Settings()), tmp_path, "one", BYTES_PER_MIB)
+    journal._segment = SegmentWriter(Path("/dev/full").open("wb"))  # noqa: ASYNC230, SIM115 (its first line waits)
+    await journal.close()
+    assert "its end is not written" in caplog.text
 
 
 async def test_the_last_decisions_are_shown_over_runs_and_instances(

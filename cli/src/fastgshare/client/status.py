@@ -39,7 +39,7 @@ class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     `serving` is the newest generation with a ready replica (0: none), `reasons` what replicas say
     went wrong or, where they say nothing, that there was no room for more, and why the objective cannot be met if it
     cannot. `loans` run its model on loan to the
-    profiler and are none of its replicas.
+    profiler and are none of its replicas. `cold_start` tells how long the last way from no replica to an answer took.
     """
 
     spec: FunctionSpec
@@ -50,6 +50,7 @@ class FunctionState(msgspec.Struct, frozen=True, kw_only=True):
     profiles: list[Profile]
     reasons: list[str]
     loans: list[ReplicaStatus] = []
+    cold_start: str = ""
 
 
 class PlatformStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +129,16 @@ async def _functions(bus: Bus) -> list[FunctionState]:
     replicas = list((await Bucket(bus, subjects.REPLICAS, ReplicaStatus).list()).values())
     profiles = list((await Bucket(bus, subjects.PROFILES, Profile).list()).values())
     states = [_state(specs[name], replicas, profiles) for name in sorted(specs)]
-    return [await _with_objective(bus, await _with_shortage(bus, state)) for state in states]
+    return [await _with_events(bus, state) for state in states]
+
+
+async def _with_events(bus: Bus, state: FunctionState) -> FunctionState:
+    """What is told of it in the stream of events alone."""
+    state = await _with_objective(bus, await _with_shortage(bus, state))
+    if state.spec.autoscale is None or state.spec.autoscale.min > 0:
+        return state  # it never is without replicas for long
+    cold = await last_kept(bus, state.spec.name, "cold_start")
+    return state if cold is None else replace(state, cold_start=cold.event.text)
 
 
 async def _with_shortage(bus: Bus, state: FunctionState) -> FunctionState:

@@ -8,7 +8,7 @@ import pynvml
 import pytest
 
 from fastgshare.node_manager.config import DeviceSettings
-from fastgshare.node_manager.devices.catalog import DeviceName, discover, open_device
+from fastgshare.node_manager.devices.catalog import DeviceName, discover, gpu_uuid, open_device
 from fastgshare.node_manager.devices.cuda import opening
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 from fastgshare.node_manager.devices.nvml import visible_of
@@ -34,8 +34,19 @@ def nvml(monkeypatch: pytest.MonkeyPatch, gpus: int | None) -> None:
         if gpus is None:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
+    def by_uuid(uuid: str) -> str:
+        if len(uuid) < len("GPU-00"):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return uuid
+
     fake = SimpleNamespace(
-        NVMLError=pynvml.NVMLError, nvmlInit=start, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: gpus
+        NVMLError=pynvml.NVMLError,
+        nvmlInit=start,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: gpus,
+        nvmlDeviceGetHandleByIndex=lambda index: f"GPU-{index}{index}",
+        nvmlDeviceGetHandleByUUID=by_uuid,
+        nvmlDeviceGetUUID=lambda handle: handle,
     )
     monkeypatch.setitem(sys.modules, "pynvml", fake)
 
@@ -98,3 +109,21 @@ def test_a_host_whose_gpus_are_hidden_says_so(monkeypatch: pytest.MonkeyPatch) -
 def test_a_gpu_that_is_not_there_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceUnavailable):
         open_device(DeviceName("cuda", 99), DeviceSettings())
+
+
+@pytest.mark.parametrize(
+    ("setting", "index", "uuid"),
+    [(None, 1, "GPU-11"), ("3,2", 1, "GPU-22"), ("GPU-77", 0, "GPU-77"), ("GPU-7", 0, "GPU-7"), ("MIG-1", 0, "MIG-1")],
+)
+def test_a_gpu_is_known_by_its_uuid_without_being_opened(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, index: int, uuid: str
+) -> None:
+    nvml(monkeypatch, 4)
+    if setting is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    assert gpu_uuid(DeviceName("cuda", index), DeviceSettings()) == uuid
+    assert gpu_uuid(DeviceName("mps", index), DeviceSettings()) == uuid
+    assert gpu_uuid(DeviceName("mps", index), DeviceSettings(mps_compute="cpu")) == ""
+    assert gpu_uuid(DeviceName("cpu", index), DeviceSettings()) == ""
+    with pytest.raises(DeviceUnavailable, match="there is no GPU 9"):
+        gpu_uuid(DeviceName("cuda", 9), DeviceSettings())

@@ -75,8 +75,14 @@ def _show_functions(console: Console, found: PlatformStatus) -> None:
         for reason in function.reasons:
             console.print(Text(f"{function.spec.name}: {reason}", "yellow"))
     for function in found.functions:
-        for note in sorted({replica.note for replica in function.replicas if replica.note}):
+        for note in notes(function):
             console.print(f"{function.spec.name}: {note}", highlight=False)
+
+
+def notes(function: FunctionState) -> list[str]:
+    """What is worth knowing and no trouble: how long its last cold start took, what its replicas note."""
+    cold_start = [f"last {function.cold_start}"] if function.cold_start else []
+    return cold_start + sorted({replica.note for replica in function.replicas if replica.note})
 
 
 def _table(*headings: str) -> Table:

@@ -8,7 +8,7 @@ epochs in any order, because a leader keeps what its predecessors placed and cha
 deposed leader writes late does no harm all the same: over a newer placement it is refused here (and by the bucket's
 revision); as a new replica, whose id nobody else can have given as it contains the epoch, it gets what the device has
 left and nothing that is promised to others, and the leader, who sees in the bucket that it is of an earlier term,
-removes it.
+removes it. Decision 11 has the reasons.
 
 A placement that changed while its replica runs is a resize: the worker carries it out without a restart. A slice that
 the device cannot give (chunks it does not have, time promised to others) is refused with the numbers: a new replica is

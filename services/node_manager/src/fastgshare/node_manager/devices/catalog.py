@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastgshare.node_manager.config import DeviceSettings
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.nvml import visible_gpus
+from fastgshare.node_manager.devices.nvml import uuid_of, visible_gpus
 from fastgshare.node_manager.devices.ports import Device, Runtime
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT
 
@@ -80,6 +80,16 @@ def open_device(name: DeviceName, settings: DeviceSettings) -> Device:
     from fastgshare.node_manager.devices.cpu import CpuDevice
 
     return CpuDevice(host_runtimes(), settings.cores)
+
+
+def gpu_uuid(name: DeviceName, settings: DeviceSettings) -> str:
+    """Which GPU of the host a device is, known without opening it; empty for what is none.
+
+    Raises:
+        DeviceUnavailable: there is no such GPU.
+    """
+    is_gpu = name.kind == CUDA or (name.kind == MPS and settings.mps_compute != CPU)
+    return uuid_of(name.index, name.kind) if is_gpu else ""
 
 
 def host_runtimes() -> dict[str, Runtime]:

@@ -5,6 +5,7 @@ it. `CUDA_VISIBLE_DEVICES` counts as CUDA would: entries up to the first that is
 """
 
 import os
+from typing import Any
 
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
 
@@ -15,6 +16,47 @@ def visible_gpus(device: str) -> tuple[str, ...]:
     if not visible:
         raise DeviceUnavailable(device=device, reason="CUDA_VISIBLE_DEVICES hides every GPU of this host")
     return visible
+
+
+def uuid_of(index: int, device: str) -> str:
+    """The UUID of the GPU that this process would call `index`. Raises DeviceUnavailable for `device` with the reason.
+
+    As a driver's index where CUDA orders its devices by speed instead, in a host with GPUs of several kinds, unless
+    CUDA_DEVICE_ORDER says PCI_BUS_ID.
+    """
+    visible = visible_gpus(device)
+    if index >= len(visible):
+        reason = f"there is no GPU {index} among those this process may use: {', '.join(visible)}"
+        raise DeviceUnavailable(device=device, reason=reason)
+    wanted = visible[index]
+    if wanted.startswith("MIG-"):
+        return wanted
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        try:
+            return text_of(pynvml.nvmlDeviceGetUUID(handle_of(wanted)))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        if not wanted.isdecimal():
+            return wanted  # CUDA takes the beginning of a UUID, NVML does not
+        raise DeviceUnavailable(device=device, reason=f"the NVIDIA driver shows no such GPU: {error}") from error
+
+
+def handle_of(wanted: str) -> Any:
+    """NVML's handle of a GPU by its index or its UUID, while NVML is initialised. Raises NVMLError."""
+    import pynvml
+
+    if wanted.isdecimal():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(wanted))
+    return pynvml.nvmlDeviceGetHandleByUUID(wanted)
+
+
+def text_of(value: str | bytes) -> str:
+    """What NVML answers as text or, in older versions, as bytes."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def visible_of(setting: str | None, installed: int) -> tuple[str, ...]:

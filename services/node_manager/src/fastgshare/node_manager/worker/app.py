@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ import msgspec
 
 from fastgshare.node_manager.config import WorkerConfig, check_name
 from fastgshare.node_manager.core.accounts import Use
-from fastgshare.node_manager.devices.catalog import DeviceName, open_device
+from fastgshare.node_manager.devices.catalog import DeviceName, gpu_uuid, open_device
 from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.ipc.channel import Channel, open_channel
@@ -34,7 +35,7 @@ from fastgshare.node_manager.protocol import (
     WorkerReady,
 )
 from fastgshare.node_manager.worker.answers import Answers
-from fastgshare.node_manager.worker.device_lock import hold_device
+from fastgshare.node_manager.worker.device_lock import hold_device, lock_path
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
@@ -236,10 +237,17 @@ async def _open_device(config: WorkerConfig, channel: ManagerChannel) -> AsyncIt
     name = DeviceName(config.device, config.device_index)
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(hold_device(config.device_id, Path(config.data_dir)))
+            uuid = await anyio.to_thread.run_sync(gpu_uuid, name, config)
+            lock = lock_path(config.device_id, Path(config.data_dir), uuid)
+            await stack.enter_async_context(hold_device(config.device_id, lock, alive=partial(_say_alive, channel)))
             device = await anyio.to_thread.run_sync(open_device, name, config)
         except (DeviceUnavailable, DeviceLost) as error:
             channel.send_nowait(DeviceFaulted(str(error.fields["reason"])))
             raise
         stack.callback(device.close)
         yield device
+
+
+def _say_alive(channel: ManagerChannel) -> None:
+    """Before there is a device: its manager takes a worker that says nothing for one that hangs."""
+    channel.send_nowait(Pulse({}, rss_mib()))

@@ -2,21 +2,25 @@
 
 Pickle, because the core's state is a graph (a placement is in two indices, and must stay one object) that changes
 with the algorithms; no schema has to follow it. Messages in it are stored as they are sent, and the books as what they
-cannot be made from again, as both take long otherwise. What is read back is held to the core's own classes and pure
-functions, messages, and plain data: a journal from elsewhere can name nothing that acts. A checkpoint is good for the
-code that wrote it, and no longer.
+cannot be made from again, as both take long otherwise. A journal from elsewhere can name nothing that acts: what is
+read back is made of messages and of the data classes (structs, dataclasses, named tuples, enums) of the modules listed
+here, and nothing is imported, called or changed but what they are made from. So it is read by the reader in Python: the
+one in C would set attributes on a class as willingly as on what was made from it. A checkpoint is good for the code
+that wrote it, and no longer.
 """
 
 import copyreg
-import importlib
 import io
 import pickle
 import sys
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from operator import attrgetter
-from types import FunctionType
-from typing import Any, cast
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, ClassVar, cast
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from fastgshare.scheduler.core import packing
 from fastgshare.scheduler.core.books import Books
@@ -28,14 +32,23 @@ from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
 from fastgshare.shared.tables import Table
 
 PROTOCOL = 5
-OURS = ("fastgshare.scheduler.core.", "fastgshare.shared.")
+CORE, SHARED = "fastgshare.scheduler.core.", "fastgshare.shared."
+DATA_MODULES = frozenset(
+    [
+        CORE + name
+        for name in ("books", "commands", "events", "forecast", "liveness", "menu", "packing", "policies.port")
+    ]
+    + [CORE + name for name in ("queueing", "rearranging", "scaling", "settings", "state", "traffic", "windows")]
+    + [SHARED + name for name in ("ids", "tables", "units")]
+    + [f"{SHARED}messages.{name}" for name in ("events", "fleet", "functions", "infer", "leases", "load", "profile")]
+)
 PLAIN = {
-    "builtins": {"bytearray", "complex", "frozenset", "range", "set", "slice"},
     "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
     "msgspec._core": {"rebuild"},
     "msgspec._utils": {"rebuild"},
     __name__: {"_table", "_message"},
 }
+"""Containers, and the functions by which structs, messages and tables are made."""
 MESSAGES: dict[str, type[Placement | ReplicaStatus | FunctionSpec]] = {
     kind.__name__: kind for kind in (Placement, ReplicaStatus, FunctionSpec)
 }
@@ -47,6 +60,14 @@ _encoded_tables: WeakKeyDictionary[Table, bytes] = WeakKeyDictionary()
 
 class CheckpointInvalid(FastGShareError):
     """Bytes that are no checkpoint of this code: field `reason`."""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with them."""
+        return str(self.fields["reason"])
+
+    def __str__(self) -> str:
+        return f"no checkpoint of this code: {self.reason}"
 
 
 def encode_core(core: Scheduler) -> bytes:
@@ -78,19 +99,38 @@ def decode_core(payload: bytes) -> Scheduler:
     return core
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds classes and pure functions of ours, and plain containers; nothing else."""
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001 (the only reader whose steps can be overridden)
+    """Finds data classes of ours and plain containers, and changes nothing but what it made."""
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)  # noqa: SLF001
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
         if global_name in PLAIN.get(module_name, ()):
             return super().find_class(module_name, global_name)
-        if module_name.startswith(OURS) and "." not in global_name:
-            module = sys.modules.get(module_name) or importlib.import_module(module_name)
-            found = getattr(module, global_name, None)
-            is_core = module_name.startswith(OURS[0]) and isinstance(found, FunctionType)
-            if (isinstance(found, type) or is_core) and found.__module__ == module_name:
+        if (module_name, global_name) == (Scheduler.__module__, Scheduler.__qualname__):
+            return Scheduler
+        if module_name in DATA_MODULES:
+            found = getattr(sys.modules.get(module_name), global_name, None)
+            if _is_data(found) and found.__module__ == module_name:
                 return found
         raise CheckpointInvalid(reason=f"{module_name}.{global_name} has no place in a checkpoint")
+
+    def load_build(self) -> None:
+        """State for what was just made. Classes, functions and the members of an enum are everybody's."""
+        target = self.stack[-2]  # type: ignore[attr-defined]
+        if isinstance(target, type | Enum | FunctionType | BuiltinFunctionType):
+            raise CheckpointInvalid(reason=f"it would change {target!r}")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
+
+
+def _is_data(found: Any) -> bool:
+    """Whether it is a class that holds something, and does nothing when it is called."""
+    if not isinstance(found, type):
+        return False
+    is_tuple = issubclass(found, tuple) and hasattr(found, "_fields")
+    return is_tuple or is_dataclass(found) or issubclass(found, msgspec.Struct | Enum)
 
 
 def _reduce_table(table: Table) -> tuple[Any, tuple[bytes]]:

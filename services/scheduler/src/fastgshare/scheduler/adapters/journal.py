@@ -98,7 +98,11 @@ class Journal:
         await self._flush()
         self._pieces = []
         if self._segment is not None:
-            self._segment.close()
+            try:
+                self._segment.close()
+            except OSError as error:  # what a full disk did not take is tried once more here
+                logger.warning("journal: its end is not written: %s", error)
+            self._segment = None
 
     async def tend(self) -> None:
         """Write what waits, and start another segment where this one is full."""
@@ -160,4 +164,4 @@ def segments_under(place: Path) -> list[Path]:
     """The segments in a directory of an instance's runs, or of one run, the oldest first; a file is one itself."""
     if place.is_file():
         return [place]
-    return sorted(place.rglob(f"*{SUFFIX}"))
+    return sorted(path for path in place.rglob(f"*{SUFFIX}") if path.is_file())

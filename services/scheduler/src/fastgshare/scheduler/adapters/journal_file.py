@@ -5,10 +5,13 @@
     the stream: records, each a length (4 bytes, big-endian) and a message: first the `Beginning`, then entries
 
 One stream for the whole segment, flushed at each chunk, so that heartbeats that repeat themselves cost a few bytes
-each. A segment that a killed process left behind is read up to the last whole chunk; that it is torn is told.
+each. A segment that a killed process left behind is read up to the last whole chunk; that it is torn is told. Reading
+takes no more memory than the largest record, whatever a file says of its lengths, and ends in entries or in
+JournalInvalid.
 """
 
 import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,17 +29,28 @@ from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import FastGShareError, PayloadInvalid
+from fastgshare.shared.units import BYTES_PER_MIB
 
 MAGIC = b"fastgshare-journal 1\n"
 SUFFIX = ".journal"
 LEVEL = 1
-MAX_RECORD = 1 << 30
+MAX_RECORD = 256 * BYTES_PER_MIB
+STEP = BYTES_PER_MIB
+"""So much is inflated at a time: a small chunk may stand for a large stream."""
 _CHUNK = struct.Struct(">II")
 _LENGTH = struct.Struct(">I")
 
 
 class JournalInvalid(FastGShareError):
     """A file that is no journal, or of another format: fields `path` and `reason`."""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it, without its path."""
+        return str(self.fields["reason"])
+
+    def __str__(self) -> str:
+        return f"{self.fields['path']}: {self.reason}"
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +142,7 @@ class Segment:
                 raise JournalInvalid(path=str(path), reason=self.torn or "it ends before its beginning")
             self.beginning = decode(Beginning, first)
         except PayloadInvalid as error:
-            raise JournalInvalid(path=str(path), reason=f"its beginning cannot be read: {error}") from error
+            raise JournalInvalid(path=str(path), reason=f"its beginning cannot be read: {_why(error)}") from error
 
     def core(self) -> Scheduler:
         """A core that stands where the first entry found it. Raises CheckpointInvalid."""
@@ -140,36 +154,60 @@ class Segment:
             try:
                 yield decode(Entry, record)
             except PayloadInvalid as error:
-                raise JournalInvalid(path=str(self.path), reason=f"an entry cannot be read: {error}") from error
+                raise JournalInvalid(path=str(self.path), reason=f"an entry cannot be read: {_why(error)}") from error
 
     def _read(self) -> Iterator[bytes]:
-        waiting = b""
+        waiting = bytearray()
         for piece in self._pieces():
             waiting += piece
             at = 0
             while at + _LENGTH.size <= len(waiting):
                 (length,) = _LENGTH.unpack_from(waiting, at)
                 if length > MAX_RECORD:
-                    raise JournalInvalid(path=str(self.path), reason=f"a record of {length} bytes")
+                    reason = f"a record of {length} bytes, expected at most {MAX_RECORD}"
+                    raise JournalInvalid(path=str(self.path), reason=reason)
                 if at + _LENGTH.size + length > len(waiting):
                     break
-                yield waiting[at + _LENGTH.size : at + _LENGTH.size + length]
+                yield bytes(memoryview(waiting)[at + _LENGTH.size : at + _LENGTH.size + length])
                 at += _LENGTH.size + length
-            waiting = waiting[at:]
+            del waiting[:at]
 
     def _pieces(self) -> Iterator[bytes]:
+        """What the chunks hold, at most `STEP` at a time."""
         stream = zlib.decompressobj()
+        try:
+            for chunk in self._chunks():
+                yield from _inflated(stream, chunk)
+        except (OSError, zlib.error) as error:
+            raise JournalInvalid(path=str(self.path), reason=f"it cannot be read: {error}") from error
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The chunks up to the tear, if there is one. Raises OSError."""
         with self.path.open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - len(MAGIC)
             if file.read(len(MAGIC)) != MAGIC:
                 raise JournalInvalid(path=str(self.path), reason="it does not start as a journal does")
             while head := file.read(_CHUNK.size):
                 at = file.tell() - len(head)
-                if len(head) < _CHUNK.size:
+                length, checksum = _CHUNK.unpack(head) if len(head) == _CHUNK.size else (left, 0)
+                left -= _CHUNK.size + length
+                piece = file.read(length) if left >= 0 else b""  # never room for what is not there
+                if left < 0 or zlib.crc32(piece) != checksum:
                     self.torn = f"torn at byte {at}"
                     return
-                length, checksum = _CHUNK.unpack(head)
-                piece = file.read(length)
-                if len(piece) < length or zlib.crc32(piece) != checksum:
-                    self.torn = f"torn at byte {at}"
-                    return
-                yield stream.decompress(piece)
+                yield piece
+
+
+def _inflated(stream: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    """What a chunk adds to the stream. Raises zlib.error."""
+    while True:
+        piece = stream.decompress(chunk, STEP)
+        if piece:
+            yield piece
+        chunk = stream.unconsumed_tail
+        if len(piece) < STEP and (not chunk or stream.eof):
+            return
+
+
+def _why(error: PayloadInvalid) -> str:
+    return str(error.fields["reason"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastgshare.node_manager.devices.faults import DeviceUnavailable
-from fastgshare.node_manager.devices.nvml import visible_gpus
+from fastgshare.node_manager.devices.nvml import handle_of, text_of, visible_gpus
 from fastgshare.shared.units import BYTES_PER_MIB
 
 KIND = "mps"
@@ -55,12 +55,12 @@ def open_gpu(index: int) -> Gpu:
         raise DeviceUnavailable(device=name, reason=reason)
     try:
         pynvml.nvmlInit()
-        handle = _handle(visible[index])
+        handle = handle_of(visible[index])
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
         cores = pynvml.nvmlDeviceGetNumGpuCores(handle)
         return Gpu(
-            name=_text(pynvml.nvmlDeviceGetName(handle)),
-            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+            name=text_of(pynvml.nvmlDeviceGetName(handle)),
+            uuid=text_of(pynvml.nvmlDeviceGetUUID(handle)),
             memory_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).total // BYTES_PER_MIB,
             sms=cores // _CORES_PER_SM.get((major, minor), 128),
             handle=handle,
@@ -75,18 +75,6 @@ def count_gpus() -> int:
         return len(visible_gpus(KIND))
     except DeviceUnavailable:
         return 0
-
-
-def _handle(wanted: str) -> Any:
-    import pynvml
-
-    if wanted.isdecimal():
-        return pynvml.nvmlDeviceGetHandleByIndex(int(wanted))
-    return pynvml.nvmlDeviceGetHandleByUUID(wanted)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
