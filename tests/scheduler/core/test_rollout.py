@@ -238,13 +238,44 @@ class TestNodes:
         node = world.nodes[world.of("f")[0].node]
         well = node.devices[0]
         node.devices = [Device(well.device, well.kind, well.chunks, well.memory_mib, healthy=False)]
-        assert world.run_for(5) == []
+        assert world.run_for(2) == []
         node.devices = [well]
         assert world.run_for(10) == []
         node.devices = []
-        world.run_for(12)
-        assert world.of("f")[0].node != node.node
+        world.run_for(4)
+        assert [placement.node for placement in world.of("f")] != [node.node]
         assert world.ready("f") == 1
+
+    def test_a_device_that_is_away_is_waited_for_where_there_is_no_room_elsewhere(self, world: World) -> None:
+        world.define(spec())
+        world.tick()
+        node = world.nodes[world.of("f")[0].node]
+        well = node.devices[0]
+        node.devices = []
+        assert world.run_for(9) == []
+        node.devices = [well]
+        assert world.run_for(10) == []
+
+    @pytest.mark.parametrize("ready_first", ["the old one", "the stand-in"])
+    def test_of_a_replica_whose_device_is_away_and_its_stand_in_the_first_that_is_ready_stays(
+        self, world: World, ready_first: str
+    ) -> None:
+        world.add_node("b")
+        world.define(spec())
+        world.tick()
+        (old,) = world.of("f")
+        node = world.nodes[old.node]
+        well, node.devices = node.devices[0], []
+        for _ in range(5):
+            world.tick(up_to_date=False)
+        (stand_in,) = [placement for placement in world.of("f") if placement != old]
+        assert "stands in for" in stand_in.reason
+        if ready_first == "the stand-in":
+            world.tick()
+        node.devices = [well]
+        world.tick(up_to_date=False)
+        assert world.of("f") == [old if ready_first == "the old one" else stand_in]
+        assert world.run_for(30) == []
 
     def test_a_replica_on_chunks_that_the_device_has_no_longer_is_placed_anew(self, world: World) -> None:
         world.define(spec(sm=100, memory_mib=800))

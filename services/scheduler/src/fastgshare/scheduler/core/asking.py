@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastgshare.scheduler.core import capacity, scaling
+from fastgshare.scheduler.core import capacity, packing, scaling
 from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, Placed, Scale, State
+from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed, Scale, State
 from fastgshare.shared.messages import FunctionSpec
+from fastgshare.shared.units import PER_MILLE
 
 ORDER = (Health.STUCK, Health.LOST, Health.PENDING, Health.READY)
 """Who goes first, where all else is equal."""
+TENTHS = 10
+"""Quotas on the menu are tenths."""
 MOVES = 4
 """Replicas are replaced by better ones at most once in so many times `scale_down_us`."""
 
@@ -101,9 +104,20 @@ class Asking:
         least, most = scaling.bounds(self.function, self.spec, self.now_us, self.settings)
         demand = scaling.demand(self.function, self.spec, ready, self.now_us, self.settings)
         need_rps = policy.demand_rps(demand, self.settings.headroom)
-        lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings) if most else 0.0
+        lasting_rps = 0.0
+        if most:
+            in_the_way = self._is_in_the_way()
+            lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings, in_the_way)
         may_move = scale.moved_us is None or self.now_us - scale.moved_us >= MOVES * self.settings.scale_down_us
         return Numbers(least, most, need_rps, lasting_rps, may_move, bool(self.function.blocked)), demand
+
+    def _is_in_the_way(self) -> bool:
+        """Whether another function needs more of a device that this one is on."""
+        others = [devices for name, devices in self.state.starving.items() if name != self.function.name]
+        if not others:
+            return False
+        own = {ANYWHERE: True} | {placed.placement.device: True for placed in self.function.placed.values()}
+        return any(device in own for devices in others for device in devices)
 
     def _member(self, number: int, placed: Placed, health: Health, menu: Menu | None) -> Member:
         placement = placed.placement
@@ -118,7 +132,19 @@ class Asking:
             is_ready=health is Health.READY,
             rank=(ORDER.index(health), -number),
             may_change=placed.confirmed and health in (Health.PENDING, Health.READY) and self.now_us >= until_us,
+            most_quota=self.most_quota(placed),
         )
+
+    def most_quota(self, placed: Placed) -> float:
+        """How much a replica can hold on its chunks, in tenths; what it has, where its device is away."""
+        placement = placed.placement
+        held = placement.function.slice.quota_request
+        room = packing.books(self.state).rooms.get(placement.device)
+        if room is None or placed.key not in room.held:
+            return held
+        loads = room.loads_without(placed.key)
+        free = PER_MILLE - max(loads[chunk] for chunk in placement.chunks)
+        return max(held, free * TENTHS // PER_MILLE / TENTHS)
 
 
 def _explain(demand: Demand, numbers: Numbers) -> str:

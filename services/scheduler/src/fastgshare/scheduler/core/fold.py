@@ -39,6 +39,7 @@ def _(event: events.FunctionDefined, state: State, now_us: int, settings: Settin
     if function.spec is None or function.spec.generation != event.spec.generation:
         function.retries = 0
         function.blocked = ""
+    function.told_us = None
     function.spec = event.spec
     state.touch(event.spec.name)
 
@@ -274,6 +275,7 @@ def _(event: events.LeadershipLost, state: State, now_us: int, settings: Setting
             state.drop_loan(key)
     state.leaving.clear()
     state.exodus = ()
+    state.starving.clear()
     for key, placed in list(state.placed.items()):
         placed.leaving = False
         state.take_over(placed)

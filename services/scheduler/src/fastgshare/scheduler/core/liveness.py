@@ -111,12 +111,19 @@ def _misplaced(state: State, placement: Placement) -> bool:
     return view is not None and max(placement.chunks, default=0) >= view.device.chunks
 
 
+def away_us(state: State, placement: Placement, now_us: int) -> int | None:
+    """How long a device has been away whose node speaks; None: it is there, or its node is silent."""
+    node = state.nodes.get(placement.node)
+    if node is None or node.silent or not node.incarnation:
+        return None
+    view = node.devices.get(placement.device)
+    bad_since_us = node.since_us if view is None else view.bad_since_us
+    return None if bad_since_us is None else now_us - bad_since_us
+
+
 def _device_lost(state: State, placement: Placement, now_us: int, settings: Settings) -> bool:
     node = state.nodes.get(placement.node)
     if node is None or node.silent:
         return True
-    if not node.incarnation:
-        return False
-    view = node.devices.get(placement.device)
-    bad_since_us = node.since_us if view is None else view.bad_since_us
-    return bad_since_us is not None and now_us - bad_since_us > settings.device_us
+    gone_us = away_us(state, placement, now_us)
+    return gone_us is not None and gone_us > settings.device_us

@@ -137,6 +137,11 @@ class Menu:
         equal = [o for o in able if o is not None and o.cost <= option.cost * EQUAL]
         return tuple(sorted(equal, key=lambda o: (o.cost, o.sm_partition)))[:MOST_OTHERS]
 
+    def lesser(self, option: Option) -> tuple[Option, ...]:
+        """What takes less than this within the objective, the most first, and of equals the cheapest."""
+        able = [other for row in self.rows.values() for other in row if other.rps < option.rps]
+        return tuple(sorted(able, key=lambda other: (-other.rps, other.cost, other.sm_partition)))
+
     def weight(self, option: Option) -> float:
         """What an option costs, and something for a width that is awkward to pack."""
         width = round(option.share * self.chunks)

@@ -11,13 +11,15 @@ no other room, and then it is the loan that has to leave.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from fastgshare.scheduler.core import windows
 from fastgshare.scheduler.core.books import ROUNDING, Books, Entry, Held, Key, Room, Standing, holding, permille
 from fastgshare.scheduler.core.liveness import occupies, serving_device
 from fastgshare.scheduler.core.state import State
 from fastgshare.scheduler.core.windows import width
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId
-from fastgshare.shared.messages import FunctionSpec, ReplicaState
+from fastgshare.shared.messages import FunctionSpec, ReplicaState, Slice
 from fastgshare.shared.units import PER_MILLE
 
 __all__ = ["Held", "Room", "Slot", "books", "choose", "holding", "rooms", "shortage", "width", "will_fit"]
@@ -127,6 +129,17 @@ def choose(
     room = wanted[2]
     chunks = fit(room, spec)
     return Slot(room.node, room.device, chunks) if chunks is not None else None
+
+
+def largest(found: Books, spec: FunctionSpec, slices: Sequence[Slice]) -> Slice | None:
+    """The first of these slices, the largest first, that a replica of `spec` could have on some device now."""
+    wishes = [_Wish.of(replace(spec, slice=held)) for held in slices]
+    first = len(wishes)
+    for room in found.fullest_first(min((wish.least_free for wish in wishes), default=0.0)):
+        first = next((at for at, wish in enumerate(wishes[:first]) if wish.fits(room)), first)
+        if first == 0:
+            break
+    return slices[first] if first < len(wishes) else None
 
 
 def _candidates(found: Books | Iterable[Room], wish: "_Wish") -> Iterator[tuple[Room, bool]]:

@@ -18,7 +18,16 @@ from fastgshare.scheduler.core.commands import (
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.rearranging import Effort
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State, TakenBack
+from fastgshare.scheduler.core.state import (
+    AWAITS_LOAN,
+    AWAITS_ROOM,
+    NEVER,
+    FunctionState,
+    Loan,
+    Placed,
+    State,
+    TakenBack,
+)
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 
@@ -54,6 +63,32 @@ class Plan:
                 return False
         self._no_room(function, spec, reason)
         return False
+
+    def place_less(self, function: FunctionState, spec: FunctionSpec, slices: Sequence[Slice], reason: str) -> bool:
+        """Place a replica with the first of `slices`, the largest first, that fits; it goes on waiting for more room.
+
+        Not while somebody who is in the way leaves, as there is room for more soon.
+        """
+        blocked = function.blocked
+        if blocked in (AWAITS_ROOM, AWAITS_LOAN) or self._room_appears(self.rooms(), spec):
+            return False
+        held = packing.largest(self.books, spec, slices)
+        slot = self._choose(function, replace(spec, slice=held)) if held is not None else None
+        if held is None or slot is None:
+            return False
+        self._put(function, replace(spec, slice=held), slot, f"{reason}; it is all that fits")
+        function.blocked = blocked
+        return True
+
+    def stand_in(self, function: FunctionState, old: Placed) -> bool:
+        """Bring up another for a replica whose device is away, where there is room at once."""
+        placement = old.placement
+        slot = self._choose(function, placement.function)
+        if slot is None:
+            return False
+        reason = f"stands in for {placement.replica}: {placement.device} is away"
+        self._put(function, placement.function, slot, reason, replaces=old.key, stands_in=True)
+        return True
 
     def place_understudy(self, old: Placed, slot: packing.Slot, reason: str) -> None:
         """Have another replica come up that takes over from `old` once it is ready."""
@@ -135,7 +170,13 @@ class Plan:
         return packing.choose(self.books, spec, self._avoided(function), after_loans, beside)
 
     def _put(
-        self, function: FunctionState, spec: FunctionSpec, slot: packing.Slot, reason: str, replaces: Key = ""
+        self,
+        function: FunctionState,
+        spec: FunctionSpec,
+        slot: packing.Slot,
+        reason: str,
+        replaces: Key = "",
+        stands_in: bool = False,
     ) -> None:
         function.blocked = "" if not replaces else function.blocked
         placement = Placement(
@@ -147,7 +188,8 @@ class Plan:
             function=spec,
             reason=reason,
         )
-        self.state.add_placed(Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces))
+        placed = Placed(placement, since_us=self.now_us, confirmed=False, replaces=replaces, stands_in=stands_in)
+        self.state.add_placed(placed)
         self.state.changed_us = self.now_us
         self.commands.append(PlaceReplica(placement, reason))
 
@@ -190,15 +232,22 @@ class Plan:
         return True
 
     def _no_room(self, function: FunctionState, spec: FunctionSpec, reason: str) -> None:
-        """Reported once for each shape that found no room, not at each attempt; not while some is being freed."""
+        """Wait for room, and tell so; not while some is being freed."""
         rooms = self.rooms()
         if self._room_appears(rooms, spec):
             function.blocked = function.blocked or AWAITS_ROOM
             return
-        shape = f"g{spec.generation} {spec.slice}"
-        if function.blocked != shape:
-            function.blocked = shape
-            self.report("no_room", function.name, f"{packing.shortage(rooms, spec)} ({reason})")
+        never = "" if packing.ever_fits(rooms, spec) else NEVER
+        text = f"{packing.shortage(rooms, spec)} ({reason})"
+        self.wait(function, f"{never}g{spec.generation}", f"{spec.slice}", text)
+
+    def wait(self, function: FunctionState, blocked: str, wish: str, text: str) -> None:
+        """Have a function wait for room; told at once, and another wish than that once in `tell_us`."""
+        is_new = not function.blocked or function.told_wish != wish
+        function.blocked = blocked
+        if function.told_us is None or (is_new and self.now_us - function.told_us >= self.settings.tell_us):
+            function.told_us, function.told_wish = self.now_us, wish
+            self.report("no_room", function.name, text)
 
     def _room_appears(self, rooms: Sequence[packing.Room], spec: FunctionSpec) -> bool:
         """Whether a node is letting go of a replica or is about to, or of a loan whose memory is what is missing."""

@@ -6,7 +6,7 @@ old, and an older replica leaves only when ready newer ones cover the wanted num
 tried again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from fastgshare.scheduler.core.commands import Report
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies.port import Answer
-from fastgshare.scheduler.core.state import FunctionState, Placed
+from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec, Slice
 
@@ -73,11 +73,19 @@ class Rollout:
     def place(self, built: FunctionSpec, reason: str, others: Sequence[Slice] = ()) -> bool:
         """Decide on one more replica; False where there is no room."""
         before = set(self.function.placed)
-        if not self.plan.place(self.function, built, reason, others):
-            return False
-        fresh = [placed for key, placed in self.function.placed.items() if key not in before]
+        done = self.plan.place(self.function, built, reason, others)
+        self._take_in(before)
+        return done
+
+    def place_less(self, built: FunctionSpec, reason: str, slices: Sequence[Slice]) -> None:
+        """Decide on one more replica with the first of these slices that fits, if any does."""
+        before = set(self.function.placed)
+        self.plan.place_less(self.function, built, slices, reason)
+        self._take_in(before)
+
+    def _take_in(self, before: Container[str]) -> None:
+        fresh = [p for key, p in self.function.placed.items() if key not in before and not p.is_understudy]
         self.members += [Member(placed, Health.PENDING) for placed in fresh]
-        return True
 
 
 def plan_function(plan: Plan, name: FunctionName) -> None:
@@ -91,6 +99,7 @@ def plan_function(plan: Plan, name: FunctionName) -> None:
     if function.spec is None:
         for placed in staying:
             plan.remove(placed, "the function was deleted")
+        plan.state.starve(name, ())
         if not function.placed:
             del plan.state.functions[name]
         return
@@ -112,6 +121,7 @@ def _decide(rollout: Rollout) -> None:
     base = _base(rollout)
     if base is None:
         function.blocked = ""  # nothing is wanted, so nothing waits for room
+        rollout.plan.state.starve(function.name, ())
         _settle(rollout)
         return
     built = _built(rollout, base)
@@ -130,6 +140,7 @@ def _decide(rollout: Rollout) -> None:
     _tell(rollout, before, len(rollout.of(base)), case, answer)
     if not full:
         function.blocked = ""
+    _note_hunger(rollout, base, case, answer)
     _retire(rollout, base, count, full)
     _settle(rollout)
     if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
@@ -198,7 +209,7 @@ def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer
         members = rollout.of(base)
         case = asking.case([(member.placed, member.health) for member in members], is_last_good)
         answer = case.answer(function.scale)
-        if all(_change(rollout, built, member, answer, case) for member in members):
+        if all(_change(rollout, asking, member, answer, case) for member in members):
             break
     after = function.scale.count
     if before is not None and after is not None and after != before:
@@ -206,15 +217,17 @@ def _ask(rollout: Rollout, base: int, built: FunctionSpec) -> tuple[Case, Answer
     return case, answer
 
 
-def _change(rollout: Rollout, built: FunctionSpec, member: Member, answer: Answer, case: Case) -> bool:
+def _change(rollout: Rollout, asking: Asking, member: Member, answer: Answer, case: Case) -> bool:
     """Have a member hold what it should; False where there is no time for that, which is remembered for a while."""
     placed = member.placed
     held, wanted = placed.placement.function.slice, answer.hold.get(placed.key)
     if wanted is None or wanted == held or case.policy.is_fixed:
         return True
     reason = f"its quota goes from {held.quota_request:g} to {wanted.quota_request:g}: {case.why}"
-    if rollout.plan.resize(placed, replace(built, slice=wanted), reason):
+    if rollout.plan.resize(placed, replace(asking.built, slice=wanted), reason):
         return True
+    if asking.most_quota(placed) < wanted.quota_request:
+        return False  # one of its siblings took the time: it is asked again, and knows
     rollout.function.scale.cramped[placed.key] = rollout.plan.now_us + rollout.plan.settings.cramped_us
     return False
 
@@ -303,16 +316,30 @@ def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> b
     plan, function = rollout.plan, rollout.function
     for held in growth.slices:
         number = len(rollout.of(base)) + 1
-        before = len(plan.commands), function.blocked
+        before, waiting = len(plan.commands), (function.blocked, function.told_us, function.told_wish)
         reason = f"replica {number} of {growth.total}: {growth.why}"
         if rollout.place(replace(built, slice=held), reason, growth.answer.others.get(held, ())):
             continue
         if not growth.answer.is_move:
+            rollout.place_less(built, reason, growth.answer.less.get(held, ()))
             return False
-        if all(isinstance(command, Report) for command in plan.commands[before[0] :]):
-            del plan.commands[before[0] :]  # it can do without: nobody waits for room
-            function.blocked = before[1]
+        if all(isinstance(command, Report) for command in plan.commands[before:]):
+            del plan.commands[before:]  # it can do without: nobody waits for room
+            function.blocked, function.told_us, function.told_wish = waiting
     return True
+
+
+def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> None:
+    """Note the devices of which it needs more than it can have, so that others give up what they can do without."""
+    plan, function = rollout.plan, rollout.function
+    limited = [m.placed.placement for m in rollout.of(base) if m.placed.key in answer.limited]
+    if limited and not function.blocked:
+        text = f"{limited[0].replica} can hold no more on {limited[0].device} ({case.why})"
+        plan.wait(function, f"g{base}", limited[0].replica, text)
+    devices = {placement.device: True for placement in limited}
+    if function.blocked == f"g{base}" and not limited:
+        devices[ANYWHERE] = True
+    plan.state.starve(function.name, tuple(devices))
 
 
 def _shrink(rollout: Rollout, base: int, dropped: Sequence[str], reason: str) -> None:

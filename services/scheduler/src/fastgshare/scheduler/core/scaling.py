@@ -83,10 +83,12 @@ def demand(function: FunctionState, spec: FunctionSpec, ready: int, now_us: int,
     return Demand(rate_rps, expected.coming_rps, expected.burst_rps, waiting_rps)
 
 
-def lasting_rps(scale: Scale, need_rps: float, now_us: int, settings: Settings) -> float:
-    """The most that was needed over the last `scale_down_us`."""
+def lasting_rps(scale: Scale, need_rps: float, now_us: int, settings: Settings, is_in_the_way: bool) -> float:
+    """The most that was needed over the last `scale_down_us`; over `yield_us` where others wait for what it holds."""
     _keep_largest(scale.peaks, need_rps, now_us, settings)
-    return scale.peaks[0][1]
+    if not is_in_the_way:
+        return scale.peaks[0][1]
+    return next(peak for at_us, peak in scale.peaks if now_us - at_us <= settings.yield_us)
 
 
 def _keep_largest(recent: list[tuple[int, Need]], need: Need, now_us: int, settings: Settings) -> None:

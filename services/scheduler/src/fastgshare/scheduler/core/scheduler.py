@@ -41,6 +41,7 @@ class Scheduler:
         for name in self._turns():
             understudies.settle(plan, name)
             plan_function(plan, name)
+            understudies.stand_in(plan, name)
             understudies.stay_restless(plan, name)
         if isinstance(event, Ticked) and not self.state.dirty:
             understudies.consolidate(plan)

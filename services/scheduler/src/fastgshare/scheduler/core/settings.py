@@ -21,6 +21,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     accounted. Neighbours on the same device stretch a batch by up to `stretch` of its time. Where a
     replica's chunks had no time left for a larger quota, another attempt is made after `cramped_us`.
 
+    What there was no room for is told again after `tell_us`. While a function waits for room on a device that another
+    is on, less must have been enough for that other for `yield_us` only. For what is on a device that is away,
+    another is brought up elsewhere after `stand_in_us`, where there is room; who is ready first stays.
+
     A slice is lent where no request was seen for `calm_us`, and taken back when nobody asked for it for `unasked_us`.
 
     At most `reviews` functions are planned in one step; the rest follow at once, or at their own part of a tick.
@@ -58,3 +62,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window_us: int = US_PER_S // 10
     stretch: float = 0.25
     cramped_us: int = 10 * US_PER_S
+    tell_us: int = 30 * US_PER_S
+    yield_us: int = 3 * US_PER_S
+    stand_in_us: int = 2 * US_PER_S

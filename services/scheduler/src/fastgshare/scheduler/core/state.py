@@ -20,6 +20,10 @@ from fastgshare.shared.tables import Table
 
 AWAITS_ROOM, AWAITS_LOAN = "soon", "loan"
 """`FunctionState.blocked` while somebody who is in the way leaves, and while that is a loan."""
+NEVER = "never "
+"""With this `FunctionState.blocked` begins where no device could ever hold it."""
+ANYWHERE = DeviceId("")
+"""Stands for every device."""
 
 
 @dataclass(slots=True)
@@ -50,7 +54,8 @@ class Placed:
     `leaving`: its removal was commanded. `overtaken`: a leader of an earlier term wrote it after ours began.
     `revived`: it had failed for good, its room was given away, and its node tries it again. `resized_from`: what stands
     in the bucket while a change of it is on its way there. `replaces`: the key of the replica that it is to take over
-    from, once ready; until then it is an understudy, and one more than its function asked for.
+    from, once ready; until then it is an understudy, and one more than its function asked for. `stands_in`: an
+    understudy that leaves if the other, whose device was away, is ready first.
     """
 
     placement: Placement
@@ -61,6 +66,7 @@ class Placed:
     revived: bool = False
     resized_from: Placement | None = None
     replaces: Key = ""
+    stands_in: bool = False
 
     @property
     def is_understudy(self) -> bool:
@@ -163,9 +169,9 @@ class Traffic:
 class Scale:
     """Where automatic scaling stands: the count, when it last grew, and the recent needs (when, how many).
 
-    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose chunks had no time left for a
-    larger quota, until when that is believed. `moved_us`: when replicas were last replaced by better ones. `told`: why
-    the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
+    `peaks`: the recent needs in requests a second, likewise. `cramped`: replicas whose device had no room for
+    what they should hold, until when that is believed. `moved_us`: when replicas were last replaced by better ones.
+    `told`: why the objective cannot be met, once reported. `calm`: the last question, if nothing followed from it;
     `still`: likewise, where all replicas are ready and only facts or another demand can change that.
     """
 
@@ -185,7 +191,8 @@ class FunctionState:
     """One function: its definition (None: deleted, or not heard of yet) and what became of its generations.
 
     `proven` generations have had a ready replica; `failed` ones had one fail for good before that. `blocked` says
-    what there was no room for, once reported.
+    what there was no room for; `told_us`: when that was last told,
+    for this `told_wish`.
     `settled`: nothing but a new fact can change the plan; else it is reviewed at the first tick from `review_us` on.
     `moved_us`: when a replica of it was last moved, or others were for its sake.
     """
@@ -204,6 +211,8 @@ class FunctionState:
     settled: bool = False
     review_us: int = 0
     moved_us: int | None = None
+    told_us: int | None = None
+    told_wish: str = ""
 
 
 @dataclass(slots=True)
@@ -212,7 +221,8 @@ class State:
 
     `loans` stand in the bucket beside `placed`, and count as replicas of no function; `taken_back` is by wish.
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
-    changes what a key stands for says so with `changed`.
+    changes what a key stands for says so with `changed`. `starving`: who holds less than it needs because devices are
+    full, and which devices.
     """
 
     epoch: int | None = None
@@ -243,6 +253,7 @@ class State:
     consolidated_us: int | None = None
     attempts: int = 0
     exodus: tuple[tuple[Key, DeviceId], ...] = ()
+    starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
 
     def changed(self, node: NodeId, key: Key) -> None:
         """What this key of a node stands for is another now."""
@@ -312,6 +323,13 @@ class State:
         if found is None:
             found = self.functions[name] = FunctionState(name)
         return found
+
+    def starve(self, name: FunctionName, devices: tuple[DeviceId, ...]) -> None:
+        """This function needs more of these devices than it can have there; none: it has what it needs."""
+        if devices:
+            self.starving[name] = devices
+        else:
+            self.starving.pop(name, None)
 
     def touch(self, name: FunctionName) -> None:
         """Have this function planned again."""

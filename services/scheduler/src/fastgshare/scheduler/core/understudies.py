@@ -2,12 +2,13 @@
 
 Nobody is without a replica for it: the old one leaves when the understudy is ready. If that fails, is stuck or lost, or
 what it stands for is wanted no longer, it goes and the old one stays. If it is the old one that is lost, the
-understudy counts in its place. Rollouts do not see understudies.
+understudy counts in its place. Where the device of the old one was away, who is ready first stays. Rollouts do not see
+understudies.
 """
 
 from fastgshare.scheduler.core import repacking
 from fastgshare.scheduler.core.exodus import ATTEMPTS, plan_exodus
-from fastgshare.scheduler.core.liveness import Health, health
+from fastgshare.scheduler.core.liveness import Health, away_us, health
 from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.state import FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
@@ -20,6 +21,24 @@ def settle(plan: Plan, name: FunctionName) -> None:
         return
     for placed in [placed for placed in function.placed.values() if placed.is_understudy and not placed.leaving]:
         _settle(plan, function, placed)
+
+
+def stand_in(plan: Plan, name: FunctionName) -> None:
+    """Bring up others for what is on a device that is away and may come back, as far as there is room at once."""
+    function = plan.state.functions.get(name)
+    if function is None or function.spec is None:
+        return
+    covered = {placed.replaces for placed in function.placed.values() if placed.is_understudy and not placed.leaving}
+    for placed in list(function.placed.values()):
+        gone_us = away_us(plan.state, placed.placement, plan.now_us)
+        if gone_us is None or gone_us < plan.settings.stand_in_us or placed.key in covered:
+            continue
+        is_current = placed.placement.function.generation == function.spec.generation and not placed.is_understudy
+        if not is_current or not placed.confirmed or placed.leaving:
+            continue
+        is_pending = health(plan.state, placed, plan.now_us, plan.settings) is Health.PENDING
+        if is_pending and not plan.stand_in(function, placed):
+            return
 
 
 def stay_restless(plan: Plan, name: FunctionName) -> None:
@@ -88,6 +107,8 @@ def _settle(plan: Plan, function: FunctionState, understudy: Placed) -> None:
     elif state is Health.READY:
         plan.state.take_over(understudy)
         plan.remove(old, f"{understudy.placement.replica} took over")
+    elif understudy.stands_in and health(plan.state, old, plan.now_us, plan.settings) is Health.READY:
+        plan.remove(understudy, f"{old.placement.device} is back, and {old.placement.replica} with it")
     elif health(plan.state, old, plan.now_us, plan.settings) in (Health.LOST, Health.STUCK, Health.FAILED):
         plan.state.take_over(understudy)
         plan.remove(old, f"it is lost, and {understudy.placement.replica} is coming up in its place")
@@ -102,6 +123,6 @@ def _unwanted(plan: Plan, function: FunctionState, understudy: Placed, old: Plac
         return "the replica it was to take over from is gone"
     if spec.generation != understudy.placement.function.generation:
         return f"superseded by generation {spec.generation}"
-    if old.placement.function != understudy.placement.function:
+    if old.placement.function != understudy.placement.function and not understudy.stands_in:
         return f"{old.placement.replica} has another slice now"
     return ""

@@ -6,7 +6,8 @@ there is, quotas grow in place first (no replica has to be loaded for that), the
 the rest with head-room. Where less was enough for a while, replicas go in ascending RPR or by size, whichever leaves
 less, and quotas shrink; both only if that saves a tenth, so nothing moves back and forth over a trifle. Where fresh
 slices would do the same for much less, they are brought up beside the old ones, which go when those are ready.
-An objective that cannot be met is not chased: the quickest slice serves.
+Where a device has no time left for all of it, a quota grows as far as there is some, and a smaller replica is better
+than none. An objective that cannot be met is not chased: the quickest slice serves.
 """
 
 from bisect import bisect_right
@@ -57,6 +58,7 @@ class Objective:
             pass  # larger ones are to take over, and are not ready yet
         elif draft.rps < question.numbers.need_rps - TIE or draft.count < question.numbers.least:
             draft.grow(question.numbers.need_rps * ahead)
+            draft.note_limits(question.numbers.need_rps)
         elif draft.rps > question.numbers.lasting_rps * ahead + TIE and not draft.is_waiting:
             draft.shrink(question.numbers.lasting_rps * ahead)
         if draft.is_as_it_was and question.numbers.may_move and not draft.is_waiting:
@@ -120,11 +122,12 @@ def _closest(question: Question, menu: Menu) -> Answer:
     )
     kept = sorted(question.members, key=lambda member: (member.slice != wanted, -member.rank[0], -member.rank[1]))
     leaving = [member.key for member in kept[max(question.numbers.least, 1) :]]
-    hold = {
-        m.key: wanted
-        for m in kept[: question.numbers.least]
-        if m.may_change and m.slice.sm_partition == option.sm_partition
-    }
+    row = [other for other in menu.options if other.sm_partition == option.sm_partition and other.quota <= option.quota]
+    hold: dict[Key, Slice] = {}
+    for member in kept[: question.numbers.least]:
+        able = [other for other in row if other.quota <= member.most_quota + TIE]
+        if able and member.may_change and member.slice.sm_partition == option.sm_partition:
+            hold[member.key] = slice_of(able[-1], spec)
     return Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
 
 
@@ -139,6 +142,7 @@ class _Draft:
     changed: dict[Key, Option] = field(default_factory=dict)
     added: list[Option] = field(default_factory=list)
     dropped: list[Key] = field(default_factory=list)
+    limited: list[Key] = field(default_factory=list)
     is_move: bool = False
 
     def __post_init__(self) -> None:
@@ -174,7 +178,13 @@ class _Draft:
             slice_of(option, spec): tuple(slice_of(other, spec) for other in self.menu.others(option))
             for option in self.added
         }
-        return Answer(hold, self.dropped, [slice_of(option, spec) for option in self.added], others, self.is_move)
+        added = [slice_of(option, spec) for option in self.added]
+        answer = Answer(hold, self.dropped, added, others, self.is_move, limited=self.limited)
+        if self.question.numbers.is_cramped and not self.is_move:
+            for option in dict.fromkeys(self.added):
+                lesser = self.menu.lesser(option)
+                answer.less[slice_of(option, spec)] = tuple(slice_of(other, spec) for other in lesser)
+        return answer
 
     # Up
 
@@ -239,8 +249,20 @@ class _Draft:
         for key, held in self.held.items():
             if self.members[key].may_change:
                 for option in self.menu.rows.get(held.sm_partition, ()):
-                    if option.quota > changed.get(key, held).quota + TIE:
+                    room = self.members[key].most_quota + TIE
+                    if changed.get(key, held).quota + TIE < option.quota <= room:
                         yield key, option
+
+    def note_limits(self, need_rps: float) -> None:
+        """Note who would hold more if there were time where it is, if what comes of all this is too little."""
+        members = [self.changed.get(key, held) for key, held in self.held.items()]
+        extra = [] if self.is_move else self.added
+        if pooled_rps([*members, *extra]) >= need_rps - TIE:
+            return
+        for key, held in self.held.items():
+            row = self.menu.rows.get(held.sm_partition, ())
+            if row and row[-1].quota > self.members[key].most_quota + TIE:
+                self.limited.append(key)
 
     def _exchange(self, wanted: list[Option]) -> None:
         """All the replicas there may be are too few: let larger ones take over, if there are any."""

@@ -26,6 +26,7 @@ class Member(NamedTuple):
     """A replica: what it holds, as an option of its own device's kind (None: nothing is known of it).
 
     `rank` tells who goes first where all else is equal, the lowest. `may_change`: its quota can be changed now.
+    `most_quota`: what it can hold where it is, in tenths, as far as others leave time there.
     """
 
     key: Key
@@ -34,6 +35,7 @@ class Member(NamedTuple):
     is_ready: bool
     rank: tuple[int, int]
     may_change: bool
+    most_quota: float = 1.0
 
 
 class Numbers(NamedTuple):
@@ -91,7 +93,9 @@ class Answer:
     """What each member should hold (what is missing stays as it is), which members go, which slices come.
 
     `others`: shapes that may stand in for a slice that comes. `is_move`: what comes is to take over from members that
-    are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot.
+    are enough for now, and can do without. `infeasible`: why the objective cannot be met, if it cannot. `less`: what is
+    better than nothing where a slice that comes fits nowhere, the largest first. `limited`: the members that would have
+    to hold more than they can where they are, where that leaves too little.
     """
 
     hold: dict[Key, Slice] = field(default_factory=dict)
@@ -100,11 +104,13 @@ class Answer:
     others: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
     is_move: bool = False
     infeasible: str = ""
+    less: dict[Slice, tuple[Slice, ...]] = field(default_factory=dict)
+    limited: list[Key] = field(default_factory=list)
 
     @property
     def is_nothing(self) -> bool:
         """Whether all stays as it is."""
-        return not (self.hold or self.drop or self.add or self.infeasible)
+        return not (self.hold or self.drop or self.add or self.infeasible or self.limited)
 
 
 class Policy(Protocol):
