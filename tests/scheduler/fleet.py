@@ -7,7 +7,7 @@ from inspect import isawaitable
 import anyio
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, Mirror
+from fastgshare.shared.buckets import Bucket, Mirror, StorageUnavailable
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
