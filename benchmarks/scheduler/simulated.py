@@ -1,10 +1,12 @@
 """The simulated side of the fidelity benchmark: the same definitions, table and arrivals, over virtual time. Pure.
 
-What simulation needs beside these is what a batch and a request's way cost beside the device (`Hops`). A batch: what
-passed between two while the platform measured its table. A way: what requests that came one by one took beyond that.
+What simulation needs beside these is what a batch and a request's way cost beside the device (`Hops`), and how fast the
+device is while the whole platform works beside it. A batch: what passed between two while the platform measured its
+table. Way and speed: as in the first real run.
 """
 
 from collections.abc import Sequence
+from math import log
 from statistics import fmean, median
 
 from msgspec.structs import replace
@@ -21,6 +23,8 @@ LEAD_US = 2_000_000
 LOAD_US = 100_000
 ENOUGH = 10
 """Answers, to tell how fast the device was."""
+HALF, TAIL = log(2), log(10)
+"""An exponential's median, and what its 95th percentile is above that, in means."""
 LEGS = 3
 """Caller to gateway, to worker, to caller: what an idle request takes beyond the device is spread evenly over these."""
 
@@ -30,6 +34,17 @@ def hops_of(scene: Scene, idle: Sequence[Sent]) -> Hops:
     beyond_us = median(each.latency_us - each.execute_us for each in idle) - scene.around_batch_us
     leg_us = max(round(beyond_us / LEGS), 0)
     return Hops(client_us=leg_us, worker_us=leg_us, batch_us=scene.around_batch_us)
+
+
+def hops_under(scene: Scene, sent: Sequence[Sent]) -> Hops:
+    """What a request's way costs beside others: the median, and a tail as long as the 95th percentile says."""
+    ways = [each.way_us for each in sent if each.batch]
+    if len(ways) < ENOUGH:
+        return hops_of(scene, [each for each in sent if each.batch] or sent)
+    usual_us = nearest_rank(ways, 50)
+    tail_us = max(nearest_rank(ways, 95) - usual_us, 0) / TAIL
+    leg_us = max(round((usual_us - tail_us * HALF - scene.around_batch_us) / LEGS), 0)
+    return Hops(client_us=leg_us, worker_us=leg_us, batch_us=scene.around_batch_us, tail_us=round(tail_us))
 
 
 def at_speed(scene: Scene, sent: Sequence[Sent]) -> Scene:

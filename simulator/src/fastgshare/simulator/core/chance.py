@@ -47,8 +47,15 @@ class Chance:
             self._normals = self._source.standard_normal(DRAWN_AT_ONCE).tolist()
         return self._normals.pop()
 
+    def delay_us(self, mean_us: int) -> int:
+        """Exponentially distributed."""
+        return int(-mean_us * math.log1p(-self._whole()))
+
     def below(self, count: int) -> int:
         """A whole number from 0, below `count`."""
+        return int(self._whole() * count)
+
+    def _whole(self) -> float:
         if not self._wholes:
             self._wholes = self._source.random(DRAWN_AT_ONCE).tolist()
-        return int(self._wholes.pop() * count)
+        return self._wholes.pop()

@@ -44,6 +44,7 @@ class Replica:
         self._device = device
         self._agenda = scene.agenda
         self._hop_us = scene.run.hops.client_us
+        self._tail_us = scene.run.hops.tail_us
         self._around_us = scene.run.hops.batch_us
         self._plan = scene.functions[placement.function.name]
         self.mask = 0
@@ -282,7 +283,7 @@ class Replica:
             call: Call = dispatch.ticket  # type: ignore[assignment]
             waited_us = began_us - job.arrived_us
             own_us = token_us if token_us < waited_us else waited_us
-            answer(call, received_us)
+            answer(call, received_us + self._chance.delay_us(self._tail_us) if self._tail_us else received_us)
             timing = Timing(waited_us - own_us, own_us, used_us, rows)
             done(call.door, self, Completion(dispatch.attempt, True, timing, now_us))
 

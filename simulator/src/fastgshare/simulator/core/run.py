@@ -54,12 +54,15 @@ class Hops:
 
     `batch_us` passes with every batch beside its time on the device: its chunks are held, and nobody is charged. On
     cores the replica's thread packs answers and unpacks requests then; on a GPU the host does that while others run.
+    `tail_us` is the mean of what an answer's way takes beyond `client_us`, exponentially distributed: processes that
+    wait for a core.
     """
 
     client_us: int = 150
     worker_us: int = 150
     control_us: int = 1 * US_PER_MS
     batch_us: int = 0
+    tail_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
