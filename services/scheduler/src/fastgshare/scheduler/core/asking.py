@@ -121,10 +121,12 @@ class Asking:
         scale = self.function.scale
         least, most = scaling.bounds(self.function, self.spec, self.now_us, self.settings)
         demand = scaling.demand(self.function, self.spec, ready, self.now_us, self.settings)
+        in_the_way = self._is_in_the_way()
+        if in_the_way:  # room for bursts is not held where others lack what they need
+            demand = demand._replace(burst_rps=0.0)
         need_rps = policy.demand_rps(demand, self.settings.headroom)
         lasting_rps = 0.0
         if most:
-            in_the_way = self._is_in_the_way()
             lasting_rps = scaling.lasting_rps(scale, need_rps, self.now_us, self.settings, in_the_way)
         pause_us = MOVES * self.settings.scale_down_us << min(scale.misfits, MOST_DOUBLINGS)
         may_move = scale.moved_us is None or self.now_us - scale.moved_us >= pause_us
