@@ -33,16 +33,16 @@ def test_ctrl_c_reaches_only_the_command_and_ends_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     started = tmp_path / "started"
-    code = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+    code = f"import os, time; os.symlink(str(os.getpid()), {str(started)!r}); time.sleep(60)"
     monkeypatch.setattr(command, "READER", (sys.executable, "-c", code))
     readers: list[psutil.Process] = []
     sessions: list[int] = []
 
     def interrupt() -> None:
-        while not started.exists():
+        while not started.is_symlink():  # made in one go, with the reader's pid as its target
             time.sleep(0.01)
-        readers.extend(psutil.Process().children())
-        sessions.extend(os.getsid(reader.pid) for reader in readers)
+        readers.append(psutil.Process(int(os.readlink(started))))
+        sessions.append(os.getsid(readers[0].pid))
         os.kill(os.getpid(), signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
