@@ -26,6 +26,7 @@ from fastgshare.shared.buckets import Bucket, ensure_storage
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.ids import DeviceId, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     Autoscale,
@@ -182,6 +183,23 @@ async def test_update_scale_and_delete_change_only_what_they_name(nats: Natsd, t
         for call in (client.delete("echo"), client.scale("echo", 1)):
             with pytest.raises(FunctionUnknown):
                 await call
+
+
+async def test_a_quota_that_the_scheduler_chooses_is_refused_with_the_way_to_set_it(
+    nats: Natsd, tmp_path: Path
+) -> None:
+    async with platform(nats, tmp_path) as (client, _):
+        model = ModelSource(file=str(tmp_path / "echo.onnx"))
+        own = FunctionDefinition(name="echo", model=model, autoscale=Autoscale(min=1, max=2))
+        first = await client.deploy(own, wait=False)
+        assert first.autoscale is not None
+        assert first.autoscale.policy == "objective"
+        with pytest.raises(InvalidSpec, match="quota_request is the scheduler's to choose under policy objective"):
+            await client.update("echo", quota_request=0.3, wait=False)
+        limited = await client.update("echo", quota_limit=0.5, wait=False)
+        assert limited == replace(first, slice=replace(first.slice, quota_limit=0.5))
+        counted = await client.update("echo", replicas=1, quota_request=0.3, wait=False)
+        assert counted.slice.quota_request == 0.3
 
 
 async def test_logs_are_told_in_order_and_followed_over_a_server_restart(nats: Natsd, tmp_path: Path) -> None:

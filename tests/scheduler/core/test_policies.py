@@ -209,6 +209,25 @@ def test_an_objective_that_cannot_be_met_is_told_once_and_not_chased() -> None:
     assert len(world.reports("objective_infeasible")) == len(world.reports("objective_feasible")) == 1
 
 
+def test_an_objective_that_cannot_be_met_is_served_by_what_fits_where_the_quickest_slice_does_not() -> None:
+    world = World()
+    world.add_node("a", chunks=CHUNKS, memory_mib=16_384, kind=V100)
+    world.lead()
+    world.define(spec("g", sm=50, quota=0.5))
+    function = wanted(slo_ms=10)
+    world.tell(ProfileKnown(table(curve("resnet50"), function.model.digest)))
+    world.define(function)
+    world.serve("f", 15, 5)
+    (placement,) = world.of("f")
+    assert "it is all that fits" in placement.reason
+    assert world.ready("f") == 1
+    assert len(world.of("g")) == 1
+    first = len(decisions(world))
+    world.serve("f", 120, 5)
+    assert len(decisions(world)) - first <= 2
+    assert len(world.reports("objective_infeasible")) == 1
+
+
 def test_a_function_larger_than_any_device_is_told_once_and_the_rest_is_served() -> None:
     world = cluster(wanted())
     huge = spec("huge", autoscale=Autoscale(min=1, max=3, policy="objective"), memory_mib=20_000, slo_ms=69)

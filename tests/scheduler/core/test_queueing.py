@@ -25,6 +25,7 @@ from tests.scheduler.core.virtual_device import Tenant, play
 from tests.scheduler.core.world import S, spec
 
 WINDOW_US = 100_000
+ROUNDING = 1e-9
 TAIL = tail_of(99)
 END_US = 60 * S
 
@@ -128,8 +129,8 @@ def test_the_sustained_rate_just_meets_the_objective(
 def test_a_looser_objective_or_more_replicas_never_take_less(objective_us: float, looser: float) -> None:
     batchings = [Batching(1, 10_000, 20_000), Batching(4, 22_000, 44_000)]
     tight = sustained(batchings, objective_us, TAIL, 5_000)
-    assert sustained(batchings, objective_us * looser, TAIL, 5_000).rps >= tight.rps
-    assert sustained(batchings, objective_us, TAIL, 5_000, pool=looser).rps >= tight.rps
+    assert sustained(batchings, objective_us * looser, TAIL, 5_000).rps >= tight.rps * (1 - ROUNDING)
+    assert sustained(batchings, objective_us, TAIL, 5_000, pool=looser).rps >= tight.rps * (1 - ROUNDING)
 
 
 def test_what_was_measured_to_wait_counts_where_it_is_more() -> None:

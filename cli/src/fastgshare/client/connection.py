@@ -30,7 +30,8 @@ from fastgshare.client.wheels import Wheels, wheels_from
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
-from fastgshare.shared.errors import BusUnavailable
+from fastgshare.shared.errors import BusUnavailable, InvalidSpec
+from fastgshare.shared.functions import keeps_slice
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import (
     Autoscale,
@@ -140,7 +141,7 @@ class Client:
         """Change what is given and keep the rest; `replicas` and `autoscale` replace each other.
 
         Quotas, like the number of replicas, are taken on by replicas that run; other changes are a new generation.
-        Raises as `deploy`, and FunctionUnknown.
+        Raises as `deploy`, FunctionUnknown, and InvalidSpec for a `quota_request` that the scheduler chooses.
         """
         given: dict[str, Any] = {
             "slo_ms": slo_ms,
@@ -158,6 +159,9 @@ class Client:
 
         def changed(old: FunctionSpec) -> FunctionSpec:
             new = replace(old, **changes)
+            if quota_request is not None and new.autoscale is not None and not keeps_slice(new):
+                chosen = f"quota_request is the scheduler's to choose under policy {new.autoscale.policy}"
+                raise InvalidSpec([f"{chosen}: give a number of replicas, or policy: fixed, to set it"])
             return replace(new, slice=replace(new.slice, **quotas))
 
         spec = await self._registry.change(FunctionName(function), changed)

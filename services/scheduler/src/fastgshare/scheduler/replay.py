@@ -67,13 +67,18 @@ def words_of(command: Command) -> str:
 
 
 def told(segment: Segment) -> Iterator[Told]:
-    """The commands of a segment in order, each with the event on which it was decided. Raises JournalInvalid."""
+    """The commands of a segment in order, each with the event on which it was decided. Raises JournalInvalid.
+
+    Answers to profilers' wishes are left out: they come twice a second, and loans are told when they begin and end.
+    """
     start = segment.beginning
     if start.gap:
         yield Told(start.unix_us, start.instance, GAP)
     for entry in segment.entries():
         at_us = start.unix_us + entry.now_us - start.clock_us
         for command in entry.decision.commands:
+            if isinstance(command, AnswerWish):
+                continue
             yield Told(at_us, start.instance, f"{type(entry.event).__name__}  {words_of(command)}")
 
 

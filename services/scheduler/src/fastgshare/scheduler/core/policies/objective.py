@@ -88,7 +88,11 @@ def _closest(question: Question, menu: Menu) -> Answer:
         able = [other for other in row if other.quota <= member.most_quota + TIE]
         if able and member.may_change and member.slice.sm_partition == option.sm_partition:
             hold[member.key] = slice_of(able[-1], spec)
-    return Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
+    answer = Answer(hold, leaving, [wanted] * max(0, question.numbers.least - len(kept)), infeasible=text)
+    if question.numbers.is_cramped:  # it may be slower than that, if only it serves
+        slower = sorted(menu.options, key=lambda other: (other.least_us, other.cost))
+        answer.less[wanted] = tuple(slice_of(other, spec) for other in slower if other is not option)
+    return answer
 
 
 _Place = tuple[int, int, float]
