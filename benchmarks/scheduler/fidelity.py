@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     budgets: Budgets
 
 
-QUICK = Plan({0.3: PATIENCE_US, 0.6: PATIENCE_US}, 1.5, Budgets(point_ms=150, open_ms=0, table_s=2.0))
+QUICK = Plan({0.3: PATIENCE_US, 0.6: PATIENCE_US}, 1.2, Budgets(point_ms=150, open_ms=0, table_s=1.5))
 FULL = Plan(
     # Under more than the device can do, a patient caller only makes everybody late: there callers leave at the
     # objective, and goodput tells who was admitted; there is no 99th percentile.

@@ -14,7 +14,7 @@ from benchmarks.scheduler.figures import growth
 Say = Callable[[str], None]
 Part = Callable[[bool, Say], Mapping[str, object]]
 
-QUICK_MIXES, QUICK_LIMIT_S = 10, 0.5
+QUICK_MIXES, QUICK_LIMIT_S = 6, 0.5
 FULL_MIXES, FULL_LIMIT_S = 40, 10.0
 QUICK_STARTS, FULL_STARTS = 2, 8
 FLEET = 1_000
