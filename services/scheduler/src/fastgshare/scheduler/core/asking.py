@@ -1,4 +1,8 @@
-"""What a function's policy is asked, from what is believed, and how its answer is explained. No decision of its own."""
+"""What a function's policy is asked, from what is believed, and how its answer is explained.
+
+What to do is the policy's to decide; how much it hears of is told here: nothing of bursts where others lack what they
+need, and the needs of a shorter while.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
