@@ -24,15 +24,19 @@ from fastgshare.shared.ids import (
 )
 from fastgshare.shared.messages import (
     Autoscale,
+    Cancel,
     Completion,
     Demand,
     DeviceStatus,
     DoneNotice,
     Event,
     FunctionLoad,
+    FunctionReport,
     FunctionSpec,
     GatewayLoad,
+    GatewayReport,
     HandlerRef,
+    Histogram,
     InferReply,
     InferRequest,
     LeaseHolder,
@@ -181,9 +185,25 @@ FUNCTION_LOAD = FunctionLoad(
     queue_us=9_000,
 )
 
+HISTOGRAM = Histogram((0, 3, 1), 1_750)
+FUNCTION_REPORT = FunctionReport(
+    arrived=9,
+    answered=5,
+    met=4,
+    missed=3,
+    failed=1,
+    refused={"overloaded": 2},
+    whole=HISTOGRAM,
+    stages={"queue": HISTOGRAM},
+    batches={4: 1.5},
+    outstanding=2,
+    held=1,
+)
+
 EXAMPLES: dict[str, msgspec.Struct] = {
     "Autoscale.1": Autoscale(min=1, max=4),
     "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
+    "Cancel.1": Cancel(1, ATTEMPT),
     "Completion.1": COMPLETION,
     "Demand.1": Demand(function=ECHO, gateway=GATEWAY, held=3, version=2),
     "DeviceStatus.1": DEVICE_STATUS,
@@ -197,6 +217,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         use={REPLICA: REPLICA_USE},
         gauges={"sm_occupancy_percent": 31.5},
     ),
+    "DeviceStatus.3": DeviceStatus(device=DEVICE, kind="cpu", chunks=2, memory_mib=4_096, running=(REPLICA,), sms=2),
     "DoneNotice.1": DoneNotice(1, REPLICA, "0a1b2c3d", 5, (COMPLETION,)),
     "ErrorBody.1": ERROR,
     "Event.1": Event(
@@ -209,12 +230,18 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         version=2,
     ),
     "FunctionLoad.1": FUNCTION_LOAD,
+    "FunctionReport.1": FUNCTION_REPORT,
     "FunctionSpec.1": FUNCTION,
     "GatewayLoad.1": GatewayLoad(
         gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_LOAD}, version=2, pid=4_242
     ),
+    "GatewayReport.1": GatewayReport(
+        gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_REPORT}, version=2
+    ),
     "HandlerRef.1": HANDLER,
+    "Histogram.1": HISTOGRAM,
     "InferReply.1": InferReply(1, (INLINE, IN_SLOT), ERROR, REPLICA, ATTEMPT, TIMING),
+    "InferReply.2": InferReply(1, (INLINE,), None, REPLICA, ATTEMPT, TIMING, 3, True),
     "InferRequest.1": InferRequest(
         1, (INLINE, IN_SLOT), ("label",), SLOT, AT_US, RequestId("0123456789abcdef"), TRACEPARENT
     ),
@@ -398,7 +425,9 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "Tensor.2": IN_SLOT,
     "TensorSpec.1": TensorSpec("text", "BYTES", (-1, 4)),
     "Timing.1": TIMING,
+    "Timing.2": Timing(11, 12, 13, 4, 15, AT_US, AT_US + 60, TRACEPARENT[3:52]),
     "Work.1": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90")),
+    "Work.2": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90"), AT_US - 500),
     "WorkerHello.1": WorkerHello(device=DEVICE, incarnation="0a1b2c3d", version=2),
 }
 

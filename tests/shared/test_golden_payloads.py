@@ -67,7 +67,7 @@ def test_what_is_sent_now_decodes_to_the_same(name: str) -> None:
 def test_a_payload_with_more_in_it_still_decodes(name: str) -> None:
     """Tomorrow's sender adds fields; today's receiver ignores them."""
     example = EXAMPLES[name]
-    plain = msgspec.msgpack.decode(path_of(name).read_bytes())
+    plain = msgspec.msgpack.decode(encode(example))
     more = [*plain, "tomorrow"] if isinstance(plain, list) else plain | {"tomorrow": 1}
     assert decode(type(example), msgspec.msgpack.encode(more)) == example
 

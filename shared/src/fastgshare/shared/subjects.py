@@ -1,8 +1,11 @@
 """The subject, bucket and header table: the only place that spells a name used on the bus."""
 
 import re
+from hashlib import sha256
 
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId, RequestId
+
+_TOKEN = re.compile(r"[-_=a-zA-Z0-9]{1,64}|\*")
 
 # Requests
 GATEWAY_QUEUE = "gateway"
@@ -29,7 +32,21 @@ def done(gateway: GatewayId) -> str:
     return f"fast.done.{gateway}"
 
 
+def cancel(replica: ReplicaId) -> str:
+    """Gateway → device worker: an attempt whose caller does not want its answer any more."""
+    return f"fast.cancel.{replica}"
+
+
+WITHDRAW_ALL = "fast.withdraw.*"
+
+
+def withdraw(request: RequestId) -> str:
+    """Client → every gateway: the request of this id is not wanted any more; whoever has it lets go of it."""
+    return f"fast.withdraw.{token(request)}"
+
+
 # Load and status
+REPORT_ALL = "fast.report.*"
 LOAD_ALL = "fast.load.*"
 DEMAND_ALL = "fast.demand.*"
 NODE_STATUS_ALL = "fast.node.*.status"
@@ -38,6 +55,11 @@ NODE_STATUS_ALL = "fast.node.*.status"
 def load(gateway: GatewayId) -> str:
     """Gateway → scheduler."""
     return f"fast.load.{gateway}"
+
+
+def report(gateway: GatewayId) -> str:
+    """Gateway → consoles and whoever watches: what became of requests, as counts since it started."""
+    return f"fast.report.{gateway}"
 
 
 def demand(function: FunctionName) -> str:
@@ -100,7 +122,47 @@ def function_events(function: FunctionName) -> str:
     return f"fast.event.*.{function}"
 
 
+# Traces of requests that were kept, in a bounded stream
+TRACE_STREAM = "traces"
+TRACE_ALL = "fast.trace.>"
+
+
+def trace(function: FunctionName, request: RequestId, trace_id: str) -> str:
+    """Gateway → the traces stream; `*` stands for any."""
+    return f"fast.trace.{function}.{token(request)}.{trace_id}"
+
+
+# What was used of devices, in a stream
+USAGE_STREAM = "usage"
+USAGE_ALL = "fast.usage.*"
+
+
+def usage(node: NodeId) -> str:
+    """Node → the usage stream: who had how much of which device over a stretch of time."""
+    return f"fast.usage.{node}"
+
+
+# Asynchronous invocations, in a work queue
+JOB_STREAM = "jobs"
+JOB_ALL = "fast.job.*"
+
+
+def job(function: FunctionName) -> str:
+    """Gateway → the jobs work queue: a request whose answer is fetched later."""
+    return f"fast.job.{function}"
+
+
+def token(text: str) -> str:
+    """`text` as one token of a subject: itself where it fits, else a name for it."""
+    if _TOKEN.fullmatch(text):
+        return text
+    return "h" + sha256(text.encode()).hexdigest()[:31]
+
+
 # Buckets and their keys
+RESULTS = "results"
+KEYS = "keys"
+KEY_USE = "key_use"
 FUNCTIONS = "functions"
 PROFILES = "profiles"
 PLACEMENTS = "placements"

@@ -15,6 +15,7 @@ from fastgshare.shared.messages.fleet import (
 from fastgshare.shared.messages.functions import Autoscale, FunctionSpec, HandlerRef, ModelRef, Slice
 from fastgshare.shared.messages.infer import (
     INFER_VERSION,
+    Cancel,
     Completion,
     DoneNotice,
     InferReply,
@@ -40,19 +41,24 @@ from fastgshare.shared.messages.profile import (
     ProfileState,
     SurfacePoint,
 )
+from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
 
 __all__ = [
     "INFER_VERSION",
     "Autoscale",
+    "Cancel",
     "Completion",
     "Demand",
     "DeviceStatus",
     "DoneNotice",
     "Event",
     "FunctionLoad",
+    "FunctionReport",
     "FunctionSpec",
     "GatewayLoad",
+    "GatewayReport",
     "HandlerRef",
+    "Histogram",
     "InferReply",
     "InferRequest",
     "LeaseHolder",

@@ -113,7 +113,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A device as its node sees it: `chunks` of SMs in all, memory in MiB, and how many requests wait per replica.
 
     `used_mib` is memory in use now, `models` the weights that are loaded, `use` what each replica had of it,
-    `gauges` what this kind of device tells beyond that (utilization and occupancy in percent, and the like).
+    `gauges` what this kind of device tells beyond that (utilization and occupancy in percent, and the like), `running`
+    who held a token as this was written, `sms` how many SMs (cores, on a CPU) the chunks are in all.
     """
 
     device: DeviceId
@@ -129,6 +130,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelOnDevice, ...] = ()
     use: dict[ReplicaId, ReplicaUse] = {}
     gauges: dict[str, float] = {}
+    running: tuple[ReplicaId, ...] = ()
+    sms: int = 0
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

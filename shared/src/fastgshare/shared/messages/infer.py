@@ -61,7 +61,8 @@ class InferRequest(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt of a request, from a gateway to a worker; `request` is the caller's `InferRequest`, untouched.
 
-    `gateway` wants to be told of the completion; None where the answer goes through it anyway.
+    `gateway` wants to be told of the completion; None where the answer goes through it anyway. After `objective_us`
+    (Unix microseconds; 0: no objective) an answer misses its function's objective.
     """
 
     version: int
@@ -70,20 +71,32 @@ class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deadline_us: int
     traceparent: str
     request: memoryview
+    objective_us: int = 0
 
 
 class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a request's time went on its worker, in microseconds, and the batch it ran in."""
+    """Where a request's time went on its worker, in microseconds, and the batch it ran in, in rows.
+
+    Of a request whose trace is kept also `arrived_us` and `end_us` (Unix microseconds: it reached the worker, its
+    answer left), and `batch_span`, the span of its batch as `<trace id>-<span id>`; else 0 and empty.
+    """
 
     queue_us: int = 0
     token_us: int = 0
     execute_us: int = 0
     batch: int = 0
     handler_us: int = 0
+    arrived_us: int = 0
+    end_us: int = 0
+    batch_span: str = ""
 
 
 class InferReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The one answer to a request: outputs, or an error."""
+    """An answer to a request: outputs, or an error.
+
+    A function that streams answers in parts, numbered from 0; `more` tells that another follows. Everyone else's one
+    answer is part 0 with no more.
+    """
 
     version: int
     outputs: tuple[Tensor, ...] = ()
@@ -91,6 +104,15 @@ class InferReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     replica: ReplicaId | None = None
     attempt: AttemptId | None = None
     timing: Timing | None = None
+    part: int = 0
+    more: bool = False
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Nobody wants this attempt's answer any more: drop it unless it runs already. It gets no answer."""
+
+    version: int
+    attempt: AttemptId
 
 
 class Completion(msgspec.Struct, frozen=True, array_like=True, gc=False):
