@@ -1,7 +1,7 @@
 """The server that other tests lean on keeps its promises."""
 
-from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import MAX_PAYLOAD_BYTES, Natsd
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import COMMANDS, app
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import DeviceId, HostId, NodeId, ReplicaId
@@ -26,6 +26,7 @@ from fastgshare.shared.messages import (
     Signature,
     Slice,
 )
+from fastgshare.shared.storage import ensure_storage
 from tests.client.fake_gateway import run_gateway
 from tests.natsd import Natsd
 

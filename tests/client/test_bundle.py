@@ -11,10 +11,10 @@ from fastgshare.client.bundle import assemble, store
 from fastgshare.client.definition import FunctionDefinition, HandlerSource, ModelSource
 from fastgshare.client.errors import SourceUnavailable
 from fastgshare.client.wheels import Wheels
-from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.objects import Objects, digest_of
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 DEFINITION = FunctionDefinition(

@@ -13,13 +13,14 @@ from fastgshare.client import RequestRefused, connect
 from fastgshare.client.inference import HEADER_ROOM_BYTES
 from fastgshare.client.values import Value
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import InferRequest, ReplicaState, ReplicaStatus, Tensor
 from fastgshare.shared.slots import SHARED_MEMORY, host_id
+from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.tracing import new_trace, parse_traceparent
 from tests.client.fake_gateway import REPLICA, FakeGateway, echo, run_gateway
 from tests.natsd import MAX_PAYLOAD_BYTES, Natsd

@@ -22,7 +22,7 @@ from fastgshare.client import (
 )
 from fastgshare.client.logs import last_event
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
@@ -39,6 +39,7 @@ from fastgshare.shared.messages import (
     ReplicaStatus,
 )
 from fastgshare.shared.service import answer_pings
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 NODE = NodeId("node-a")

@@ -9,7 +9,7 @@ from nats.aio.subscription import Subscription
 
 from fastgshare.profiler.core.plan import Setting
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
+from fastgshare.shared.buckets import Bucket, StorageUnavailable
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
@@ -27,6 +27,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
 )
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 from tests.profiler.samples import DEVICE, DIGEST, function_spec, heartbeat, replica_status, setting_asked, times
 

@@ -19,7 +19,7 @@ from fastgshare.scheduler.config import SchedulerConfig
 from fastgshare.scheduler.core.commands import PlaceReplica, ResizeReplica
 from fastgshare.scheduler.core.events import PlacementRefused
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.children import die_with_parent
 from fastgshare.shared.codec import decode, encode
@@ -37,6 +37,7 @@ from fastgshare.shared.messages import (
     Placement,
     ServiceReady,
 )
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 from tests.scheduler.fleet import BROKEN, Observatory, TalkingNode, function, open_node, until
 

@@ -8,10 +8,11 @@ import anyio.lowlevel
 import pytest
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import LEASE_TTL_S, Bucket, Mirror, RevisionConflict, StorageUnavailable, ensure_storage
+from fastgshare.shared.buckets import Bucket, Mirror, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import FunctionSpec, LeaseHolder
+from fastgshare.shared.storage import LEASE_TTL_S, ensure_storage
 from tests.natsd import Natsd
 
 NAME = subjects.PLACEMENTS

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 import anyio
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import LEASE_TTL_S, Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.leases import Lease
 from fastgshare.shared.messages import LeaseHolder
+from fastgshare.shared.storage import LEASE_TTL_S, ensure_storage
 from tests.natsd import Natsd
 
 KEY = "profile.0123.cpu"

@@ -6,9 +6,10 @@ import anyio
 from nats.js.kv import KeyValue
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, Mirror, Watch, ensure_storage
+from fastgshare.shared.buckets import Bucket, Mirror, Watch
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.messages import LeaseHolder
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 NAME = subjects.PLACEMENTS

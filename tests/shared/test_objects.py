@@ -8,11 +8,12 @@ import anyio
 import pytest
 
 from fastgshare.shared import objects, subjects
-from fastgshare.shared.buckets import StorageUnavailable, ensure_storage
+from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import ObjectMissing
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.objects import Objects, digest_of
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 STREAM = f"OBJ_{subjects.MODELS}"

@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import ensure_storage
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, ModelRef
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.registry import FunctionUnknown, Registry
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 NAME = FunctionName("echo")

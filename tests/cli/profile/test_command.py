@@ -20,12 +20,13 @@ from fastgshare.cli.app import app
 from fastgshare.client import profiling
 from fastgshare.client.tablefiles import CSV, JSON, read_table, write_table
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.leases import Lease
 from fastgshare.shared.messages import FunctionSpec, ModelRef, Profile, ProfileProgress, ProfileRequest, ProfileState
+from fastgshare.shared.storage import ensure_storage
 from tests.client.tables import DIGEST, KIND, table
 from tests.natsd import Natsd
 

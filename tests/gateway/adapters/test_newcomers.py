@@ -7,11 +7,12 @@ from fastgshare.gateway.adapters import newcomers
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, ensure_storage
+from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, ModelRef
+from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 FN = FunctionName("fn")

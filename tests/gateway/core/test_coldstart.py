@@ -59,5 +59,5 @@ def test_who_waited_in_vain_began_nothing() -> None:
 def test_a_deleted_function_has_none_under_way() -> None:
     gatekeeper = gate()
     gatekeeper.admit(ticket(1, LATE_US), request(), T0)
-    gatekeeper.function_removed(FN)
+    gatekeeper.function_removed(FN, T0)
     assert gatekeeper.cold_starts.take_ended() == []

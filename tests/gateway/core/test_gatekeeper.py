@@ -331,7 +331,7 @@ def test_a_gateway_that_stops_hands_back_what_waits_and_keeps_what_is_under_way(
     by_http.notice = False
     for waiting in (ticket(2), by_http):
         gatekeeper.admit(waiting, request(), T0)
-    assert [type(action) for action in gatekeeper.stop()] == [HandBack]
+    assert [type(action) for action in gatekeeper.stop(T0)] == [HandBack]
     assert gatekeeper.in_flight == 2
     assert isinstance(gatekeeper.admit(ticket(4), request(), T0), HandBack)
     assert [type(action) for action in gatekeeper.replica_removed(ReplicaId("a"), T0)] == [HandBack]

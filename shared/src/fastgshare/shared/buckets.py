@@ -16,18 +16,13 @@ import anyio
 import anyio.abc
 import msgspec
 import nats.errors
-from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
 from nats.js.kv import KeyValue
 
-from fastgshare.shared import subjects
 from fastgshare.shared.bus import CONTROL_TIMEOUT_S, Bus
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import FastGShareError, PayloadInvalid
 
-LEASE_TTL_S = 2.0
-EVENT_MAX_AGE_S = 7 * 24 * 3600
-EVENT_MAX_BYTES = 256 << 20
 REFRESH_S = 10.0
 RETRY_S = 0.2
 WATCH_INACTIVE_S = 30.0
@@ -50,29 +45,6 @@ class RevisionConflict(FastGShareError):
 
 class StorageUnavailable(FastGShareError):
     """JetStream did not carry out a storage call: fields `bucket`, `key`, `reason`."""
-
-
-async def ensure_storage(bus: Bus) -> None:
-    """Create the buckets, the object store and the events stream where they are missing; safe to race."""
-    jetstream = bus.jetstream
-    for bucket in (subjects.FUNCTIONS, subjects.PROFILES, subjects.PLACEMENTS, subjects.REPLICAS):
-        await jetstream.create_key_value(bucket=bucket, history=1)
-    await jetstream.create_key_value(bucket=subjects.LEASES, history=1, ttl=LEASE_TTL_S)
-    await _ensure_objects(jetstream)
-    await jetstream.add_stream(
-        name=subjects.EVENT_STREAM,
-        subjects=[subjects.EVENT_ALL],
-        max_age=EVENT_MAX_AGE_S,
-        max_bytes=EVENT_MAX_BYTES,
-        discard=api.DiscardPolicy.OLD,
-    )
-
-
-async def _ensure_objects(jetstream: JetStreamContext) -> None:
-    try:
-        await jetstream.object_store(subjects.MODELS)
-    except js_errors.BucketNotFoundError:
-        await jetstream.create_object_store(subjects.MODELS)
 
 
 class Bucket(Generic[M]):

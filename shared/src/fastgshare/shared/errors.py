@@ -25,6 +25,8 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     TENSOR_UNREACHABLE = "tensor_unreachable"
+    CANCELLED = "cancelled"
+    FORBIDDEN = "forbidden"
 
 
 HTTP_STATUS: dict[ErrorCode, int] = {
@@ -33,8 +35,10 @@ HTTP_STATUS: dict[ErrorCode, int] = {
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.CONFLICT: 409,
     ErrorCode.TENSOR_UNREACHABLE: 409,
+    ErrorCode.FORBIDDEN: 403,
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.OVERLOADED: 429,
+    ErrorCode.CANCELLED: 499,
     ErrorCode.HANDLER_FAILED: 500,
     ErrorCode.MODEL_FAILED: 500,
     ErrorCode.INTERNAL: 500,

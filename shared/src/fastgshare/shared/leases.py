@@ -9,10 +9,11 @@ the fencing token.
 import anyio
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import LEASE_TTL_S, Bucket, RevisionConflict, StorageUnavailable
+from fastgshare.shared.buckets import Bucket, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import LeaseHolder
+from fastgshare.shared.storage import LEASE_TTL_S
 
 RENEW_S = LEASE_TTL_S / 4
 GIVE_UP_S = LEASE_TTL_S * 0.9

@@ -22,10 +22,11 @@ from fastgshare.cli.up.ports import HOST, free_port
 from fastgshare.cli.up.process import ChildSpec
 from fastgshare.cli.up.roll import Roll
 from fastgshare.cli.up.supervisor import Report, Supervisor
-from fastgshare.shared.buckets import BUS_FAULTS, ensure_storage
+from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import BusUnavailable
 from fastgshare.shared.messages import ServiceReady
+from fastgshare.shared.storage import ensure_storage
 
 DISTRIBUTION = "fastgshare-cli"
 BUS_NAME = "up"

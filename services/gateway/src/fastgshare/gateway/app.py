@@ -16,7 +16,7 @@ from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import BUS_FAULTS, ensure_storage
+from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
@@ -24,6 +24,7 @@ from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
+from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 
 SERVICE = "gateway"
@@ -62,7 +63,7 @@ async def serve(config: GatewayConfig) -> None:
             await stop_signal()
             stop.set()
             await _take_no_more(requests, config.drain_s)
-            for action in gatekeeper.stop():
+            for action in gatekeeper.stop(unix_us()):
                 await dispatcher.perform(action)
             await _finish(gatekeeper, config.drain_s)
             await dispatcher.finish()

@@ -5,11 +5,13 @@ nothing here needs numpy. Refusals of requests are values in the reply; the faul
 raise are listed with it.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, InferReply, InferRequest, ReplicaState, Signature
 from fastgshare.shared.tracing import TraceContext
@@ -132,3 +134,31 @@ class Functions(Protocol):
     async def store(self, path: Path) -> Digest:
         """Keep a file's content (a model, a handler's zip) under its digest. Raises StorageUnavailable."""
         ...
+
+
+class Scope(StrEnum):
+    """What a caller wants to do: call functions, look at the platform, or change what is deployed."""
+
+    INVOKE = "invoke"
+    READ = "read"
+    MANAGE = "manage"
+
+
+class Doorkeeper(Protocol):
+    """Knows API keys. A platform without keys lets everybody in; with the first key, nobody without one."""
+
+    def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
+        """Let a caller in, counting an invocation against the key's limits; else why not (401, 403, 429).
+
+        `key` is what the caller showed (`Authorization: Bearer KEY` or `X-Api-Key` over HTTP, `authorization` in
+        gRPC's metadata), None for nothing. `function` is None where the call is about no one of them.
+        """
+        ...
+
+
+class OpenDoor:
+    """Lets everybody in."""
+
+    def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
+        """Nobody is refused."""
+        return None

@@ -13,7 +13,7 @@ from fastgshare.node_manager.adapters.status_writer import StatusWriter
 from fastgshare.node_manager.config import NodeConfig, check_name, check_window
 from fastgshare.node_manager.devices.catalog import discover
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Mirror, ensure_storage
+from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
@@ -22,6 +22,7 @@ from fastgshare.shared.messages import NodeStatus, Placement
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id, sweep_orphans
+from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 SERVICE = "node_manager"

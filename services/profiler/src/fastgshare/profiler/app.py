@@ -18,13 +18,14 @@ from fastgshare.profiler.core.measuring import Limits
 from fastgshare.profiler.core.profiler import Profiler
 from fastgshare.profiler.handlers import Handlers
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Mirror, ensure_storage
+from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
 from fastgshare.shared.messages import FunctionSpec, NodeStatus, Profile, ReplicaStatus
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
+from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.units import s_to_us
 
 SERVICE = "profiler"

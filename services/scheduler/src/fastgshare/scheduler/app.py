@@ -18,7 +18,7 @@ from fastgshare.scheduler.core.commands import Decision
 from fastgshare.scheduler.core.events import Event, Ticked
 from fastgshare.scheduler.core.scheduler import Scheduler
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import Bucket, StorageUnavailable, ensure_storage
+from fastgshare.shared.buckets import Bucket, StorageUnavailable
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.config import check_name, variable_for
@@ -26,6 +26,7 @@ from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.functions import POLICIES
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
+from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.units import BYTES_PER_MIB, us_to_s
 
 SERVICE = "scheduler"

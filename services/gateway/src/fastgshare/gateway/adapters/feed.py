@@ -71,7 +71,7 @@ class Feed:
         if spec is not None:
             self._gatekeeper.function_defined(spec)
         else:
-            self._dispatcher.enqueue(self._gatekeeper.function_removed(FunctionName(key)))
+            self._dispatcher.enqueue(self._gatekeeper.function_removed(FunctionName(key), unix_us()))
 
     def _on_profile(self, key: str, profile: Profile | None) -> None:
         if profile is None:

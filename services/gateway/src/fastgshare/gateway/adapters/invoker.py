@@ -170,7 +170,7 @@ class BusInvoker(Views):
             return await self._await_answer(ticket, action, future)
         finally:
             self._inbox.forget(request_id)
-            self._gatekeeper.gave_up(request_id)
+            self._gatekeeper.gave_up(request_id, unix_us())
 
     async def _await_answer(
         self, ticket: Ticket, action: Action | None, future: "asyncio.Future[InferReply]"
@@ -186,7 +186,8 @@ class BusInvoker(Views):
             timer.cancel()
         if reply.attempt is not None:
             timing = reply.timing or Timing()
-            self._gatekeeper.answered(Completion(reply.attempt, reply.error is None, timing), unix_us())
+            code = reply.error.code if reply.error is not None else ""
+            self._gatekeeper.answered(Completion(reply.attempt, not code, timing, code=code), unix_us())
         return reply
 
     def _is_elsewhere(self, function: FunctionName) -> bool:

@@ -13,7 +13,7 @@ from fastgshare.gateway.core.coldstart import ColdStarts
 from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.ledger import Ledger
-from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, HandBack, RaiseDemand, Refuse, Ticket
+from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, HandBack, RaiseDemand, Refuse, Ticket, Watch
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import (
@@ -26,6 +26,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     Signature,
+    Timing,
 )
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.units import US_PER_MS
@@ -35,6 +36,7 @@ FORGET_AFTER_US = 1_000_000
 DEMAND_INTERVAL_US = 250_000
 TICK_LATE_US = 1_000_000
 RETURN_US = 10_000_000
+HANDED_BACK = "handed_back"
 NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 
@@ -63,16 +65,21 @@ class Gatekeeper:
         self._left_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
         self._stopping = False
+        self._watches: tuple[Watch, ...] = ()
+
+    def watch(self, watch: Watch) -> None:
+        """Tell `watch` of every request's end, once each."""
+        self._watches += (watch,)
 
     # What the world tells
 
     def function_defined(self, spec: FunctionSpec) -> None:
         self.functions[spec.name] = spec
 
-    def function_removed(self, function: FunctionName) -> list[Action]:
+    def function_removed(self, function: FunctionName, now_us: int) -> list[Action]:
         self.functions.pop(function, None)
         self.cold_starts.forget(function)
-        return [self._refuse(ticket, refusals.unknown(function)) for ticket in self._holding.take(function)]
+        return [self._refuse(ticket, refusals.unknown(function), now_us) for ticket in self._holding.take(function)]
 
     def profile_known(self, profile: Profile) -> None:
         self.fleet.learn_profile(profile)
@@ -129,19 +136,17 @@ class Gatekeeper:
         counters.arrived += 1
         counters.last_us = now_us
         if ticket.deadline_us <= now_us:
-            counters.refused += 1
-            counters.late += 1
-            return Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us))
+            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
         signature = self.signature(function)
         if signature is not None:
             problem = self._problem(request, function, signature)
             if problem is not None:
-                return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"))
+                return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"), now_us)
             ticket.rows = _rows(request, signature)
         if len(ledger.tickets) >= self._limits.requests:
-            return self._refuse(ticket, refusals.crowded(len(ledger)))
+            return self._refuse(ticket, refusals.crowded(len(ledger)), now_us)
         if ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
-            return self._refuse(ticket, refusals.full(ledger.payload_bytes))
+            return self._refuse(ticket, refusals.full(ledger.payload_bytes), now_us)
         return self._place(ticket, now_us)
 
     def completed(self, notice: DoneNotice, now_us: int) -> None:
@@ -166,17 +171,19 @@ class Gatekeeper:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
-    def gave_up(self, request_id: RequestId) -> None:
+    def gave_up(self, request_id: RequestId, now_us: int) -> None:
         """The caller left, or its deadline passed while this gateway awaited the answer."""
         ticket = self._ledger.close(request_id)
         if ticket is not None:
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
+            is_late = ticket.deadline_us <= now_us
+            self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
 
-    def stop(self) -> list[Action]:
+    def stop(self, now_us: int) -> list[Action]:
         """This gateway goes: whoever waits here for a replica had better ask another, now and from now on."""
         self._stopping = True
-        return [self._hand_back(ticket) for ticket in self._holding.take_those_that_may_go()]
+        return [self._hand_back(ticket, now_us) for ticket in self._holding.take_those_that_may_go()]
 
     def tick(self, now_us: int, connected: bool) -> list[Action]:
         """Periodic: silent nodes, passed deadlines, demand that still stands."""
@@ -188,7 +195,7 @@ class Gatekeeper:
         if connected:
             actions += self._after_loss(self.fleet.silent_targets(now_us), now_us)
         for ticket in self._holding.take_expired(now_us):
-            actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
+            actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us))
         for function in self._holding.functions():
             actions += self._release_held(function, now_us)
             if self._holding.count(function):
@@ -239,10 +246,10 @@ class Gatekeeper:
         late_us = now_us + finish_us + margin_us - ticket.deadline_us
         if late_us > 0:
             message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
-            return self._refuse(ticket, refusals.overloaded(message, late_us))
+            return self._refuse(ticket, refusals.overloaded(message, late_us), now_us)
         if target.waiting_rows + ticket.rows > self._limits.rows_per_replica:
             message = f"function '{ticket.function}' has {target.waiting_rows} rows waiting, the limit"
-            return self._refuse(ticket, refusals.overloaded(message, finish_us))
+            return self._refuse(ticket, refusals.overloaded(message, finish_us), now_us)
         return self._dispatch(ticket, target, finish_us, now_us)
 
     def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
@@ -260,18 +267,18 @@ class Gatekeeper:
         function = ticket.function
         if ticket.host is not None and self.fleet.ready(function):
             message = f"no replica of '{function}' shares memory with host {ticket.host}: send the tensors inline"
-            return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message))
+            return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message), now_us)
         if self.functions[function].replicas == 0:
-            return self._refuse(ticket, refusals.at_zero(function))
+            return self._refuse(ticket, refusals.at_zero(function), now_us)
         failure = self._failure(function, now_us)
         if failure is not None:
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000))
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000), now_us)
         if self._stopping and ticket.notice:
-            return self._hand_back(ticket)
+            return self._hand_back(ticket, now_us)
         if self._holding.is_full(function):
             count = self._holding.count(function)
             message = f"function '{function}' has no ready replica and {count} requests wait for one, the limit"
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
         self._ledger.open(ticket)
         ticket.replica = None
         self.cold_starts.held(function, now_us, not self.fleet.of(function), not self._holding.count(function))
@@ -314,11 +321,11 @@ class Gatekeeper:
         self.counters[ticket.function].retried += 1
         if ticket.losses >= MAX_LOSSES:
             message = f"lost {ticket.losses} times with its replica"
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000))
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
         if ticket.deadline_us <= now_us:
-            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us))
+            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
         if ticket.function not in self.functions:
-            return self._refuse(ticket, refusals.unknown(ticket.function))
+            return self._refuse(ticket, refusals.unknown(ticket.function), now_us)
         return self._place(ticket, now_us)
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
@@ -343,16 +350,22 @@ class Gatekeeper:
         self._demanded_us[function] = now_us
         return [RaiseDemand(function, self._holding.count(function))]
 
-    def _hand_back(self, ticket: Ticket) -> HandBack:
+    def _ended(self, ticket: Ticket, code: str, end_us: int, timing: Timing | None = None) -> None:
+        for watch in self._watches:
+            watch(ticket, code, end_us, timing)
+
+    def _hand_back(self, ticket: Ticket, now_us: int) -> HandBack:
         self._ledger.close(ticket.request_id)
         self.counters[ticket.function].refused += 1
+        self._ended(ticket, HANDED_BACK, now_us)
         return HandBack(ticket)
 
-    def _refuse(self, ticket: Ticket, error: ErrorBody) -> Refuse:
+    def _refuse(self, ticket: Ticket, error: ErrorBody, now_us: int) -> Refuse:
         self._ledger.close(ticket.request_id)
         counters = self.counters.setdefault(ticket.function, Counters())
         counters.refused += 1
         counters.late += error.code is ErrorCode.DEADLINE_EXCEEDED
+        self._ended(ticket, error.code, now_us)
         return Refuse(ticket, error)
 
     def _finish(self, completion: Completion, end_us: int) -> None:
@@ -363,6 +376,9 @@ class Gatekeeper:
         counters = self.counters[ticket.function]
         elapsed_us = end_us - ticket.arrived_us if end_us > ticket.arrived_us else 0
         counters.late += end_us > ticket.deadline_us
+        if self._watches:
+            code = "" if completion.ok else completion.code or ErrorCode.INTERNAL
+            self._ended(ticket, code, end_us, completion.timing)
         latest = target if completion.attempt == ticket.latest else None
         if not completion.ok:
             counters.count_failure(elapsed_us)
@@ -394,6 +410,7 @@ class Gatekeeper:
             self._ledger.close(ticket.request_id)
             self._detach(ticket)
             self.counters[ticket.function].failed += 1
+            self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED, now_us)
             if ticket.notice:
                 actions.append(Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
         return actions

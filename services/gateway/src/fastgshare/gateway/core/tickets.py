@@ -1,5 +1,6 @@
 """A request inside the gateway, and what the core tells the adapters to do with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -74,6 +75,9 @@ class RaiseDemand:
 
 
 Action = Dispatch | Refuse | HandBack | RaiseDemand
+
+Watch = Callable[[Ticket, str, int, Timing | None], None]
+"""Called at a request's end: with an error code (empty: it was answered), when, and where its time on a worker went."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,68 @@
+"""What JetStream keeps for the platform: buckets, the object store and streams, each made where it is missing.
+
+Streams are bounded in age and bytes; the oldest goes first, except in the work queue, which refuses what is new.
+"""
+
+import msgspec
+from nats.js import JetStreamContext, api
+from nats.js import errors as js_errors
+
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+
+LEASE_TTL_S = 2.0
+RESULT_TTL_S = 24 * 3600.0
+DAY_S = 24 * 3600.0
+
+BUCKETS: dict[str, float | None] = {
+    subjects.FUNCTIONS: None,
+    subjects.PROFILES: None,
+    subjects.PLACEMENTS: None,
+    subjects.REPLICAS: None,
+    subjects.LEASES: LEASE_TTL_S,
+    subjects.RESULTS: RESULT_TTL_S,
+    subjects.KEYS: None,
+    subjects.KEY_USE: None,
+}
+"""Every bucket, and after how many seconds its keys go (None: never)."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A stream: the subjects it keeps, for how long and how many bytes. A work queue keeps until it was done."""
+
+    subjects: str
+    max_age_s: float
+    max_bytes: int
+    is_work_queue: bool = False
+
+
+STREAMS: dict[str, Kept] = {
+    subjects.EVENT_STREAM: Kept(subjects.EVENT_ALL, 7 * DAY_S, 256 << 20),
+    subjects.TRACE_STREAM: Kept(subjects.TRACE_ALL, DAY_S, 64 << 20),
+    subjects.USAGE_STREAM: Kept(subjects.USAGE_ALL, 400 * DAY_S, 256 << 20),
+    subjects.JOB_STREAM: Kept(subjects.JOB_ALL, DAY_S, 1 << 30, is_work_queue=True),
+}
+
+
+async def ensure_storage(bus: Bus) -> None:
+    """Create what is missing; safe to race."""
+    jetstream = bus.jetstream
+    for bucket, ttl_s in BUCKETS.items():
+        await jetstream.create_key_value(bucket=bucket, history=1, ttl=ttl_s)
+    await _ensure_objects(jetstream)
+    for name, kept in STREAMS.items():
+        await jetstream.add_stream(
+            name=name,
+            subjects=[kept.subjects],
+            max_age=kept.max_age_s,
+            max_bytes=kept.max_bytes,
+            retention=api.RetentionPolicy.WORK_QUEUE if kept.is_work_queue else api.RetentionPolicy.LIMITS,
+            discard=api.DiscardPolicy.NEW if kept.is_work_queue else api.DiscardPolicy.OLD,
+        )
+
+
+async def _ensure_objects(jetstream: JetStreamContext) -> None:
+    try:
+        await jetstream.object_store(subjects.MODELS)
+    except js_errors.BucketNotFoundError:
+        await jetstream.create_object_store(subjects.MODELS)
