@@ -1,5 +1,6 @@
 """The picture of a platform, fact by fact."""
 
+from collections.abc import Callable
 from itertools import permutations
 
 import msgspec
@@ -157,7 +158,7 @@ def test_definitions_and_tables_can_be_looked_up() -> None:
 
 
 def test_the_order_of_facts_does_not_matter() -> None:
-    facts = [
+    facts: list[Callable[[Overview], None]] = [
         lambda overview: overview.function(OCR, spec()),
         lambda overview: overview.replica("n1.r1", replica("r1")),
         lambda overview: overview.node(node(running=("r1",)), NOW_US),
