@@ -126,6 +126,7 @@ def test_decisions_are_newest_first_each_once_and_bounded() -> None:
 def test_a_decision_tells_what_it_is_about() -> None:
     overview = Overview()
     overview.event(_event("replica_placed", "demand grows", NOW_US + 3, replica="r1", node="n1", device="n1-cpu0"))
+    overview.event(_event("replica_failed", "", NOW_US + 2, replica="r1"))
     overview.event(_event("replica_ready", "", NOW_US + 2, replica="r1"))
     overview.event(_event("function_defined", "", NOW_US + 1, generation=4))
     overview.event(_event("leader_elected", "s1 leads", NOW_US, function="", epoch=2))
@@ -162,7 +163,7 @@ def test_the_order_of_facts_does_not_matter() -> None:
         lambda overview: overview.function(OCR, spec()),
         lambda overview: overview.replica("n1.r1", replica("r1")),
         lambda overview: overview.node(node(running=("r1",)), NOW_US),
-        lambda overview: overview.event(_event("replica_ready", "", replica="r1")),
+        lambda overview: overview.event(_event("replica_failed", "", replica="r1")),
         lambda overview: overview.event(_event("no_room", "full")),
     ]
     views = []

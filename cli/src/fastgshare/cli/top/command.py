@@ -22,7 +22,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print what is seen and end.")] = False,
     watch_s: Annotated[
         float, typer.Option("--watch", min=0, max=3600, help="Seconds to look before --once and --json print.")
-    ] = 3.0,
+    ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="As --once, everything as JSON.")] = False,
     url: Url = None,
 ) -> None:

@@ -8,7 +8,7 @@ from bisect import insort
 from fastgshare.shared.messages import Event
 from fastgshare.shared.overview.view import DECISIONS, Decision
 
-CHATTER = ("log", "replica_loading")
+CHATTER = ("log", "replica_loading", "replica_ready", "replica_draining")
 TEXT_AT_MOST = 500
 
 

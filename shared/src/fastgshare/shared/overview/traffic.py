@@ -8,11 +8,12 @@ windows. Everything held is of fixed size.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from fastgshare.shared.histograms import quantile_us
 from fastgshare.shared.messages import FunctionReport
 from fastgshare.shared.overview.view import SPARK_POINTS, SPARK_S, WINDOWS_S
-from fastgshare.shared.units import US_PER_S, us_to_ms
+from fastgshare.shared.units import US_PER_S, us_to_ms, us_to_s
 
 RECENT_S = 10
 """The seconds that rates and latencies are told of."""
@@ -21,6 +22,7 @@ LAG_US = 1_500_000
 WINDOW_SLOTS = 60
 _SECONDS = SPARK_S * SPARK_POINTS + RECENT_S
 _REFUSAL_CODES = 64
+_SHORTEST_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,11 @@ class Traffic:
     def rates(self, since_us: int, now_us: int) -> tuple[float, float]:
         """Requests that came, and that were answered in time, a second of the last ten; watched since `since_us`."""
         before = _whole_seconds(now_us)
-        seconds = max(1, min(RECENT_S, before - since_us // US_PER_S))
-        return sum(self._arrived.last(seconds, before)) / seconds, sum(self._met.last(seconds, before)) / seconds
+        watched_s = min(RECENT_S, before - us_to_s(since_us))
+        if watched_s < _SHORTEST_S:
+            return 0.0, 0.0
+        seconds = ceil(watched_s)
+        return sum(self._arrived.last(seconds, before)) / watched_s, sum(self._met.last(seconds, before)) / watched_s
 
     def quantiles_ms(self, now_us: int, shares: Sequence[float]) -> list[float | None]:
         """The latencies below which these shares of the last ten seconds' answers lie; None without any."""
