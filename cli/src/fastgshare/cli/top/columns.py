@@ -11,7 +11,8 @@ from fastgshare.shared.overview.view import Decision, FunctionView, PlatformView
 
 KEPT, MISSED = "✓", "!"
 GOOD_STYLE, BAD_STYLE = "#56B4E9", "bold #E69F00"
-NAME_WIDTH = 20
+NAME_WIDTH = 17
+SPARK_WIDTH = 11
 
 
 class Column(NamedTuple):
@@ -55,7 +56,7 @@ def _burn(function: FunctionView) -> Text:
 
 
 def _spark(function: FunctionView) -> Text:
-    return Text(figures.spark(function.rate_spark, 20), GOOD_STYLE)
+    return Text(figures.spark(function.rate_spark, SPARK_WIDTH), GOOD_STYLE)
 
 
 def _replicas(function: FunctionView) -> Text:
@@ -64,15 +65,15 @@ def _replicas(function: FunctionView) -> Text:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("objective", "objective", 11, 2, lambda one: _plain(figures.objective(one))),
+    Column("objective", "objective", 12, 2, lambda one: _plain(figures.objective(one))),
     Column("met", " met 1m", 7, 1, _met("1m", 7), _least_met_first),
-    Column("met_10m", "    10m", 7, 7, _met("10m", 7)),
-    Column("met_1h", "     1h", 7, 8, _met("1h", 7)),
-    Column("burn", "  burn", 6, 6, _burn, lambda one: (-(one.burn.get("1h") or 0.0), one.function)),
+    Column("met_10m", "    10m", 7, 8, _met("10m", 7)),
+    Column("met_1h", "     1h", 7, 9, _met("1h", 7)),
+    Column("burn", "  burn", 6, 7, _burn, lambda one: (-(one.burn.get("1h") or 0.0), one.function)),
     Column(
         "rate", " req/s", 6, 3, lambda one: _right(figures.rate(one.rate), 6), lambda one: (-one.rate, one.function)
     ),
-    Column("p50", "p50 ms", 6, 9, lambda one: _right(figures.ms(one.p50_ms), 6)),
+    Column("p50", "p50 ms", 6, 10, lambda one: _right(figures.ms(one.p50_ms), 6)),
     Column(
         "p99",
         "p99 ms",
@@ -81,9 +82,9 @@ COLUMNS: tuple[Column, ...] = (
         lambda one: _right(figures.ms(one.p99_ms), 6),
         lambda one: (-(one.p99_ms or 0.0), one.function),
     ),
-    Column("ready", "ready", 5, 5, _replicas),
+    Column("ready", "ready", 7, 5, _replicas),
     Column("held", " held", 5, 11, lambda one: _right(str(one.held), 5)),
-    Column("spark", "last 2 min", 20, 10, _spark),
+    Column("spark", "last 2 min", SPARK_WIDTH, 6, _spark),
 )
 ORDERS = ("name", *(column.key for column in COLUMNS if column.order is not None))
 

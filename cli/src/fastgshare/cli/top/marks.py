@@ -9,21 +9,29 @@ from string import ascii_uppercase, digits
 from typing import NamedTuple
 
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#4A90D9")
-_DARKER = 0.3
+_USED, _UNUSED = 0.5, 0.27
 _LETTERS = ascii_uppercase + digits
 
 
 class Mark(NamedTuple):
-    """What a function is known by: `colour`, and `dark` the same colour to lie behind text."""
+    """What a function is known by."""
 
     letter: str
     colour: str
 
     @property
-    def dark(self) -> str:
-        """The colour of a rectangle whose owner does not run."""
+    def used(self) -> str:
+        """The colour of that part of a rectangle that its owner used, to lie behind white text."""
+        return self._darker(_USED)
+
+    @property
+    def unused(self) -> str:
+        """The colour of the rest of it."""
+        return self._darker(_UNUSED)
+
+    def _darker(self, light: float) -> str:
         parts = (int(self.colour[at : at + 2], 16) for at in (1, 3, 5))
-        return "#" + "".join(f"{round(part * _DARKER):02x}" for part in parts)
+        return "#" + "".join(f"{round(part * light):02x}" for part in parts)
 
 
 UNKNOWN = Mark("?", "#999999")

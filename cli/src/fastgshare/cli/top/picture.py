@@ -1,7 +1,7 @@
 """A device as a picture in characters: its chunks of SMs from left to right, their time from below. Pure.
 
 Every rectangle says whose it is with a letter, not with its colour alone, and is a row high at least; one whose owner
-runs as this is seen is lit and has a mark.
+runs as this is seen is lit and has a mark. The part of it that was used of late is lighter than the rest.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ def draw(device: DeviceView, width: int, height: int, marks: Marks) -> list[Text
     columns = _columns(device.chunks, width)
     words = {index: _words(replica, marks.of(replica.function)) for index, replica in enumerate(device.replicas)}
     tops = _tops(cells)
-    return [_line(device, row, cells[row], columns, words, tops, marks) for row in range(height)]
+    return [_line(device, row, height, cells[row], columns, words, tops, marks) for row in range(height)]
 
 
 def _columns(chunks: int, width: int) -> list[int]:
@@ -121,6 +121,7 @@ def _words(replica: ReplicaView, mark: Mark) -> tuple[str, ...]:
 def _line(
     device: DeviceView,
     row: int,
+    height: int,
     chunks: Sequence[Part | None],
     columns: Sequence[int],
     words: Mapping[int, tuple[str, ...]],
@@ -139,7 +140,8 @@ def _line(
         else:
             replica = device.replicas[part.replica]
             own = words[part.replica] if tops[part] == row else words[part.replica][-1:]
-            line.append(_filled(own, end - at, replica), _style(replica, marks.of(replica.function)))
+            style = _style(replica, part.piece, (height - row - 1) / height, marks.of(replica.function))
+            line.append(_filled(own, end - at, replica), style)
         at = end
     return line
 
@@ -151,10 +153,14 @@ def _filled(words: Sequence[str], width: int, replica: ReplicaView) -> str:
     return text[:width].ljust(width, fill)
 
 
-def _style(replica: ReplicaView, mark: Mark) -> Style:
+def _style(replica: ReplicaView, number: int, low: float, mark: Mark) -> Style:
+    """How a cell of a piece looks that begins at `low`: had time is drawn from below, piece by piece."""
     if replica.is_running:
         return Style(color="#000000", bgcolor=mark.colour, bold=True)
-    return Style(color=mark.colour, bgcolor=mark.dark)
+    piece = replica.pieces[number]
+    below = sum(one.height for one in replica.pieces[:number] if one.chunk == piece.chunk)
+    is_used = replica.had > 0 and max(low, piece.bottom) < piece.bottom + replica.had - below - 1e-9
+    return Style(color="#FFFFFF", bgcolor=mark.used if is_used else mark.unused)
 
 
 def caption(device: DeviceView) -> str:

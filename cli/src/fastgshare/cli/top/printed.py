@@ -53,7 +53,7 @@ def summary(view: PlatformView, url: str) -> Text:
     )
     there = "  ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted)
     head = Text.assemble(("FaST-GShare", "bold"), (f"  {figures.clock(view.at_us)}", "dim"))
-    text = Text.assemble(head, f"  {url}  {there}", no_wrap=True, overflow="ellipsis")
+    text = Text.assemble(head, f"  {there}  {url}", no_wrap=True, overflow="ellipsis")
     if missing:
         text.append(f"  not heard: {', '.join(missing)}", BAD_STYLE)
     return text

@@ -32,8 +32,9 @@ KEYS = """\
               (each asks before anything is done)
 
 [b]A device[/b] is a picture: its chunks of SMs from left to right, their time from below. A rectangle is what a
-replica is promised: its letter is its function's, ▶ and light say that it runs right now, and its
-figures are the share of time that it had and that it is promised. ░ is lent to the profiler, · is free.
+replica is promised: its letter is its function's, ▶ and full light say that it runs right now, and its
+figures are the share of time that it had (the lighter part) and that it is promised. ░ is lent to the
+profiler, · is free.
 
 [b]met[/b]  the share of requests answered within the objective: ✓ as many as promised, ! fewer.
 [b]burn[/b] how many times as fast as promised the misses of a period are used up, over the last hour.
