@@ -144,7 +144,7 @@ class Top(App[None]):
         """Go to a pane; to the first of the devices."""
         pane = self.screen_stack[0].query_one(f"#{name}")
         cards = pane.query(DeviceCard)
-        (cards.first() if cards else pane).focus()
+        self.screen_stack[0].set_focus(cards.first() if cards else pane)
 
     def action_zoom(self) -> None:
         """Give the pane all of the screen, or its place again."""

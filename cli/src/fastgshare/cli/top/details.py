@@ -1,6 +1,6 @@
 """One function, and one device, in full: what a row or a picture has no room for. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +13,7 @@ from fastgshare.cli.top.picture import RUNS, caption, draw
 from fastgshare.shared.overview.view import WINDOWS_S, Decision, FunctionView, PlatformView, ReplicaView
 
 DECISIONS_SHOWN = 30
+WIDE_COLUMNS = 100
 
 
 def function_page(view: PlatformView, name: str, marks: Marks, width: int) -> RenderableType:
@@ -23,14 +24,12 @@ def function_page(view: PlatformView, name: str, marks: Marks, width: int) -> Re
     replicas = [one for device in view.devices for one in device.replicas if one.function == name]
     told = [decision_line(one, marks, view.at_us) for one in chosen_decisions(view, "", name)[:DECISIONS_SHOWN]]
     return Group(
-        _facts(function),
+        *_beside(_facts(function), _windows(function), width),
+        Text(),
         *(Text(f"{MISSED} {reason}", BAD_STYLE) for reason in function.reasons),
-        Text(),
-        _windows(function),
-        Text(),
         *_lines(function, width),
         Text(),
-        _replicas(replicas),
+        _replicas(replicas, width),
         Text(),
         Text("decisions", "bold"),
         *(told or [Text("none of late", "dim")]),
@@ -53,7 +52,7 @@ def device_page(view: PlatformView, name: str, marks: Marks, width: int, height:
         Text("chunks of SMs from left to right, their time from below", "dim"),
         *_with_time(draw(device, width - 6, rows, marks)),
         Text(),
-        _replicas(device.replicas, marks),
+        _replicas(device.replicas, width, marks),
     )
 
 
@@ -71,6 +70,15 @@ def _with_time(lines: list[Text]) -> Iterable[Text]:
         top = 1 - row / len(lines)
         scale = f"{top:>4.0%} " if row in (0, len(lines) // 2) else "     "
         yield Text.assemble((scale, "dim"), line, no_wrap=True, end="\n")
+
+
+def _beside(left: RenderableType, right: RenderableType, width: int) -> list[RenderableType]:
+    """Two things beside each other where there is room for that, else below each other."""
+    if width < WIDE_COLUMNS:
+        return [left, Text(), right]
+    grid = Table.grid(padding=(0, 6))
+    grid.add_row(left, right)
+    return [grid]
 
 
 def _facts(function: FunctionView) -> RenderableType:
@@ -117,26 +125,37 @@ def _lines(function: FunctionView, width: int) -> list[Text]:
     ]
 
 
-def _replicas(replicas: Iterable[ReplicaView], marks: Marks | None = None) -> RenderableType:
-    table = _table("replica", "state", "device", "chunks", "had", "promised", "at most", "waiting", "MiB", "restarts")
+def _replicas(replicas: Sequence[ReplicaView], width: int, marks: Marks | None = None) -> RenderableType:
+    """A line a replica, and what there is to say about it; as many columns as there is room for."""
+    table = _table("replica", "state", "chunks", "had", "promised", "at most", "waiting")
+    if is_wide := width >= WIDE_COLUMNS:
+        for heading in ("MiB", "restarts", "device"):
+            table.add_column(heading)
     for one in replicas:
         mark = marks.of(one.function) if marks is not None else None
         letter = Text(f"{mark.letter} ", f"bold {mark.colour}") if mark is not None else Text()
-        table.add_row(
+        cells = (
             Text.assemble(letter, one.replica, f" {RUNS}" if one.is_running else ""),
             "on loan" if one.is_loan else one.state,
-            one.device,
             ranges(one.chunks),
             figures.whole_percent(one.had),
             figures.whole_percent(one.quota_request),
             figures.whole_percent(one.quota_limit),
             str(one.depth),
-            f"{one.memory_mib:.0f}+{one.weights_mib:.0f}",
-            str(one.restarts),
         )
-        for told in filter(None, (one.reason, one.note)):
-            table.add_row(Text(f"  {told}", BAD_STYLE if told == one.reason else "dim"))
-    return table if table.row_count else Text("no replicas", "dim")
+        table.add_row(*cells, *((_memory(one), str(one.restarts), one.device) if is_wide else ()))
+    told = [
+        Text(f"{one.replica}: {text}", style)
+        for one in replicas
+        for text, style in ((one.reason, BAD_STYLE), (one.note, "dim"))
+        if text
+    ]
+    return Group(table if table.row_count else Text("no replicas", "dim"), *told)
+
+
+def _memory(replica: ReplicaView) -> str:
+    """Its own, and the weights it shares with others of its model."""
+    return f"{replica.memory_mib:.0f}+{replica.weights_mib:.0f}"
 
 
 def ranges(chunks: Iterable[int]) -> str:

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.validation import Integer
 from textual.widgets import Button, Footer, Input, Static
 
@@ -41,7 +41,7 @@ profiler, · is free.
 """
 
 
-class Detail(ModalScreen[None]):
+class Detail(Screen[None]):
     """A page that is drawn anew each second."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -77,7 +77,7 @@ class Detail(ModalScreen[None]):
         self.query_one("#page", Static).update(self._page(max(20, size.width - 2), size.height))
 
 
-class Keys(ModalScreen[None]):
+class Keys(Screen[None]):
     """All keys, and how to read the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,question_mark", "dismiss", "back")]
