@@ -19,25 +19,28 @@ Page = Callable[[int, int], RenderableType]
 
 KEYS = """\
 [b]Everywhere[/b]
-  q           quit                     ?           this page
-  Tab         next pane or device      1 2 3       devices, functions, decisions
-  arrows      move                     Enter       all about it
-  z           zoom the pane            Esc         back
-  p           hold the picture still   t           light or dark
+  q       quit                       ?      this page
+  Tab     next pane or device        1 2 3  devices, functions, decisions
+  arrows  move                       Enter  all about it
+  z       zoom the pane              Esc    back
+  p       hold the picture still     t      light or dark
 
 [b]Functions[/b]
-  /           show only those named so, and decisions that tell of it
-  s           sort by another column   S           by name again
-  + -         one replica more, less   c           another number of replicas
-              (each asks before anything is done)
+  /       show only those named so, and decisions that tell of it
+  s       sort by another column     S      by name again
+  + -     one replica more, or less  c      another number of replicas
+          (each asks before anything is done)
 
-[b]A device[/b] is a picture: its chunks of SMs from left to right, their time from below. A rectangle is what a
-replica is promised: its letter is its function's, ▶ and full light say that it runs right now, and its
-figures are the share of time that it had (the lighter part) and that it is promised. ░ is lent to the
-profiler, · is free.
+[b]A device[/b] is a picture: its chunks of SMs from left to right, their time
+from below. A rectangle is what a replica is promised. Its letter is its
+function's; ▶ and full light say that it runs right now; its figures are the
+share of time that it had (the lighter part) and that it is promised.
+░ is lent to the profiler, · is free.
 
-[b]met[/b]  the share of requests answered within the objective: ✓ as many as promised, ! fewer.
-[b]burn[/b] how many times as fast as promised the misses of a period are used up, over the last hour.
+[b]met[/b]   the share of requests answered within the objective: ✓ as many as
+      promised, ! fewer
+[b]burn[/b]  how many times as fast as promised the misses that are allowed are
+      used up, over the last hour
 """
 
 
@@ -73,8 +76,9 @@ class Detail(Screen[None]):
 
     def show(self) -> None:
         """Draw it as it is now."""
-        size = self.query_one("#frame").size
-        self.query_one("#page", Static).update(self._page(max(20, size.width - 2), size.height))
+        for page in self.query("#page").results(Static):  # there is none before it was composed
+            size = self.query_one("#frame").size
+            page.update(self._page(max(20, size.width - 2), size.height))
 
 
 class Keys(Screen[None]):

@@ -22,7 +22,7 @@ LAG_US = 1_500_000
 WINDOW_SLOTS = 60
 _SECONDS = SPARK_S * SPARK_POINTS + RECENT_S
 _REFUSAL_CODES = 64
-_SHORTEST_S = 0.2
+_SHORTEST_S = 1
 
 
 @dataclass(frozen=True, slots=True)
