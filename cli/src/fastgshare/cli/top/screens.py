@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.validation import Integer
 from textual.widgets import Button, Footer, Input, Static
 
@@ -33,8 +33,8 @@ KEYS = """\
 
 [b]A device[/b] is a picture: its chunks of SMs from left to right, their time
 from below. A rectangle is what a replica is promised. Its letter is its
-function's; ▶ and full light say that it runs right now; its figures are the
-share of time that it had (the lighter part) and that it is promised.
+function's; ▶ and full light say that it runs right now; its figures are
+the share of time that it had (the lighter part) and that it is promised.
 ░ is lent to the profiler, · is free.
 
 [b]met[/b]   the share of requests answered within the objective: ✓ as many as
@@ -44,7 +44,7 @@ share of time that it had (the lighter part) and that it is promised.
 """
 
 
-class Detail(Screen[None]):
+class Detail(ModalScreen[None]):
     """A page that is drawn anew each second."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,7 +81,7 @@ class Detail(Screen[None]):
             page.update(self._page(max(20, size.width - 2), size.height))
 
 
-class Keys(Screen[None]):
+class Keys(ModalScreen[None]):
     """All keys, and how to read the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,question_mark", "dismiss", "back")]
