@@ -71,7 +71,7 @@ class Top(App[None]):
         yield Devices(self._marks, id="devices")
         yield Rows(id="functions")
         yield Rows(id="decisions")
-        yield Input(placeholder="show only what holds this", id="filter")
+        yield Input(placeholder="show only what holds this", id="filter", compact=True)
         yield Footer()
 
     async def on_mount(self) -> None:
@@ -180,7 +180,7 @@ class Top(App[None]):
         """Ask what is to be shown."""
         field = self.screen_stack[0].query_one("#filter", Input)
         field.display = True
-        field.focus()
+        self.screen_stack[0].set_focus(field)  # at once: what is typed next is for it
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what holds what was typed, while it is typed."""
@@ -193,7 +193,7 @@ class Top(App[None]):
         """Enter: it stays so."""
         if event.input.id == "filter":
             event.input.display = bool(event.value)
-            self._rows("functions").focus()
+            self.screen_stack[0].set_focus(self._rows("functions"))
 
     async def action_back(self) -> None:
         """Show everything again."""
@@ -203,7 +203,7 @@ class Top(App[None]):
         field = self.screen_stack[0].query_one("#filter", Input)
         field.value = ""
         field.display = False
-        self._rows("functions").focus()
+        self.screen_stack[0].set_focus(self._rows("functions"))
 
     # All about one of them
 

@@ -101,7 +101,11 @@ class Keys(ModalScreen[None]):
 class AskScale(ModalScreen[int | None]):
     """How many replicas a function is to have; nothing is done before this was answered."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave it")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave it"),
+        Binding("up", "step(1)", "more"),
+        Binding("down", "step(-1)", "less"),
+    ]
 
     def __init__(self, function: FunctionView, proposed: int) -> None:
         super().__init__()
@@ -130,6 +134,12 @@ class AskScale(ModalScreen[int | None]):
     def on_mount(self) -> None:
         """The number can be typed at once."""
         self.query_one("#count").focus()
+
+    def action_step(self, more: int) -> None:
+        """Another number, one off."""
+        field = self.query_one("#count", Input)
+        now = int(field.value) if field.value and field.is_valid else self._proposed
+        field.value = str(max(0, min(MAX_REPLICAS, now + more)))
 
     def action_leave(self) -> None:
         """Nothing is to be done."""
