@@ -232,9 +232,15 @@ class Top(App[None]):
 
     def action_scale(self, more: int = 0) -> None:
         """Ask how many replicas the function that is looked at is to have; then have it so."""
-        name = self.screen.function if isinstance(self.screen, Detail) else self._rows("functions").looked_at
+        self._ask_scale(self._rows("functions").looked_at, more)
+
+    def on_detail_scale_wanted(self, event: Detail.ScaleWanted) -> None:
+        """The same, from a function's page."""
+        self._ask_scale(event.function, 0)
+
+    def _ask_scale(self, name: str | None, more: int) -> None:
         function = next((one for one in self.seen.functions if one.function == name), None)
-        if function is None or isinstance(self.screen, AskScale):
+        if function is None:
             return
         held = function.wanted_min if function.wanted_min == function.wanted_max else function.replicas
 

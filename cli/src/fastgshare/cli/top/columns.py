@@ -10,7 +10,7 @@ from fastgshare.cli.top.marks import Marks
 from fastgshare.shared.overview.view import Decision, FunctionView, PlatformView
 
 KEPT, MISSED = "✓", "!"
-GOOD_STYLE, BAD_STYLE = "#56B4E9", "bold #E69F00"
+BAD_STYLE = "bold #D55E00"  # to be read on dark and on light
 NAME_WIDTH = 17
 SPARK_WIDTH = 11
 
@@ -40,7 +40,7 @@ def _met(window: str, width: int) -> Callable[[FunctionView], Text]:
         text = figures.share(function.attainment.get(window))
         if kept is None:
             return Text(text.rjust(width), "dim")
-        return Text(f"{KEPT if kept else MISSED}{text}".rjust(width), GOOD_STYLE if kept else BAD_STYLE)
+        return Text(f"{KEPT if kept else MISSED}{text}".rjust(width), "" if kept else BAD_STYLE)
 
     return cell
 
@@ -56,7 +56,7 @@ def _burn(function: FunctionView) -> Text:
 
 
 def _spark(function: FunctionView) -> Text:
-    return Text(figures.spark(function.rate_spark, SPARK_WIDTH), GOOD_STYLE)
+    return Text(figures.spark(function.rate_spark, SPARK_WIDTH))
 
 
 def _replicas(function: FunctionView) -> Text:
@@ -105,7 +105,7 @@ def name_cell(function: FunctionView, marks: Marks) -> Text:
     mark = marks.of(function.function)
     troubled = BAD_STYLE if function.reasons else ""
     name = function.function if len(function.function) <= NAME_WIDTH - 2 else function.function[: NAME_WIDTH - 3] + "…"
-    return Text.assemble((mark.letter, f"bold {mark.colour}"), " ", (name, troubled), no_wrap=True)
+    return Text.assemble((mark.letter, mark.style), " ", (name, troubled), no_wrap=True)
 
 
 def chosen_functions(view: PlatformView, wanted: str, order: str) -> list[FunctionView]:
@@ -134,7 +134,8 @@ def decision_line(decision: Decision, marks: Marks, now_us: int) -> Text:
     return Text.assemble(
         (f"{figures.ago(decision.at_us, now_us):>4} ", "dim"),
         (f"{decision.kind:<18.18} ", "bold"),
-        (f"{mark.letter} " if decision.function else "  ", f"bold {mark.colour}"),
+        (mark.letter, mark.style) if decision.function else " ",
+        " ",
         (f"{decision.function:<12.12} ", ""),
         " ".join(decision.text.split()),
         no_wrap=True,

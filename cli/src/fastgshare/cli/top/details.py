@@ -48,7 +48,7 @@ def device_page(view: PlatformView, name: str, marks: Marks, width: int, height:
         Text(f"{device.kind} of {device.node}, {device.chunks} chunks; {caption(device)}"),
         *trouble,
         *([Text(gauges)] if gauges else []),
-        Text.assemble("busy  ", figures.spark(device.busy_spark, max(10, width - 8))),
+        Text.assemble("busy  ", figures.spark(device.busy_spark, max(10, width - 8), 1.0)),
         Text("chunks of SMs from left to right, their time from below", "dim"),
         *_with_time(draw(device, width - 6, rows, marks)),
         Text(),
@@ -120,7 +120,7 @@ def _lines(function: FunctionView, width: int) -> list[Text]:
     rates = f"{figures.rate(function.rate)}/s, {figures.rate(function.goodput)}/s in time"
     latency = f"p50 {figures.ms(function.p50_ms)} ms, p99 {figures.ms(function.p99_ms)} ms"
     return [
-        Text.assemble("requests  ", (figures.spark(function.rate_spark, room), "#56B4E9"), f"  {rates}"),
+        Text.assemble("requests  ", figures.spark(function.rate_spark, room), f"  {rates}"),
         Text.assemble("missed    ", (figures.spark(function.missed_spark, room), BAD_STYLE), f"  {latency}"),
     ]
 
@@ -133,7 +133,7 @@ def _replicas(replicas: Sequence[ReplicaView], width: int, marks: Marks | None =
             table.add_column(heading)
     for one in replicas:
         mark = marks.of(one.function) if marks is not None else None
-        letter = Text(f"{mark.letter} ", f"bold {mark.colour}") if mark is not None else Text()
+        letter = Text.assemble((mark.letter, mark.style), " ") if mark is not None else Text()
         cells = (
             Text.assemble(letter, one.replica, f" {RUNS}" if one.is_running else ""),
             "on loan" if one.is_loan else one.state,

@@ -72,15 +72,15 @@ def clock(at_us: int) -> str:
     return f"{datetime.fromtimestamp(us_to_s(at_us)).astimezone():%H:%M:%S}"
 
 
-def spark(values: Sequence[float], width: int) -> str:
-    """The newest values as bars, each against the largest; several a bar where there is no room for one each."""
+def spark(values: Sequence[float], width: int, whole: float = 0.0) -> str:
+    """The values as bars, each against `whole` (0: the largest); several a bar where there is no room for one each."""
     if not values or width < 1:
         return ""
     per_bar = -(-len(values) // width)
     lead = len(values) % per_bar
     groups = [values[at : at + per_bar] for at in range(lead, len(values), per_bar)]
     means = [sum(group) / len(group) for group in groups]
-    most = max(means)
+    most = whole or max(means)
     if most <= 0:
         return BARS[0] * len(means)
     return "".join(BARS[min(len(BARS) - 1, round(mean / most * (len(BARS) - 1)))] for mean in means)

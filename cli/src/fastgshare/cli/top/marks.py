@@ -20,6 +20,11 @@ class Mark(NamedTuple):
     colour: str
 
     @property
+    def style(self) -> str:
+        """How the letter is written wherever it stands for the function, on dark and on light."""
+        return f"bold #000000 on {self.colour}"
+
+    @property
     def used(self) -> str:
         """The colour of that part of a rectangle that its owner used, to lie behind white text."""
         return self._darker(_USED)

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.validation import Integer
 from textual.widgets import Button, Footer, Input, Static
@@ -49,12 +50,19 @@ class Detail(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "back"),
-        Binding("c", "app.scale", "scale"),
+        Binding("c", "scale", "scale"),
     ]
+
+    class ScaleWanted(Message):
+        """Somebody wants to scale the function that is shown."""
+
+        def __init__(self, function: str) -> None:
+            super().__init__()
+            self.function = function
 
     def __init__(self, title: str, page: Page, function: str = "") -> None:
         super().__init__()
-        self.function = function
+        self._function = function
         self._title = title
         self._page = page
 
@@ -73,6 +81,14 @@ class Detail(ModalScreen[None]):
     def on_resize(self) -> None:
         """There is another size to draw it in."""
         self.call_after_refresh(self.show)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only functions can be scaled."""
+        return bool(self._function) if action == "scale" else super().check_action(action, parameters)
+
+    def action_scale(self) -> None:
+        """Have it asked how many it is to have."""
+        self.post_message(self.ScaleWanted(self._function))
 
     def show(self) -> None:
         """Draw it as it is now."""
