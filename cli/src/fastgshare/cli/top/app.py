@@ -103,12 +103,10 @@ class Top(App[None]):
             self.screen.show()
 
     def _draw_summary(self) -> None:
-        line = summary(self.seen, self._url)
-        if self._is_held:
-            line.append("  held", columns.BAD_STYLE)
+        trouble = ["held"] if self._is_held else []
         if not self._is_connected():
-            line.append("  the server is away", columns.BAD_STYLE)
-        self.screen_stack[0].query_one("#summary", Static).update(line)
+            trouble.append("the server is away")
+        self.screen_stack[0].query_one("#summary", Static).update(summary(self.seen, self._url, trouble))
 
     def _draw_functions(self) -> None:
         table = self._rows("functions")

@@ -1,5 +1,7 @@
 """The picture of a platform as plain lines, for pipes and for terminals that are not to be taken over."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,7 @@ from fastgshare.shared.overview.view import PlatformView
 PICTURE_COLUMNS = 100
 PICTURE_ROWS = 8
 DECISIONS_SHOWN = 12
+SERVICES = ("gateway", "scheduler", "profiler", "node_manager")
 
 
 def show(console: Console, view: PlatformView, marks: Marks, url: str) -> None:
@@ -43,20 +46,19 @@ def show(console: Console, view: PlatformView, marks: Marks, url: str) -> None:
         console.print(decision_line(decision, marks, view.at_us))
 
 
-def summary(view: PlatformView, url: str) -> Text:
-    """Who is there, in a line."""
+def summary(view: PlatformView, url: str, trouble: Sequence[str] = ()) -> Text:
+    """Who is there, in a line: first what is amiss, for the line may be cut."""
     missing = [name for name in SERVICES if name not in {service.service for service in view.services}]
+    amiss = [*trouble, *([f"not heard: {', '.join(missing)}"] if missing else [])]
     counted = (
         (len(view.services), "service"),
         (len(view.devices), "device"),
         (len(view.functions), "function"),
     )
     there = "  ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted)
-    head = Text.assemble(("FaST-GShare", "bold"), (f"  {figures.clock(view.at_us)}", "dim"))
-    text = Text.assemble(head, f"  {there}  {url}", no_wrap=True, overflow="ellipsis")
-    if missing:
-        text.append(f"  not heard: {', '.join(missing)}", BAD_STYLE)
+    text = Text.assemble(("FaST-GShare", "bold"), (f"  {figures.clock(view.at_us)}", "dim"))
+    for what in amiss:
+        text.append(f"  {what}", BAD_STYLE)
+    text.append(f"  {there}  {url}")
+    text.no_wrap, text.overflow = True, "ellipsis"
     return text
-
-
-SERVICES = ("gateway", "scheduler", "profiler", "node_manager")

@@ -60,8 +60,10 @@ class DeviceCard(Static, can_focus=True):
             self.action_choose()
 
 
-class Devices(VerticalScroll):
+class Devices(VerticalScroll, can_focus=False):
     """All devices, as many side by side as there is room for."""
+
+    ALLOW_MAXIMIZE = True
 
     def __init__(self, marks: Marks, **names: str) -> None:
         super().__init__(**names)  # type: ignore[arg-type]
