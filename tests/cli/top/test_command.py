@@ -23,7 +23,7 @@ from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 from tests.shared.overview.platform import NODE, OCR, counts, node, replica, report, spec
 
-PATIENCE_S = 45
+PATIENCE_S = 30
 TMUX = shutil.which("tmux")
 
 
@@ -37,14 +37,15 @@ async def test_what_is_seen_is_printed(nats: Natsd) -> None:
         assert view.functions[0].attainment["1m"] == pytest.approx(0.9)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(TMUX is None, reason="needs tmux, for a real terminal")
 async def test_it_lives_in_a_terminal_and_leaves_it_as_it_was(nats: Natsd, tmp_path: Path) -> None:
     async with _platform(nats) as bus:
         with _terminal(tmp_path, [sys.executable, "-m", "fastgshare.cli", "top", "--url", nats.url]) as terminal:
             await terminal.sees("O ocr", "n1-cpu0", "!90.0%")
-            terminal.press("c", "3")
+            terminal.press("c")
             await terminal.sees("How many replicas of ocr?")
-            terminal.press("Enter")
+            terminal.press("3", "Enter")
             await terminal.sees("3 replicas wanted from now on")
             found = await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).get(OCR)
             assert found is not None

@@ -228,15 +228,15 @@ class Top(App[None]):
 
     # Scaling
 
-    def action_scale(self, more: int = 0) -> None:
+    async def action_scale(self, more: int = 0) -> None:
         """Ask how many replicas the function that is looked at is to have; then have it so."""
-        self._ask_scale(self._rows("functions").looked_at, more)
+        await self._ask_scale(self._rows("functions").looked_at, more)
 
-    def on_detail_scale_wanted(self, event: Detail.ScaleWanted) -> None:
+    async def on_detail_scale_wanted(self, event: Detail.ScaleWanted) -> None:
         """The same, from a function's page."""
-        self._ask_scale(event.function, 0)
+        await self._ask_scale(event.function, 0)
 
-    def _ask_scale(self, name: str | None, more: int) -> None:
+    async def _ask_scale(self, name: str | None, more: int) -> None:
         function = next((one for one in self.seen.functions if one.function == name), None)
         if function is None:
             return
@@ -246,7 +246,8 @@ class Top(App[None]):
             if count is not None:
                 self.run_worker(self._scaled(function.function, count), group="scale")
 
-        self.push_screen(AskScale(function, held + more), answered)
+        await self.push_screen(asked := AskScale(function, held + more), answered)
+        asked.set_focus(asked.query_one("#count"))  # at once: a digit that is typed next is for it
 
     async def _scaled(self, function: str, count: int) -> None:
         is_done, told = await self._scale(function, count)

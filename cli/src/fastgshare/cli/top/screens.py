@@ -147,10 +147,6 @@ class AskScale(ModalScreen[int | None]):
                 yield Button("Scale", variant="warning", id="scale")
                 yield Button("Leave it", id="leave")
 
-    def on_mount(self) -> None:
-        """The number can be typed at once."""
-        self.query_one("#count").focus()
-
     def action_step(self, more: int) -> None:
         """Another number, one off."""
         field = self.query_one("#count", Input)
