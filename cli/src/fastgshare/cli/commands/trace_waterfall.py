@@ -25,11 +25,12 @@ from fastgshare.shared.telemetry.spans_stages import (
     process,
     stages,
 )
-from fastgshare.shared.units import US_PER_S
+from fastgshare.shared.units import US_PER_S, us_to_ms
 
 LEAST_BAR = 16
-TEXT_COLUMNS = 34  # what stands left and right of the bars, without what is told of a stage
-TOLD_COLUMNS = 38
+MOST_TOLD = 40
+TIME_COLUMNS = 9
+GAPS = 8
 OBJECTIVE = "┊"
 LOST = "x"
 
@@ -86,16 +87,22 @@ def waterfall(trace: RequestTrace, console: Console) -> None:
     """Print it."""
     for line in _heading(trace):
         console.print(line, overflow="fold")
-    axis = Axis(trace, max(console.width - TEXT_COLUMNS - TOLD_COLUMNS, LEAST_BAR))
+    lines = _lines(trace)
+    names = ["  " * look.depth + name for name, _, look, _ in lines]
+    room = console.width - max(len(name) for name in names) - 2 * TIME_COLUMNS - GAPS
+    told_columns = max(min(max(len(told) for *_, told in lines), MOST_TOLD, room - LEAST_BAR), 1)
+    axis = Axis(trace, max(room - told_columns, LEAST_BAR))
+    digits = _digits(trace.end_us - trace.arrived_us)
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("stage", no_wrap=True)
-    table.add_column("from ms", justify="right", no_wrap=True)
-    table.add_column("took ms", justify="right", no_wrap=True)
+    table.add_column("from ms", justify="right", no_wrap=True, min_width=TIME_COLUMNS)
+    table.add_column("took ms", justify="right", no_wrap=True, min_width=TIME_COLUMNS)
     table.add_column("", no_wrap=True)
-    table.add_column("", overflow="ellipsis", no_wrap=True)
-    for name, stage, look, told in _lines(trace):
-        from_ms, took_ms = in_ms(stage.start_us - trace.arrived_us), in_ms(stage.end_us - stage.start_us)
-        table.add_row("  " * look.depth + name, from_ms, took_ms, axis.bar(stage.start_us, stage.end_us, look), told)
+    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=told_columns)
+    for name, (_, stage, look, told) in zip(names, lines, strict=True):
+        from_ms, took_ms = us_to_ms(stage.start_us - trace.arrived_us), us_to_ms(stage.end_us - stage.start_us)
+        bar = axis.bar(stage.start_us, stage.end_us, look)
+        table.add_row(name, f"{from_ms:.{digits}f}", f"{took_ms:.{digits}f}", bar, told)
     console.print(table)
     console.print(_verdict(trace, axis))
 
@@ -128,7 +135,8 @@ def _lines(trace: RequestTrace) -> list[tuple[str, Stage, Look, str]]:
             if worked is not None and stage.attempt == worked.attempt:
                 lines.append(("worker", worked, ON_WORKER, _worker(trace)))
         else:
-            lines.append((stage.name, stage, LOOKS[stage.name], _batch(trace) if stage.name == EXECUTE else ""))
+            told = _batch(trace) if stage.name == EXECUTE else stage.part
+            lines.append((stage.name, stage, LOOKS[stage.name], told))
     return lines
 
 
@@ -137,20 +145,27 @@ def _route_name(trace: RequestTrace, stage: Stage) -> str:
 
 
 def _route(trace: RequestTrace, stage: Stage) -> str:
-    replica = trace.attempts[stage.attempt - 1].replica
-    return f"{LOST} lost at {replica}" if stage.is_lost else f"to {replica}"
+    attempt = trace.attempts[stage.attempt - 1]
+    if attempt.lost_us:
+        return f"{LOST} lost at {attempt.replica}"
+    return f"{LOST} unanswered by {attempt.replica}" if stage.is_lost else f"to {attempt.replica}"
 
 
 def _worker(trace: RequestTrace) -> str:
     where = trace.attempts[-1].device
     if trace.timing is not None and not trace.timing.arrived_us:
-        return f"{where} (times by the gateway)"
+        return f"{where} (guessed)"
     return where
 
 
 def _batch(trace: RequestTrace) -> str:
     assert trace.timing is not None
     return f"in a batch of {_rows(trace.timing.batch)}"
+
+
+def _digits(whole_us: int) -> int:
+    """Behind the point of milliseconds: the same on every line, so that they can be compared at a glance."""
+    return 3 if whole_us < US_PER_S // 100 else 2 if whole_us < US_PER_S // 10 else 1
 
 
 def _rows(count: int) -> str:

@@ -16,8 +16,9 @@ from fastgshare.shared.telemetry.spans import Kind, Link, Span, Value
 from fastgshare.shared.telemetry.spans_stages import (
     ADMIT,
     EXECUTE,
-    HANDLER,
     HOLD,
+    POSTPROCESS,
+    PREPROCESS,
     QUEUE,
     REPLY,
     ROUTE,
@@ -36,8 +37,7 @@ REPLICA_TEMPLATE = "fast.replica.{replica}"
 INVOKE_TEMPLATE = "fast.invoke.{function}"
 _OF_GATEWAY = {ADMIT: 1001, HOLD: 1002, REPLY: 1003}
 _PROCESS = 2000
-_OF_WORKER = {QUEUE: 1, TOKEN_WAIT: 2, EXECUTE: 3}
-_BEFORE, _AFTER = 4, 5
+_OF_WORKER = {QUEUE: 1, TOKEN_WAIT: 2, EXECUTE: 3, PREPROCESS: 4, POSTPROCESS: 5}
 _WORKER_FROM, _WORKER_STRIDE = 3000, 8
 
 
@@ -133,8 +133,9 @@ def served_spans(served: Served) -> list[Span]:
         )
     ]
     for stage in worker_stages(timing.arrived_us, timing.end_us, timing):
-        own = derived_span(served.span_id, _number_of(served, stage))
-        part = _part(stage, served.trace_id, span_id, own, _given({"fastgshare.reported_by": served.reported_by}))
+        own = derived_span(served.span_id, _number_of(served.number, stage.part or stage.name))
+        more = _given({"fastgshare.handler.part": stage.part, "fastgshare.reported_by": served.reported_by})
+        part = _part(stage, served.trace_id, span_id, own, more)
         spans.append(_executed(part, timing) if stage.name == EXECUTE else part)
     return spans
 
@@ -163,7 +164,7 @@ def batch_span(batch: BatchRun) -> Span:
 
 def _links(members: Iterable[Served]) -> Iterable[Link]:
     for served in members:
-        number = _WORKER_FROM + _WORKER_STRIDE * served.number + _OF_WORKER[EXECUTE]
+        number = _number_of(served.number, EXECUTE)
         about: dict[str, Value] = {"messaging.message.id": served.attempt}
         yield Link(served.trace_id, derived_span(served.span_id, number), about)
 
@@ -257,11 +258,9 @@ def _executed(part: Span, timing: Timing) -> Span:
     return msgspec.structs.replace(part, attributes=attributes, links=links)
 
 
-def _number_of(served: Served, stage: Stage) -> int:
+def _number_of(attempt: int, stage: str) -> int:
     """The number that a stage's id is derived with: one for each attempt and stage."""
-    is_before = stage.name == HANDLER and stage.start_us == served.timing.arrived_us
-    number = _BEFORE if is_before else _OF_WORKER.get(stage.name, _AFTER)
-    return _WORKER_FROM + _WORKER_STRIDE * served.number + number
+    return _WORKER_FROM + _WORKER_STRIDE * attempt + _OF_WORKER[stage]
 
 
 def _message(operation: str, subject: str, template: str, message: str) -> dict[str, Value]:

@@ -18,16 +18,22 @@ TOKEN_WAIT = "token_wait"
 HANDLER = "handler"
 EXECUTE = "execute"
 REPLY = "reply"
+PREPROCESS = "preprocess"
+POSTPROCESS = "postprocess"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A part of a request; `attempt` counts from 1 where it belongs to one, `is_lost` if that came to nothing."""
+    """A part of a request; `attempt` counts from 1 where it belongs to one, `is_lost` if that came to nothing.
+
+    `part` tells which of the handler's.
+    """
 
     name: str
     start_us: int
     end_us: int
     attempt: int = 0
     is_lost: bool = False
+    part: str = ""
 
 
 def stages(trace: RequestTrace) -> list[Stage]:
@@ -61,7 +67,8 @@ def process(trace: RequestTrace) -> Stage | None:
     if timing is None or not trace.attempts:
         return None
     number = len(trace.attempts)
-    sent_us, end_us = trace.attempts[-1].sent_us, trace.end_us
+    end_us = trace.end_us
+    sent_us = min(max(trace.attempts[-1].sent_us, trace.arrived_us), end_us)
     if timing.arrived_us:
         return within(Stage(PROCESS, timing.arrived_us, timing.end_us, number), sent_us, end_us)
     busy_us = timing.queue_us + timing.token_us + timing.execute_us + timing.handler_us
@@ -77,17 +84,17 @@ def worker_stages(arrived_us: int, end_us: int, timing: Timing) -> list[Stage]:
     found: list[Stage] = []
     at_us = arrived_us
     parts = (
-        (HANDLER, timing.before_us),
-        (QUEUE, timing.queue_us),
-        (TOKEN_WAIT, timing.token_us),
-        (EXECUTE, timing.execute_us),
+        (HANDLER, timing.before_us, PREPROCESS),
+        (QUEUE, timing.queue_us, ""),
+        (TOKEN_WAIT, timing.token_us, ""),
+        (EXECUTE, timing.execute_us, ""),
     )
-    for name, took_us in parts:
+    for name, took_us, part in parts:
         if took_us > 0:
-            found.append(Stage(name, at_us, at_us + took_us))
+            found.append(Stage(name, at_us, at_us + took_us, part=part))
         at_us += took_us
     if after_us > 0:
-        found.append(Stage(HANDLER, end_us - after_us, end_us))
+        found.append(Stage(HANDLER, end_us - after_us, end_us, part=POSTPROCESS))
     return [within(stage, arrived_us, end_us) for stage in found]
 
 
