@@ -58,6 +58,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     ReplicaUse,
+    RequestTrace,
     ServiceReady,
     Signature,
     Slice,
@@ -65,6 +66,7 @@ from fastgshare.shared.messages import (
     SurfacePoint,
     Tensor,
     Timing,
+    TracedAttempt,
     Work,
     WorkerHello,
 )
@@ -88,6 +90,9 @@ IN_SLOT = Tensor("image", "FP32", (1, 1_024), slot=SLOT)
 ERROR = ErrorBody(ErrorCode.OVERLOADED, "the queue is full", 250)
 TIMING = Timing(queue_us=11, token_us=12, execute_us=13, batch=4, handler_us=15)
 COMPLETION = Completion(ATTEMPT, False, TIMING, AT_US, "deadline_exceeded")
+TRACED_ATTEMPT = TracedAttempt(
+    attempt=ATTEMPT, replica=REPLICA, node=NODE, device=DEVICE, sent_us=AT_US + 3, lost_us=AT_US + 9
+)
 MODEL = ModelRef(digest=MODEL_DIGEST, size_bytes=1_024, format="torch", source="magika==1.0.3 model.onnx")
 HANDLER = HandlerRef(digest=Digest("cd" * 32), module="handler.py", class_name="FileType", memory_limit_mib=512)
 SLICE = Slice(sm_partition=25, quota_request=0.25, quota_limit=0.75, gpu_mem_mib=512)
@@ -409,6 +414,27 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     ),
     "ReplicaUse.1": REPLICA_USE,
     "ReplicaUse.2": ReplicaUse(time_share=0.25, backlogged_share=0.5, token_wait_ms=7.5, batches=12, drift=1.25),
+    "RequestTrace.1": RequestTrace(
+        trace_id=TRACEPARENT[3:35],
+        span_id=TRACEPARENT[36:52],
+        parent_id="00f067aa0ba902b7",
+        request=RequestId("f00d"),
+        function=ECHO,
+        gateway=GATEWAY,
+        door="http",
+        is_sampled=True,
+        is_met=False,
+        outcome="deadline_exceeded",
+        arrived_us=AT_US,
+        end_us=AT_US + 90,
+        objective_us=AT_US + 50,
+        deadline_us=AT_US + 80,
+        held_us=AT_US + 1,
+        rows=2,
+        attempts=(TRACED_ATTEMPT,),
+        timing=TIMING,
+        version=2,
+    ),
     "ServiceReady.1": ServiceReady(
         service="gateway",
         instance="node-0-gateway-0",
@@ -426,6 +452,8 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "TensorSpec.1": TensorSpec("text", "BYTES", (-1, 4)),
     "Timing.1": TIMING,
     "Timing.2": Timing(11, 12, 13, 4, 15, AT_US, AT_US + 60, TRACEPARENT[3:52]),
+    "Timing.3": Timing(11, 12, 13, 4, 15, AT_US, AT_US + 60, TRACEPARENT[3:52], 7),
+    "TracedAttempt.1": TRACED_ATTEMPT,
     "Work.1": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90")),
     "Work.2": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90"), AT_US - 500),
     "WorkerHello.1": WorkerHello(device=DEVICE, incarnation="0a1b2c3d", version=2),

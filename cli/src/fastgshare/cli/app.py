@@ -22,6 +22,7 @@ COMMANDS = {
     "delete": "fastgshare.cli.commands.delete",
     "logs": "fastgshare.cli.commands.logs",
     "profile": "fastgshare.cli.commands.profile.command",
+    "trace": "fastgshare.cli.commands.trace",
     "journal": "fastgshare.cli.commands.journal",
     "simulate": "fastgshare.cli.commands.simulation.simulate",
     "plan": "fastgshare.cli.commands.simulation.plan",

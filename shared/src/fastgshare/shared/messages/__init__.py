@@ -42,6 +42,7 @@ from fastgshare.shared.messages.profile import (
     SurfacePoint,
 )
 from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
 
 __all__ = [
     "INFER_VERSION",
@@ -80,6 +81,7 @@ __all__ = [
     "ReplicaState",
     "ReplicaStatus",
     "ReplicaUse",
+    "RequestTrace",
     "ServiceReady",
     "Signature",
     "Slice",
@@ -87,6 +89,7 @@ __all__ = [
     "SurfacePoint",
     "Tensor",
     "Timing",
+    "TracedAttempt",
     "Work",
     "WorkerHello",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 import sys
@@ -39,6 +40,7 @@ from fastgshare.node_manager.worker.device_lock import hold_device, lock_path
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
+from fastgshare.node_manager.worker.traces import SpanTeller
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -50,8 +52,10 @@ from fastgshare.shared.messages import Profile, ReplicaUse, WorkerHello
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
+from fastgshare.shared.telemetry.otlp_spans import Spans, open_spans
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
+SERVICE = "node_manager"
 SWITCH_INTERVAL_S = 0.0005
 FLUSH_S = 1.0
 
@@ -67,7 +71,7 @@ class WorkerFault(FastGShareError):
 class Worker:
     """Carries out the manager's commands."""
 
-    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: Device) -> None:
+    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: Device, spans: Spans) -> None:
         self._config = config
         self._channel = channel
         self._bus = bus
@@ -80,6 +84,7 @@ class Worker:
         self._profiles = Mirror(bus, subjects.PROFILES, Profile, self._on_profile)
         interval_s = us_to_s(config.notice_interval_ms * US_PER_MS)
         self._answers = Answers(bus, self._incarnation, self._depth_of, interval_s, config.notice_batch)
+        self._spans = SpanTeller(spans, DeviceId(config.device_id))
         self._parts = Parts(
             bus=bus,
             objects=Objects(bus),
@@ -90,6 +95,7 @@ class Worker:
             report=channel.send_nowait,
             on_fault=self._on_fault,
             profile_of=self._profile_of,
+            spans=self._spans,
         )
 
     async def run(self) -> None:
@@ -99,6 +105,7 @@ class Worker:
             await tasks.start(self._profiles.run)
             tasks.start_soon(self._answers.send)
             tasks.start_soon(self._answers.notify)
+            tasks.start_soon(self._spans.run)
             tasks.start_soon(self._pulse)
             tasks.start_soon(self._raise_fault)
             self._bus.on_reconnect(self._back_on_bus.set)
@@ -108,6 +115,7 @@ class Worker:
             self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
             await self._obey(tasks)
             await self._drain_all()
+            await self._spans.finish()
             tasks.cancel_scope.cancel()
 
     async def _obey(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -228,7 +236,8 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
         device = await stack.enter_async_context(_open_device(config, channel))
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.device_id)))
-        await Worker(config, channel, bus, device).run()
+        spans = await stack.enter_async_context(open_spans(SERVICE, config.device_id, os.environ))
+        await Worker(config, channel, bus, device, spans).run()
 
 
 @asynccontextmanager

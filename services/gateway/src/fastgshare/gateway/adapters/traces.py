@@ -1,0 +1,45 @@
+"""Tells of the requests whose traces are kept: to the `traces` stream, and as spans to a collector if there is one."""
+
+import logging
+
+import nats.errors
+
+from fastgshare.gateway.core.keeping import Keeper
+from fastgshare.shared import subjects
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.codec import encode
+from fastgshare.shared.messages import RequestTrace
+from fastgshare.shared.telemetry.otlp_spans import Spans
+from fastgshare.shared.telemetry.spans_pace import tell_all, tell_slowly
+from fastgshare.shared.telemetry.spans_request import request_spans
+
+logger = logging.getLogger(__name__)
+
+
+class TraceTeller:
+    """Empties the keeper's backlog beside the requests. `lost` counts records that the bus did not take."""
+
+    def __init__(self, bus: Bus, keeper: Keeper, spans: Spans) -> None:
+        self._bus = bus
+        self._backlog = keeper.backlog
+        self._spans = spans
+        self.lost = 0
+
+    async def run(self) -> None:
+        """Tell what is kept, until cancelled."""
+        await tell_slowly(self._backlog, self._tell)
+
+    async def finish(self) -> None:
+        """Tell what is kept by now."""
+        await tell_all(self._backlog, self._tell)
+
+    async def _tell(self, traces: list[RequestTrace]) -> None:
+        for trace in traces:
+            if self._spans.is_on:
+                self._spans.put(request_spans(trace))
+            try:
+                subject = subjects.trace(trace.function, trace.request, trace.trace_id)
+                await self._bus.publish(subject, encode(trace))
+            except nats.errors.Error as error:
+                self.lost += 1
+                logger.info("trace %s not published: %s", trace.trace_id, error)
