@@ -12,6 +12,7 @@ from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
 from fastgshare.gateway.adapters.newcomers import Newcomers
+from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
@@ -41,6 +42,8 @@ async def serve(config: GatewayConfig) -> None:
         payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
         gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))
         dispatcher = Dispatcher(data, gateway)
+        incarnation = new_incarnation()
+        reporter = Reporter(control, gatekeeper, gateway, incarnation)
         inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
         await inbox.open()
         newcomers = Newcomers(control, gatekeeper)
@@ -48,8 +51,9 @@ async def serve(config: GatewayConfig) -> None:
         stack.callback(invoker.close)
         async with anyio.create_task_group() as work:
             work.start_soon(dispatcher.run)
-            feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
+            feed = Feed(control, data, gatekeeper, dispatcher, gateway, incarnation, config)
             await feed.start(work)
+            work.start_soon(reporter.run)
             app = build_app(invoker, BucketFunctions(control), _http_settings(config))
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
@@ -67,6 +71,7 @@ async def serve(config: GatewayConfig) -> None:
                 await dispatcher.perform(action)
             await _finish(gatekeeper, config.drain_s)
             await dispatcher.finish()
+            await reporter.publish()
             work.cancel_scope.cancel()
 
 
