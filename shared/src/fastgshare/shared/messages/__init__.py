@@ -42,6 +42,7 @@ from fastgshare.shared.messages.profile import (
     SurfacePoint,
 )
 from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
 __all__ = [
     "INFER_VERSION",
@@ -55,6 +56,7 @@ __all__ = [
     "FunctionLoad",
     "FunctionReport",
     "FunctionSpec",
+    "FunctionUsage",
     "GatewayLoad",
     "GatewayReport",
     "HandlerRef",
@@ -87,6 +89,7 @@ __all__ = [
     "SurfacePoint",
     "Tensor",
     "Timing",
+    "UsageRecord",
     "Work",
     "WorkerHello",
 ]
