@@ -20,6 +20,17 @@ class FunctionUsage(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     batches: int = 0
 
+    def plus(self, other: "FunctionUsage") -> "FunctionUsage":
+        """Both."""
+        return FunctionUsage(
+            sm_us=self.sm_us + other.sm_us,
+            promised_sm_us=self.promised_sm_us + other.promised_sm_us,
+            profiling_sm_us=self.profiling_sm_us + other.profiling_sm_us,
+            memory_mib_s=self.memory_mib_s + other.memory_mib_s,
+            requests=self.requests + other.requests,
+            batches=self.batches + other.batches,
+        )
+
 
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Who had how much of a device from `from_us` until `to_us` (Unix microseconds).

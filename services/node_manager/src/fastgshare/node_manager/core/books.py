@@ -7,8 +7,6 @@ records cannot be written, and once more as totals since this node started, for 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from msgspec.structs import replace
-
 from fastgshare.node_manager.core.spending import Spent
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionUsage, ReplicaState, ReplicaStatus
@@ -60,20 +58,7 @@ class DeviceBooks:
 
     def _add(self, function: FunctionName, usage: FunctionUsage) -> None:
         for book in (self.totals, self._open):
-            book[function] = added(book.get(function, NOTHING), usage)
-
-
-def added(one: FunctionUsage, other: FunctionUsage) -> FunctionUsage:
-    """Both."""
-    return replace(
-        one,
-        sm_us=one.sm_us + other.sm_us,
-        promised_sm_us=one.promised_sm_us + other.promised_sm_us,
-        profiling_sm_us=one.profiling_sm_us + other.profiling_sm_us,
-        memory_mib_s=one.memory_mib_s + other.memory_mib_s,
-        requests=one.requests + other.requests,
-        batches=one.batches + other.batches,
-    )
+            book[function] = book.get(function, NOTHING).plus(usage)
 
 
 def memory_by_function(statuses: Iterable[ReplicaStatus]) -> dict[FunctionName, float]:

@@ -48,7 +48,7 @@ class Spending:
     def take(
         self, had: Mapping[ReplicaId, Use], answered: Mapping[ReplicaId, int], present: Collection[ReplicaId]
     ) -> dict[FunctionName, Spent]:
-        """By function, what replicas had and answered; those that are not `present` any more are forgotten after it."""
+        """By function, what replicas had and answered. Who is not `present` and had nothing is forgotten after it."""
         spent: dict[FunctionName, Spent] = {}
         for replica, placement in self._placements.items():
             own = _spent(had.get(replica), answered.get(replica, 0), is_loan=bool(placement.loan))
