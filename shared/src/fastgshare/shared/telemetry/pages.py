@@ -50,6 +50,8 @@ class PagePort:
             head = await BufferedByteReceiveStream(stream).receive_until(b"\r\n\r\n", MAX_HEAD_BYTES)
         except anyio.DelimiterNotFound:
             return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if len(head) > MAX_HEAD_BYTES:
+            return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         match head.partition(b"\r\n")[0].split(b" "):
             case [method, target, version] if version.startswith(b"HTTP/1."):
                 return self._page(method, target.partition(b"?")[0])
