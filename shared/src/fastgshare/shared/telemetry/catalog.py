@@ -196,9 +196,7 @@ USAGE_UNSENT = _gauge("usage.unsent", "{record}", "Usage records that the stream
 LEADING = _gauge("scheduler.leading", "", "1 while this scheduler leads.")
 DECISIONS = _counter("scheduler.decisions", "{decision}", "Decisions by command.", "command")
 STEPS = _histogram("scheduler.step.duration", "s", "How long the core took for an event.")
-REPORTS = _counter(
-    "scheduler.reports", "{report}", "What the scheduler told of, by kind, such as `no_capacity`.", "kind"
-)
+REPORTS = _counter("scheduler.reports", "{report}", "What the scheduler told of, by kind, such as `no_room`.", "kind")
 JOURNAL_LOST = _counter("scheduler.journal.gaps", "{gap}", "How often the journal let entries go.")
 
 # Profiler

@@ -7,7 +7,10 @@ from fastgshare.shared.telemetry.metrics import Family, by_label
 
 
 class Exports:
-    """One for a process; every exporter in it counts here."""
+    """One for a process; every exporter in it counts here.
+
+    An exporter begins by dropping 0 items: what Prometheus sees appear with a count of 1 has not grown, to it.
+    """
 
     def __init__(self) -> None:
         self._dropped: dict[str, int] = {}
@@ -17,5 +20,5 @@ class Exports:
         self._dropped[signal] = self._dropped.get(signal, 0) + items
 
     def families(self) -> Iterator[Family]:
-        """As metrics; nothing before the first."""
+        """As metrics; nothing where nothing is exported."""
         yield by_label(DROPPED, self._dropped)

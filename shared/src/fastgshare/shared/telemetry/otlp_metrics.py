@@ -36,6 +36,7 @@ from fastgshare.shared.units import NS_PER_US
 EXPORT_S = 5.0
 LAST_EXPORT_S = 2.0
 SCOPE = "fastgshare"
+SIGNAL = "metrics"
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class OtlpMetrics:
         self._resource = Resource.create(dict(attributes))
         self._interval_s = interval_s
         self._exports = exports
+        exports.dropped(SIGNAL, 0)
         self._began_ns = unix_us() * NS_PER_US
         self._exporter = OTLPMetricExporter(timeout=EXPORT_S)
 
@@ -74,7 +76,7 @@ class OtlpMetrics:
                 self._exporter.export, data, patience_s * 1000, abandon_on_cancel=True
             )
         if result is MetricExportResult.FAILURE:
-            self._exports.dropped("metrics")
+            self._exports.dropped(SIGNAL)
 
     def _data(self, families: Iterable[Family], now_ns: int) -> MetricsData:
         metrics = [self._metric(family, now_ns) for family in families]

@@ -11,6 +11,8 @@ from fastgshare.shared.histograms import Durations
 from fastgshare.shared.telemetry import catalog
 from fastgshare.shared.telemetry.metrics import Family, by_label, durations, single
 
+_ALERTED = ("no_room", "objective_infeasible")
+"""Told from the start: what Prometheus sees appear with a count of 1 has not grown, to it."""
 _INNER_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -22,7 +24,7 @@ class SchedulerMetrics:
         self._journal = journal
         self._steps = Durations()
         self._commands: Counter[str] = Counter()
-        self._reports: Counter[str] = Counter()
+        self._reports: Counter[str] = Counter(dict.fromkeys(_ALERTED, 0))
 
     def stepped(self, decision: Decision, took_us: int) -> None:
         """The core took so long to decide this."""
