@@ -20,7 +20,8 @@ Every service tells its metrics in two ways, from the same counts:
   `fastgshare status` shows them.
 - **OTLP**: where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`) is set, they are sent there
   every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (60,000), and once more as the service stops.
-  `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` mean what they mean everywhere.
+  `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` mean what they
+  mean everywhere.
 
 Names are OpenTelemetry's; Prometheus' follow by OpenTelemetry's rules. A label `function` there is the attribute
 `fastgshare.function` here.
