@@ -33,6 +33,7 @@ from fastgshare.shared.messages import (
     FunctionLoad,
     FunctionReport,
     FunctionSpec,
+    FunctionUsage,
     GatewayLoad,
     GatewayReport,
     HandlerRef,
@@ -67,6 +68,7 @@ from fastgshare.shared.messages import (
     Tensor,
     Timing,
     TracedAttempt,
+    UsageRecord,
     Work,
     WorkerHello,
 )
@@ -205,6 +207,10 @@ FUNCTION_REPORT = FunctionReport(
     held=1,
 )
 
+FUNCTION_USAGE = FunctionUsage(
+    sm_us=9_000, promised_sm_us=12_000, profiling_sm_us=500, memory_mib_s=640.5, requests=7, batches=3
+)
+
 EXAMPLES: dict[str, msgspec.Struct] = {
     "Autoscale.1": Autoscale(min=1, max=4),
     "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
@@ -237,6 +243,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "FunctionLoad.1": FUNCTION_LOAD,
     "FunctionReport.1": FUNCTION_REPORT,
     "FunctionSpec.1": FUNCTION,
+    "FunctionUsage.1": FUNCTION_USAGE,
     "GatewayLoad.1": GatewayLoad(
         gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_LOAD}, version=2, pid=4_242
     ),
@@ -456,6 +463,18 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "TracedAttempt.1": TRACED_ATTEMPT,
     "Work.1": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90")),
     "Work.2": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90"), AT_US - 500),
+    "UsageRecord.1": UsageRecord(
+        node=NODE,
+        device=DEVICE,
+        kind="cpu",
+        sms=2,
+        incarnation="0a1b2c3d",
+        sequence=4,
+        from_us=AT_US,
+        to_us=AT_US + 10_000_000,
+        functions={ECHO: FUNCTION_USAGE},
+        version=2,
+    ),
     "WorkerHello.1": WorkerHello(device=DEVICE, incarnation="0a1b2c3d", version=2),
 }
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "scale": "fastgshare.cli.commands.scale",
     "delete": "fastgshare.cli.commands.delete",
     "logs": "fastgshare.cli.commands.logs",
+    "bill": "fastgshare.cli.commands.bill",
     "profile": "fastgshare.cli.commands.profile.command",
     "trace": "fastgshare.cli.commands.trace",
     "journal": "fastgshare.cli.commands.journal",

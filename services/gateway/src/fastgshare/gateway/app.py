@@ -3,6 +3,7 @@
 import os
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from importlib.metadata import version
 
 import anyio
 from nats.aio.subscription import Subscription
@@ -12,12 +13,14 @@ from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.adapters.metrics import GatewayMetrics
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.traces import TraceTeller
+from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
-from fastgshare.gateway.http import HttpSettings, build_app, serve_http
+from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -31,9 +34,13 @@ from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.otlp_spans import open_spans
 from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
 from fastgshare.shared.telemetry.spans_backlog import Backlog
+from fastgshare.shared.telemetry.process import ProcessMetrics
+from fastgshare.shared.telemetry.prometheus import PATH
+from fastgshare.shared.telemetry.service import ENDPOINT, Metrics, resource_attributes
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 
 SERVICE = "gateway"
+VERSION = version("fastgshare-gateway")
 
 
 async def serve(config: GatewayConfig) -> None:
@@ -49,6 +56,8 @@ async def serve(config: GatewayConfig) -> None:
         gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))
         traces = await _keep_traces(stack, control, gateway, gatekeeper)
         dispatcher = Dispatcher(data, gateway)
+        incarnation = new_incarnation()
+        reporter = Reporter(control, gatekeeper, gateway, incarnation)
         inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
         await inbox.open()
         newcomers = Newcomers(control, gatekeeper)
@@ -57,9 +66,14 @@ async def serve(config: GatewayConfig) -> None:
         async with anyio.create_task_group() as work:
             work.start_soon(dispatcher.run)
             work.start_soon(traces.run)
-            feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
+            feed = Feed(control, data, gatekeeper, dispatcher, gateway, incarnation, config)
             await feed.start(work)
-            app = build_app(invoker, BucketFunctions(control), _http_settings(config, trace_ratio))
+            work.start_soon(reporter.run)
+            own = ProcessMetrics(SERVICE, gateway, VERSION, data, control)
+            metrics = Metrics(own.families, GatewayMetrics(gatekeeper, reporter).families)
+            metrics.start_otlp(work, resource_attributes(SERVICE, gateway, VERSION, os.environ))
+            pages = MetricsRoute(metrics.page).routes()
+            app = build_app(invoker, BucketFunctions(control), _http_settings(config, trace_ratio), pages)
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
@@ -68,15 +82,13 @@ async def serve(config: GatewayConfig) -> None:
                 subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
             )
             url = f"http://{config.http_host}:{port}"
-            await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
+            await work.start(answer_pings, control, SERVICE, gateway, {"http": url, ENDPOINT: url + PATH})
             await stop_signal()
             stop.set()
             await _take_no_more(requests, config.drain_s)
-            for action in gatekeeper.stop(unix_us()):
-                await dispatcher.perform(action)
-            await _finish(gatekeeper, config.drain_s)
-            await dispatcher.finish()
+            await _finish(gatekeeper, dispatcher, config.drain_s)
             await traces.finish()
+            await reporter.publish()
             work.cancel_scope.cancel()
 
 
@@ -103,7 +115,10 @@ async def _take_no_more(requests: Subscription, drain_s: float) -> None:
         await requests.drain()
 
 
-async def _finish(gatekeeper: Gatekeeper, drain_s: float) -> None:
+async def _finish(gatekeeper: Gatekeeper, dispatcher: Dispatcher, drain_s: float) -> None:
+    for action in gatekeeper.stop(unix_us()):
+        await dispatcher.perform(action)
     with anyio.move_on_after(drain_s):
         while gatekeeper.in_flight:
             await anyio.sleep(0.01)
+    await dispatcher.finish()

@@ -43,6 +43,7 @@ from fastgshare.shared.messages.profile import (
 )
 from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
 from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
+from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
 __all__ = [
     "INFER_VERSION",
@@ -56,6 +57,7 @@ __all__ = [
     "FunctionLoad",
     "FunctionReport",
     "FunctionSpec",
+    "FunctionUsage",
     "GatewayLoad",
     "GatewayReport",
     "HandlerRef",
@@ -90,6 +92,7 @@ __all__ = [
     "Tensor",
     "Timing",
     "TracedAttempt",
+    "UsageRecord",
     "Work",
     "WorkerHello",
 ]

@@ -229,6 +229,11 @@ class Gatekeeper:
         }
 
     @property
+    def payload_bytes(self) -> int:
+        """Bytes that the payloads of open requests take."""
+        return self._ledger.payload_bytes
+
+    @property
     def in_flight(self) -> int:
         """Requests neither answered nor refused yet."""
         return len(self._ledger)

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import msgspec
 
 from fastgshare.node_manager.config import WorkerConfig, check_name
 from fastgshare.node_manager.core.accounts import Use
+from fastgshare.node_manager.core.spending import Spending
 from fastgshare.node_manager.devices.catalog import DeviceName, gpu_uuid, open_device
 from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.ipc.channel import Channel, open_channel
-from fastgshare.node_manager.ipc.frames import Dialect
+from fastgshare.node_manager.ipc.frames import ChannelClosed, Dialect
 from fastgshare.node_manager.protocol import (
     DeviceFaulted,
     Drain,
@@ -77,6 +78,8 @@ class Worker:
         self._bus = bus
         self._incarnation = new_incarnation()
         self._replicas: dict[ReplicaId, Replica] = {}
+        self._spending = Spending()
+        self._looked_us = monotonic_us()
         self._fault: BaseException | None = None
         self._fault_seen = anyio.Event()
         self._back_on_bus = asyncio.Event()
@@ -112,16 +115,21 @@ class Worker:
             tasks.start_soon(self._say_hello_again)
             await self._say_hello()
             device = self._parts.device
-            self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
+            self._channel.send_nowait(
+                WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib, device.sms)
+            )
             await self._obey(tasks)
             await self._drain_all()
             await self._spans.finish()
+            with suppress(ChannelClosed):
+                self._channel.send_nowait(await self._take_pulse())  # what was spent since the last one
             tasks.cancel_scope.cancel()
 
     async def _obey(self, tasks: anyio.abc.TaskGroup) -> None:
         while (command := await self._channel.receive()) is not None:
             match command:
                 case Load(placement):
+                    self._spending.loaded(placement)
                     replica = Replica(placement, self._parts, tasks)
                     self._replicas[placement.replica] = replica
                     tasks.start_soon(self._live, replica)
@@ -152,19 +160,19 @@ class Worker:
                 await anyio.sleep(0.01)
 
     async def _pulse(self) -> None:
-        looked_us = monotonic_us()
         while True:
-            now_us = monotonic_us()
-            self._channel.send_nowait(await self._take_pulse(max(now_us - looked_us, 1)))
-            looked_us = now_us
+            self._channel.send_nowait(await self._take_pulse())
             await anyio.sleep(us_to_s(self._config.status_interval_ms * US_PER_MS))
 
-    async def _take_pulse(self, elapsed_us: int) -> Pulse:
+    async def _take_pulse(self) -> Pulse:
         hung = self._parts.gate.hung(self._config.hung_s * US_PER_S)
         if hung is not None:
             reason = f"{hung} has not come back from a batch for more than {self._config.hung_s} s"
             self._on_fault(DeviceLost(device=self._config.device_id, reason=reason))
         state = await anyio.to_thread.run_sync(self._parts.device.state)
+        now_us = monotonic_us()
+        elapsed_us, self._looked_us = max(now_us - self._looked_us, 1), now_us
+        had = self._parts.gate.take_use()
         return Pulse(
             depth={replica.replica: replica.depth for replica in self._replicas.values()},
             rss_mib=rss_mib(),
@@ -172,8 +180,10 @@ class Worker:
             reason=state.reason,
             used_mib=state.used_mib,
             models=state.models,
-            use={name: self._use(name, had, elapsed_us) for name, had in self._parts.gate.take_use().items()},
+            use={name: self._use(name, had[name], elapsed_us) for name in had.keys() & self._replicas.keys()},
             gauges=state.gauges,
+            running=self._parts.gate.running(),
+            spent=self._spending.take(had, self._answers.take_answered(), self._replicas.keys()),
         )
 
     async def _say_hello_again(self) -> None:
