@@ -89,7 +89,7 @@ async def measure(plan: Plan) -> Measured:
             say("violations")
             platform, client = scene[SAMPLED]
             kept = await look_for_violations(
-                client, platform.endpoints.nats_url, HOPELESS, plan.violating_s, lambda: _traces_of(receiver)
+                client, platform.endpoints.nats_url, HOPELESS, plan.violating_s, receiver.trace_ids
             )
             say("console")
             painted_ms = None
@@ -162,10 +162,6 @@ def _settings(mode: str, receiver: Receiver) -> Mapping[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "FASTGSHARE_TRACE_RATIO": RATIOS[mode],
     }
-
-
-def _traces_of(receiver: Receiver) -> set[str]:
-    return {span.trace_id for span in receiver.spans()}
 
 
 def say(line: str) -> None:

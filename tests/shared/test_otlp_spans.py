@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.otlp_receiver import Receiver, run_receiver
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.telemetry import otlp_spans
 from fastgshare.shared.telemetry.otlp_spans import NoSpans, is_wanted, open_spans
 from fastgshare.shared.telemetry.spans import Kind, Link, Span
 from fastgshare.shared.tracing import new_trace
 from fastgshare.shared.units import US_PER_S
-from tests.otlp_receiver import Receiver, run_receiver
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 T0 = 1_700_000_000_000_000

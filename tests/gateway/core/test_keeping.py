@@ -107,16 +107,16 @@ def test_a_request_that_ends_after_its_loss_has_no_attempt_that_stands() -> None
 
 def test_a_full_backlog_drops_samples_first_and_counts() -> None:
     gatekeeper = gate(status("a"))
-    keeper = keeping(gatekeeper, room=4)
+    keeper = keeping(gatekeeper, room=8)
     for number in range(8):
         gatekeeper.admit(traced(number, sampled=True), request(), T0)
         gatekeeper.completed(end(f"r{number}.1", T0 + 1), T0 + 1)
     assert (len(keeper.backlog), keeper.backlog.dropped) == (2, 6)
-    for number in range(8, 12):
+    for number in range(8, 16):
         gatekeeper.admit(traced(number), request(), T0)
         gatekeeper.completed(end(f"r{number}.1", T0 + SLO_US + 1), T0 + SLO_US + 1)
-    assert (len(keeper.backlog), keeper.backlog.dropped) == (4, 8)
-    assert [one.is_met for one in all_kept(keeper)] == [True, True, False, False]
+    assert (len(keeper.backlog), keeper.backlog.dropped) == (8, 8)
+    assert [one.is_met for one in all_kept(keeper)] == [True, True] + [False] * 6
 
 
 @given(

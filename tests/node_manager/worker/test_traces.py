@@ -23,6 +23,7 @@ class Collected:
     """Spans for a test to look at."""
 
     is_on = True
+    has_room = True
     exported = 0
     dropped = 0
 

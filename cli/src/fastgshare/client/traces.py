@@ -1,16 +1,17 @@
 """Traces that gateways kept, out of the stream that has them for a day.
 
-Read one by one from a position, as events are: there is no consumer that a server restart could lose.
+A request's are read one by one, as events are; lists by a consumer that lives for one reading.
 """
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from nats.js import api
 from nats.js import errors as js_errors
 
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, StorageUnavailable
-from fastgshare.shared.bus import Bus
+from fastgshare.shared.bus import CONTROL_TIMEOUT_S, Bus
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.ids import FunctionName, RequestId, is_name
@@ -21,6 +22,8 @@ TRACE_DIGITS = 32
 FIRST_WINDOW = 64
 WIDER = 8
 MOST_READ = 20_000
+FETCH = 500
+CONSUMER_S = 10.0
 
 
 async def find_traces(bus: Bus, wanted: str) -> list[RequestTrace]:
@@ -49,14 +52,9 @@ async def last_traces(
     window, looked = FIRST_WINDOW + count, 0
     while end > first and len(found) < count and looked < MOST_READ:
         start = max(end - window, first)
-        part: list[RequestTrace] = []
-        async for position, trace in _read(bus, subject, start):
-            if position >= end:
-                break
-            looked += 1
-            if fits(trace):
-                part.append(trace)
-        found = part + found
+        read = await _read_many(bus, subject, start, end)
+        looked += len(read)
+        found = [trace for trace in read if fits(trace)] + found
         end, window = start, window * WIDER
     return found[-count:]
 
@@ -86,6 +84,34 @@ async def _read(bus: Bus, subject: str, start: int) -> AsyncIterator[tuple[int, 
             yield position, decode(RequestTrace, found.data or b"")
         except PayloadInvalid:
             continue
+
+
+async def _read_many(bus: Bus, subject: str, start: int, end: int) -> list[RequestTrace]:
+    """Those on `subject` between two positions, the second excluded."""
+    config = api.ConsumerConfig(
+        deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=start,
+        ack_policy=api.AckPolicy.NONE,
+        mem_storage=True,
+        inactive_threshold=CONSUMER_S,
+    )
+    found: list[RequestTrace] = []
+    try:
+        reader = await bus.jetstream.pull_subscribe(subject, stream=subjects.TRACE_STREAM, config=config)
+        try:
+            left = (await reader.consumer_info()).num_pending or 0
+            while left > 0:
+                for msg in await reader.fetch(min(left, FETCH), timeout=CONTROL_TIMEOUT_S):
+                    if msg.metadata.sequence.stream >= end:
+                        return found
+                    left -= 1
+                    with suppress(PayloadInvalid):
+                        found.append(decode(RequestTrace, msg.data))
+        finally:
+            await reader.unsubscribe()
+    except BUS_FAULTS as error:
+        raise _unavailable(error) from error
+    return found
 
 
 async def _next(bus: Bus, subject: str, start: int) -> api.RawStreamMsg | None:

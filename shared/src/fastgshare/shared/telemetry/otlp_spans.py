@@ -41,6 +41,11 @@ class Spans(Protocol):
         ...
 
     @property
+    def has_room(self) -> bool:
+        """Whether some more would find room."""
+        ...
+
+    @property
     def exported(self) -> int:
         """Handed over to the collector."""
         ...
@@ -59,6 +64,7 @@ class NoSpans:
     """Nobody gets any."""
 
     is_on = False
+    has_room = True
     exported = 0
     dropped = 0
 
@@ -86,6 +92,15 @@ class OtlpSpans:
         self._refused = 0
 
     @property
+    def has_room(self) -> bool:
+        """Whether half of the queue is free."""
+        return self._waiting <= self._room // 2
+
+    @property
+    def _waiting(self) -> int:
+        return self._taken - self._tally.exported - self._tally.failed
+
+    @property
     def exported(self) -> int:
         """Handed over to the collector."""
         return self._tally.exported
@@ -98,7 +113,7 @@ class OtlpSpans:
     def put(self, spans: Iterable[Span]) -> None:
         """Queue these for the sending thread."""
         for span in spans:
-            if self._taken - self._tally.exported - self._tally.failed >= self._room:
+            if self._waiting >= self._room:
                 self._refused += 1
                 continue
             self._taken += 1

@@ -1,7 +1,7 @@
 """What waits to be told, bounded: where there is no room the newcomer is dropped and counted.
 
-What is nice to know may take half of the room, so that what must be known finds some. Safe to fill from one thread and
-empty from another.
+What is nice to know may take a quarter of the room, so that what must be known finds some. Safe to fill from one
+thread and empty from another.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-ROOM = 4096
+ROOM = 16_384
 
 
 class Backlog(Generic[T]):
@@ -23,9 +23,14 @@ class Backlog(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_pressing(self) -> bool:
+        """Whether what is nice to know finds no room any more."""
+        return len(self._waiting) >= self._room // 4
+
     def has_room(self, matters: bool) -> bool:
         """Whether another may be put; if not it counts as dropped, and need not be made at all."""
-        if len(self._waiting) < (self._room if matters else self._room // 2):
+        if len(self._waiting) < (self._room if matters else self._room // 4):
             return True
         self.dropped += 1
         return False

@@ -100,5 +100,7 @@ def worker_stages(arrived_us: int, end_us: int, timing: Timing) -> list[Stage]:
 
 def within(stage: Stage, begin_us: int, end_us: int) -> Stage:
     """The stage, cut to what contains it."""
+    if begin_us <= stage.start_us <= stage.end_us <= end_us:
+        return stage
     start_us = min(max(stage.start_us, begin_us), end_us)
     return msgspec.structs.replace(stage, start_us=start_us, end_us=max(min(stage.end_us, end_us), start_us))

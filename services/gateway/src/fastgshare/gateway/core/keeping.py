@@ -1,7 +1,7 @@
 """Which requests' traces a gateway keeps: those that are sampled, and those that missed their objective.
 
 Decided at a request's end, so that everybody else costs two comparisons. A record is made only of what is kept, and
-only where the backlog has room: what missed its objective has the half of it that samples leave alone.
+only where the backlog has room, of which samples take a quarter at most.
 """
 
 from fastgshare.gateway.core.fleet import Fleet

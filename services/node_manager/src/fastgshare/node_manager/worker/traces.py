@@ -41,7 +41,7 @@ class SpanTeller:
 
     async def run(self) -> None:
         """Tell what was put, until cancelled."""
-        await tell_slowly(self._backlog, self._tell)
+        await tell_slowly(self._backlog, self._tell, lambda: self._spans.has_room)
 
     async def finish(self) -> None:
         """Tell what was put by now."""

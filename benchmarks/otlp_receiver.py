@@ -1,7 +1,7 @@
-"""A collector for tests: a process of its own that takes OTLP over HTTP, and tells what it was sent.
+"""A collector for tests and benchmarks: a process of its own that takes OTLP over HTTP, and tells what it was sent.
 
-`python -m tests.otlp_receiver` prints its port; `POST /v1/traces` takes protobuf as the standard says, `GET /spans`
-gives them all as JSON. `run_receiver` is the way tests have one.
+`python -m benchmarks.otlp_receiver` prints its port; `POST /v1/traces` takes protobuf as the standard says.
+`GET /spans` gives them all as JSON, `GET /traces` the ids of their traces. `run_receiver` is the way to have one.
 """
 
 import gzip
@@ -62,6 +62,10 @@ class Receiver:
         seen = msgspec.json.decode(self._http.get("/spans").content, type=list[Seen])
         return [span for span in seen if not trace_id or span.trace_id == trace_id]
 
+    def trace_ids(self) -> set[str]:
+        """The traces that it was sent spans of."""
+        return set(msgspec.json.decode(self._http.get("/traces").content, type=list[str]))
+
     def close(self) -> None:
         """Let go of the connection to it."""
         self._http.close()
@@ -71,7 +75,7 @@ class Receiver:
 def run_receiver() -> Iterator[Receiver]:
     """A receiver on a port nobody else has; after it nothing of it runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.otlp_receiver"],
+        [sys.executable, "-m", "benchmarks.otlp_receiver"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -108,7 +112,8 @@ def main() -> None:
             self._answer(200, ExportTraceServiceResponse().SerializeToString(), "application/x-protobuf")
 
         def do_GET(self) -> None:
-            self._answer(200, msgspec.json.encode(list(spans)), "application/json")
+            found = sorted({span.trace_id for span in list(spans)}) if self.path == "/traces" else list(spans)
+            self._answer(200, msgspec.json.encode(found), "application/json")
 
         def log_message(self, *_: Any) -> None:
             return
