@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper, Limits
-from fastgshare.gateway.core.reports import CALLERS_OWN, STAGES, Reports
+from fastgshare.gateway.core.reports import STAGES, Reports
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
 from fastgshare.shared.ids import AttemptId, ReplicaId
 from fastgshare.shared.messages import Completion, DoneNotice, FunctionReport, Histogram, Timing
+from fastgshare.shared.objective import CALLERS_DOING
 from tests.gateway.core.scene import FN, SECOND, T0, gate, request, spec, status, ticket
 
 OBJECTIVE_US = 100_000
@@ -76,7 +77,7 @@ def test_a_failure_is_missed_unless_its_caller_brought_it_about(code: ErrorCode)
     gatekeeper.completed(completed(1, T0 + 10, code.value), T0 + 10)
     told = report(world)
     assert told.refused == {code.value: 1}
-    assert (told.met, told.missed) == (0, code not in CALLERS_OWN)
+    assert (told.met, told.missed) == (0, code not in CALLERS_DOING)
     assert counted(told.whole) == 0
 
 
@@ -144,7 +145,7 @@ def test_every_request_is_counted_exactly_once(fates: list[tuple[str, int]]) -> 
     told = report(world)
     ended = told.answered + sum(told.refused.values())
     assert told.arrived == len(fates) == ended + told.outstanding + told.held
-    own = sum(count for code, count in told.refused.items() if code in CALLERS_OWN)
+    own = sum(count for code, count in told.refused.items() if code in CALLERS_DOING)
     assert told.met + told.missed + own == ended
     assert counted(told.whole) == told.answered
     assert reports.functions(gatekeeper)[FN] == told

@@ -13,26 +13,12 @@ from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import Durations
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionLoad, FunctionReport, FunctionSpec, Histogram, Timing
+from fastgshare.shared.objective import CALLERS_DOING
 from fastgshare.shared.units import ms_to_us
 
 STAGES = ("route", "queue", "token", "handler", "execute")
 """The parts of an answered request that are counted. `handler` is counted of requests that had one alone."""
 
-CALLERS_OWN: frozenset[str] = frozenset(
-    {
-        ErrorCode.INVALID,
-        ErrorCode.UNAUTHORIZED,
-        ErrorCode.FORBIDDEN,
-        ErrorCode.NOT_FOUND,
-        ErrorCode.CONFLICT,
-        ErrorCode.TOO_LARGE,
-        ErrorCode.TENSOR_UNREACHABLE,
-        ErrorCode.CANCELLED,
-    }
-)
-"""Ends that say nothing of whether an objective is met: the caller brought them about."""
-
-_NEITHER = CALLERS_OWN | {HANDED_BACK}
 _KNOWN = frozenset(ErrorCode) | {HANDED_BACK}
 
 
@@ -95,7 +81,7 @@ class Reports:
 def _add_refusal(tally: Tally, code: str) -> None:
     name = code if code in _KNOWN else ErrorCode.INTERNAL.value
     tally.refused[name] = tally.refused.get(name, 0) + 1
-    tally.missed += name not in _NEITHER
+    tally.missed += name not in CALLERS_DOING
 
 
 def _add_stages(tally: Tally, timing: Timing) -> None:

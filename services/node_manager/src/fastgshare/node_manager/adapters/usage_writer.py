@@ -7,16 +7,17 @@ books go on being added to, and the next records cover a longer time: nothing is
 import logging
 from collections import deque
 from collections.abc import Collection
+from typing import Protocol
 
 import anyio
 
-from fastgshare.node_manager.adapters.device_manager import DeviceManager
+from fastgshare.node_manager.core.books import DeviceBooks
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
-from fastgshare.shared.ids import NodeId
+from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.messages import UsageRecord
 
 ACK_S = 5.0
@@ -27,11 +28,24 @@ ID_HEADER = "Nats-Msg-Id"
 logger = logging.getLogger(__name__)
 
 
+class Booked(Protocol):
+    """A device with books."""
+
+    device_id: DeviceId
+    sms: int
+    books: DeviceBooks
+
+    @property
+    def kind(self) -> str:
+        """The key of its profiles."""
+        ...
+
+
 class UsageWriter:
     """The records of one life of a node."""
 
     def __init__(
-        self, bus: Bus, node: NodeId, incarnation: str, devices: Collection[DeviceManager], interval_s: float
+        self, bus: Bus, node: NodeId, incarnation: str, devices: Collection[Booked], interval_s: float
     ) -> None:
         self._bus = bus
         self._node = node
@@ -68,7 +82,7 @@ class UsageWriter:
             if len(self._waiting) < MAX_WAITING:
                 self._close(device, now_us)
 
-    def _close(self, device: DeviceManager, now_us: int) -> None:
+    def _close(self, device: Booked, now_us: int) -> None:
         from_us, functions = device.books.take(now_us)
         if not functions:
             return
