@@ -17,6 +17,7 @@ COMMANDS = {
     "deploy": "fastgshare.cli.commands.deploy",
     "invoke": "fastgshare.cli.commands.invoke",
     "status": "fastgshare.cli.commands.status",
+    "top": "fastgshare.cli.top.command",
     "update": "fastgshare.cli.commands.update",
     "scale": "fastgshare.cli.commands.scale",
     "delete": "fastgshare.cli.commands.delete",
