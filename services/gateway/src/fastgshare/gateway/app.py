@@ -13,6 +13,7 @@ from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.config import GatewayConfig
+from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.shared import subjects
@@ -22,10 +23,12 @@ from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
+from fastgshare.shared.overview.fold import Overview
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
+from fastgshare.shared.watching import follow_platform
 
 SERVICE = "gateway"
 
@@ -50,8 +53,10 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(dispatcher.run)
             feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
-            app = build_app(invoker, BucketFunctions(control), _http_settings(config))
-            stop = anyio.Event()
+            overview, stop = Overview(), anyio.Event()
+            work.start_soon(follow_platform, control, overview)
+            console = ConsoleRoutes(overview, stop)
+            app = build_app(invoker, BucketFunctions(control), _http_settings(config), console.routes())
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
             ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, config, work)
