@@ -21,7 +21,9 @@ DIGEST = Digest("ab" * 32)
 SLO_MS = 69.0
 
 
-def replica(function: str, device: str, chunks: range, bottom: float, quota: float, had: float, **more: object) -> ReplicaView:
+def replica(
+    function: str, device: str, chunks: range, bottom: float, quota: float, had: float, **more: object
+) -> ReplicaView:
     """One replica with a rectangle of one piece."""
     fields = {"state": "ready", "generation": 1, "memory_mib": 310.5, "weights_mib": 97.8, "depth": 3, **more}
     return ReplicaView(
@@ -43,7 +45,12 @@ def gpu(name: str, replicas: tuple[ReplicaView, ...], **more: object) -> DeviceV
     area = sum(len(each.chunks) * each.quota_request for each in replicas) / 16
     used = sum(len(each.chunks) * each.had for each in replicas) / 16
     spark = tuple(0.55 + 0.3 * math.sin(at / 5) for at in range(40))
-    fields = {"is_healthy": True, "busy_spark": spark, "gauges": {"sm_util_percent": 81.0, "sm_occupancy_percent": 47.3}, **more}
+    fields = {
+        "is_healthy": True,
+        "busy_spark": spark,
+        "gauges": {"sm_util_percent": 81.0, "sm_occupancy_percent": 47.3},
+        **more,
+    }
     return DeviceView(
         device=name,
         node="node-a",
@@ -64,8 +71,8 @@ def devices(beat: int) -> tuple[DeviceView, ...]:
     first = gpu(
         "node-a-gpu0",
         (
-            replica("resnet50", "node-a-gpu0", range(0, 8), 0.0, 0.4, 0.36 + swing, is_running=beat % 2 == 0),
-            replica("bert-large", "node-a-gpu0", range(0, 8), 0.4, 0.6, 0.58, is_running=beat % 2 == 1),
+            replica("resnet50", "node-a-gpu0", range(8), 0.0, 0.4, 0.36 + swing, is_running=beat % 2 == 0),
+            replica("bert-large", "node-a-gpu0", range(8), 0.4, 0.6, 0.58, is_running=beat % 2 == 1),
             replica("rnnt", "node-a-gpu0", range(8, 10), 0.0, 1.0, 0.93, is_running=True),
             replica("vgg19", "node-a-gpu0", range(10, 16), 0.0, 0.5, 0.62),
             replica("resnet50", "node-a-gpu0", range(10, 13), 0.5, 0.3, 0.1 + swing),
@@ -75,11 +82,13 @@ def devices(beat: int) -> tuple[DeviceView, ...]:
     second = gpu(
         "node-a-gpu1",
         (
-            replica("resnet50", "node-a-gpu1", range(0, 4), 0.0, 0.4, 0.0, state="loading", depth=0),
+            replica("resnet50", "node-a-gpu1", range(4), 0.0, 0.4, 0.0, state="loading", depth=0),
             replica("profile-loan", "node-a-gpu1", range(8, 16), 0.0, 0.7, 0.5, is_loan=True),
         ),
     )
-    third = gpu("node-b-gpu0", (), is_healthy=False, reason="ECC error: fenced until it is reset", gauges={}, busy_spark=())
+    third = gpu(
+        "node-b-gpu0", (), is_healthy=False, reason="ECC error: fenced until it is reset", gauges={}, busy_spark=()
+    )
     cores = DeviceView(
         device="node-c-cpu0",
         node="node-c",
@@ -92,7 +101,7 @@ def devices(beat: int) -> tuple[DeviceView, ...]:
         promised=0.3,
         busy_spark=(0.1, 0.2, 0.4, 0.3, 0.34),
         replicas=(
-            replica("filetype", "node-c-cpu0", range(0, 1), 0.0, 0.5, 0.6),
+            replica("filetype", "node-c-cpu0", range(1), 0.0, 0.5, 0.6),
             replica("ocr", "node-c-cpu0", range(1, 2), 0.0, 0.1, 0.08),
         ),
     )
@@ -105,7 +114,16 @@ def function(name: str, met: float | None, rate: float, p99_ms: float | None, **
     windows = {"1m": met, "10m": met and min(1.0, met + 0.002), "1h": met and min(1.0, met + 0.004)}
     spark = tuple(rate * (1 + 0.3 * math.sin(at / 4)) for at in range(50)) if rate else ()
     missed = tuple(0.5 if met is not None and met < 0.99 and at % 9 == 0 else 0.0 for at in range(50))
-    fields = {"generation": 3, "serving": 3, "ready": 2, "replicas": 2, "wanted_min": 1, "wanted_max": 4, "policy": "objective", **more}
+    fields = {
+        "generation": 3,
+        "serving": 3,
+        "ready": 2,
+        "replicas": 2,
+        "wanted_min": 1,
+        "wanted_max": 4,
+        "policy": "objective",
+        **more,
+    }
     return FunctionView(
         function=name,
         slo_ms=SLO_MS,
@@ -132,7 +150,9 @@ FUNCTIONS = (
     function("ocr", None, 0.0, None, wanted_min=0),
     function("resnet50", 0.9987, 109.7, 61.2),
     function("rnnt", 0.9931, 12.4, 66.0, held=4),
-    function("vgg19", 0.995, 8.0, 55.0, ready=1, wanted_min=2, reasons=("no room for more: 12 of 16 chunks are promised",)),
+    function(
+        "vgg19", 0.995, 8.0, 55.0, ready=1, wanted_min=2, reasons=("no room for more: 12 of 16 chunks are promised",)
+    ),
 )
 TOLD = (
     ("scaled_up", "resnet50", "2 to 3 replicas: 109.7 requests/s forecast, 84 can be served within 69 ms at p99"),
@@ -173,7 +193,7 @@ class Staged(Overview):
     def __init__(self) -> None:
         super().__init__()
         self.beat = 0
-        self.functions: tuple[FunctionView, ...] = FUNCTIONS
+        self.staged: tuple[FunctionView, ...] = FUNCTIONS
         model = ModelRef(digest=DIGEST, size_bytes=102_400_000, source="resnet50.onnx")
         for each in FUNCTIONS:
             name = FunctionName(each.function)
@@ -181,17 +201,27 @@ class Staged(Overview):
         table = Profile(model_digest=DIGEST, device_kind=GPU, state=ProfileState.COMPLETE, surface=surface())
         self.profile("table", table)
 
+    def names(self) -> list[FunctionName]:
+        """The functions."""
+        return [FunctionName(each.function) for each in self.staged]
+
     def view(self, now_us: int) -> PlatformView:
         """This beat's picture."""
         self.beat += 1
         decisions = tuple(
-            Decision(at_us=now_us // (60 * US_PER_S) * 60 * US_PER_S - at * 7 * US_PER_S, kind=kind, function=about, text=text, source="scheduler-0")
+            Decision(
+                at_us=now_us // (60 * US_PER_S) * 60 * US_PER_S - at * 7 * US_PER_S,
+                kind=kind,
+                function=about,
+                text=text,
+                source="scheduler-0",
+            )
             for at, (kind, about, text) in enumerate(TOLD * 4)
         )
         return PlatformView(
             at_us=now_us,
             services=(ServiceView(service="gateway", instance="gateway-0", silent_ms=120),),
             devices=devices(self.beat),
-            functions=self.functions,
+            functions=self.staged,
             decisions=decisions,
         )

@@ -90,7 +90,7 @@ class ConsoleRoutes:
 
     async def definition(self, request: Request) -> Response:
         """A definition that a person wrote, YAML or JSON, as JSON: the page has no parser of its own."""
-        self._admit(request)
+        self._admit(request, scope=Scope.MANAGE)
         hold = Hold(self._budget)
         try:
             body = await read_in_time(request.receive, MAX_TEXT_BYTES, hold, TEXT_TIMEOUT_S)
@@ -108,9 +108,9 @@ class ConsoleRoutes:
             raise HttpRefused(404, f"the console has no file {name[:100]!r}")
         return found
 
-    def _admit(self, request: Request, function: FunctionName | None = None) -> None:
+    def _admit(self, request: Request, function: FunctionName | None = None, scope: Scope = Scope.READ) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         shown = key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
-        refusal = self._doorkeeper.admit(shown or None, Scope.READ, function, unix_us())
+        refusal = self._doorkeeper.admit(shown or None, scope, function, unix_us())
         if refusal is not None:
             raise RequestRefused(refusal)

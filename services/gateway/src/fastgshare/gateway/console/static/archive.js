@@ -30,7 +30,8 @@ export async function zip(files) {
   for (const file of [...files].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const content = new Uint8Array(await file.arrayBuffer());
     const name = new TextEncoder().encode(file.name);
-    const about = [[2, 20], [2, 0x800], [2, 0], [2, 0], [2, DATE_1980], [4, crc32(content)], [4, content.length], [4, content.length], [2, name.length], [2, 0]];
+    const isAscii = name.length === file.name.length;
+    const about = [[2, 20], [2, isAscii ? 0 : 0x800], [2, 0], [2, 0], [2, DATE_1980], [4, crc32(content)], [4, content.length], [4, content.length], [2, name.length], [2, 0]];
     const head = numbers([4, 0x04034b50], ...about);
     directory.push(numbers([4, 0x02014b50], [2, 0x0314], ...about, [2, 0], [2, 0], [2, 0], [4, 0x81a40000], [4, offset]), name);
     parts.push(head, name, content);

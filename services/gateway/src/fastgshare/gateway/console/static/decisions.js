@@ -14,8 +14,8 @@ export function decisionsView() {
 
   function draw() {
     if (!view) return;
-    const words = filter.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const found = view.decisions.filter((decision) => words.every((word) => `${decision.kind} ${decision.function} ${decision.text} ${decision.source}`.replaceAll("_", " ").toLowerCase().includes(word.replaceAll("_", " "))));
+    const asked = plain(filter.value.trim());
+    const found = view.decisions.filter(({ kind, function: name, text: told, source }) => plain(`${kind} ${name} ${told} ${source}`).includes(asked));
     keyed(list, found, (decision) => `${decision.at_us} ${decision.kind} ${decision.source} ${decision.text}`, decisionItem);
     list.hidden = found.length === 0;
     empty.hidden = found.length > 0;
@@ -23,6 +23,8 @@ export function decisionsView() {
   }
   return { root, update: (news) => { view = news; draw(); } };
 }
+
+const plain = (words) => words.replaceAll("_", " ").toLowerCase();
 
 export function decisionItem(decision) {
   const named = decision.function

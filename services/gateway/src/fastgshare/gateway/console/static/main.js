@@ -11,6 +11,7 @@ import { clock } from "./format.js";
 import { functionPage } from "./function-page.js";
 import { functionsView, summary } from "./functions.js";
 import { learn } from "./marks.js";
+import { servicesView } from "./services.js";
 import { shortcuts } from "./shortcuts.js";
 import { follow } from "./stream.js";
 
@@ -22,7 +23,7 @@ let isPaused = false;
 let page = null;
 
 function overviewPage() {
-  const parts = [devicesView(), functionsView(), decisionsView()];
+  const parts = [devicesView(), functionsView(), decisionsView(), servicesView()];
   const title = h("h1", { class: "unseen", tabindex: "-1" }, "Overview");
   const root = h("div", { class: "overview" }, title, parts.map((part) => part.root));
   return { root, update: (news) => parts.forEach((part) => part.update(news)), title, name: "FaST-GShare console" };
