@@ -10,8 +10,6 @@ from msgspec.structs import replace
 from selenium.webdriver.common.keys import Keys
 
 from fastgshare.client.bundle import write_zip
-from fastgshare.gateway.ports import Scope
-from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import FunctionName
 from tests.browser import Browser, open_browser
 from tests.gateway.console.serving import console_in_background
@@ -260,16 +258,8 @@ def test_a_lost_connection_is_told_and_comes_back(browser: Browser) -> None:
         browser.until(lambda: "connected again" in (browser.one("#announcements").get_attribute("textContent") or ""))
 
 
-class Locked:
-    """Lets in who has the key."""
-
-    def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
-        """The others are told so."""
-        return None if key == "sesame" else ErrorBody(ErrorCode.UNAUTHORIZED, "show an API key")
-
-
 def test_a_key_is_asked_for_where_one_is_needed(browser: Browser) -> None:
-    with console_in_background(Staged(), doorkeeper=Locked()) as url:
+    with console_in_background(Staged(), key="sesame") as url:
         browser.open(url)
         assert "show an API key" in browser.said("dialog")
         browser.press("wrong", Keys.ENTER)

@@ -9,24 +9,12 @@ import pytest
 
 from fastgshare.gateway.console.frames import Frames
 from fastgshare.gateway.console.pages import Pages
-from fastgshare.gateway.ports import Scope
-from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.units import US_PER_S
 from tests.gateway.console.serving import serving_console
 from tests.gateway.console.staged import GPU, Staged
 from tests.gateway.http.serving import Knock, knock, until
 
 STATIC = files("fastgshare.gateway.console") / "static"
-
-
-class Closed:
-    """Lets in who has the key."""
-
-    def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
-        """Everybody without it is told so."""
-        assert scope is not Scope.INVOKE
-        return None if key == "sesame" else ErrorBody(ErrorCode.UNAUTHORIZED, "show an API key")
 
 
 async def frame(door: Knock) -> dict[str, object]:
@@ -79,6 +67,12 @@ def test_nothing_on_the_page_comes_from_elsewhere(name: str) -> None:
         assert (STATIC / module).is_file(), module
     if name.endswith((".js", ".html")):
         assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|style=\"", content)
+
+
+def test_every_module_is_asked_for_at_once() -> None:
+    index = (STATIC / "index.html").read_text()
+    modules = {name for name in Pages().names() if name.endswith(".js")}
+    assert set(re.findall(r'static/([\w-]+\.js)"', index)) == modules
 
 
 def test_a_frame_is_drawn_once_a_tick_however_many_look() -> None:
@@ -186,14 +180,3 @@ async def test_text_that_is_no_definition_is_refused_in_words(text: bytes, statu
         assert answer.status == status, answer.body
         assert re.search(told, answer.body.decode())
         assert (await door.request("GET", "/console/")).status == 200
-
-
-async def test_the_page_is_open_and_its_data_wants_the_key() -> None:
-    async with serving_console(doorkeeper=Closed()) as (port, _), knock(port) as door:
-        assert (await door.request("GET", "/console/")).status == 200
-        assert (await door.request("GET", "/console/static/main.js")).status == 200
-        for method, path in (("GET", "stream"), ("GET", "profiles/resnet50"), ("POST", "definition")):
-            refused = await door.request(method, f"/console/{path}", b"a: 1" if method == "POST" else b"")
-            assert (refused.status, refused.error) == (401, "show an API key")
-        assert (await door.request("GET", "/console/profiles/resnet50", Authorization="Bearer sesame")).status == 200
-        assert (await door.request("GET", "/console/profiles/resnet50", X_Api_Key="sesame")).status == 200

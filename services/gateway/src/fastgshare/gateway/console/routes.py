@@ -1,4 +1,4 @@
-"""The console's routes. The page itself is open to all, for it holds nothing; its data needs the scope to read."""
+"""The console's routes: the page's files, which hold no data, and its data. Who may have it is the gate's matter."""
 
 import anyio
 from starlette.requests import Request
@@ -13,7 +13,6 @@ from fastgshare.gateway.console.surfaces import table_document
 from fastgshare.gateway.http.body import BodyBudget, Hold, read_in_time
 from fastgshare.gateway.http.errors import HttpRefused
 from fastgshare.gateway.http.responses import JsonResponse, route
-from fastgshare.gateway.ports import Doorkeeper, OpenDoor, Scope
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName
@@ -32,12 +31,10 @@ class ConsoleRoutes:
         self,
         overview: Overview,
         stop: anyio.Event,
-        doorkeeper: Doorkeeper | None = None,
         max_viewers: int = MAX_VIEWERS,
         interval_ms: int = FRAME_INTERVAL_MS,
     ) -> None:
         self._overview = overview
-        self._doorkeeper = doorkeeper or OpenDoor()
         self._frames = Frames(overview, unix_us, interval_ms)
         self._pages = Pages()
         self.viewers = Viewers(max_viewers, stop)
@@ -70,9 +67,8 @@ class ConsoleRoutes:
         """A style sheet, a module or a picture of it."""
         return self._file(request.path_params["file"], request)
 
-    async def stream(self, request: Request) -> Response:
+    async def stream(self, _: Request) -> Response:
         """The platform, once a second, as server-sent events."""
-        self._admit(request)
         if not self.viewers.has_room:
             message = f"{self.viewers.looking} consoles look at this gateway already, the limit is {self.viewers.limit}"
             raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, message, _RETRY_AFTER_MS))
@@ -81,7 +77,6 @@ class ConsoleRoutes:
     async def profiles(self, request: Request) -> Response:
         """What was measured of a function's model, by kind of device."""
         name = FunctionName(request.path_params["function"])
-        self._admit(request, name)
         spec = self._overview.spec(name)
         if spec is None:
             raise RequestRefused(ErrorBody(ErrorCode.NOT_FOUND, f"no function is called {name[:100]!r}"))
@@ -90,7 +85,6 @@ class ConsoleRoutes:
 
     async def definition(self, request: Request) -> Response:
         """A definition that a person wrote, YAML or JSON, as JSON: the page has no parser of its own."""
-        self._admit(request, scope=Scope.MANAGE)
         hold = Hold(self._budget)
         try:
             body = await read_in_time(request.receive, MAX_TEXT_BYTES, hold, TEXT_TIMEOUT_S)
@@ -107,10 +101,3 @@ class ConsoleRoutes:
         if found is None:
             raise HttpRefused(404, f"the console has no file {name[:100]!r}")
         return found
-
-    def _admit(self, request: Request, function: FunctionName | None = None, scope: Scope = Scope.READ) -> None:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        shown = key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
-        refusal = self._doorkeeper.admit(shown or None, scope, function, unix_us())
-        if refusal is not None:
-            raise RequestRefused(refusal)

@@ -1,4 +1,4 @@
-"""An event stream of frames for one viewer: ends with the viewer, with the gateway, or when nothing is taken any more."""
+"""An event stream of frames for one viewer: ends with the viewer, with the gateway, or when nobody takes them."""
 
 import anyio
 from starlette.responses import Response

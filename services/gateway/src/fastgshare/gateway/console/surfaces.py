@@ -1,4 +1,4 @@
-"""Throughput tables as the page draws them: every point of a table's axes, which were measured, and how sure they are."""
+"""Throughput tables as the page draws them: every point, which of them were measured, and how sure they are."""
 
 from collections.abc import Iterable
 from typing import Any
