@@ -154,6 +154,7 @@ FUNCTIONS = (
         "vgg19", 0.995, 8.0, 55.0, ready=1, wanted_min=2, reasons=("no room for more: 12 of 16 chunks are promised",)
     ),
 )
+TOLD_US = 1_790_000_000 * US_PER_S
 TOLD = (
     ("scaled_up", "resnet50", "2 to 3 replicas: 109.7 requests/s forecast, 84 can be served within 69 ms at p99"),
     ("replica_placed", "resnet50", "node-a-gpu1: chunks 0 to 3, 40 % of the time; the fullest device with room"),
@@ -210,7 +211,7 @@ class Staged(Overview):
         self.beat += 1
         decisions = tuple(
             Decision(
-                at_us=now_us // (60 * US_PER_S) * 60 * US_PER_S - at * 7 * US_PER_S,
+                at_us=TOLD_US - at * 7 * US_PER_S,
                 kind=kind,
                 function=about,
                 text=text,
