@@ -18,6 +18,7 @@ from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.traces import TraceTeller
 from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.config import GatewayConfig
+from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
@@ -28,6 +29,7 @@ from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
+from fastgshare.shared.overview.fold import Overview
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
 from fastgshare.shared.storage import ensure_storage
@@ -38,6 +40,7 @@ from fastgshare.shared.telemetry.process import ProcessMetrics
 from fastgshare.shared.telemetry.prometheus import PATH
 from fastgshare.shared.telemetry.service import ENDPOINT, Metrics, resource_attributes
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
+from fastgshare.shared.watching import follow_platform
 
 SERVICE = "gateway"
 VERSION = version("fastgshare-gateway")
@@ -72,9 +75,10 @@ async def serve(config: GatewayConfig) -> None:
             own = ProcessMetrics(SERVICE, gateway, VERSION, data, control)
             metrics = Metrics(own.families, GatewayMetrics(gatekeeper, reporter).families)
             metrics.start_otlp(work, resource_attributes(SERVICE, gateway, VERSION, os.environ))
-            pages = MetricsRoute(metrics.page).routes()
+            overview, stop = Overview(), anyio.Event()
+            work.start_soon(follow_platform, control, overview)
+            pages = [*MetricsRoute(metrics.page).routes(), *ConsoleRoutes(overview, stop).routes()]
             app = build_app(invoker, BucketFunctions(control), _http_settings(config, trace_ratio), pages)
-            stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
             ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, Sampler(trace_ratio), config, work)
