@@ -15,8 +15,8 @@ from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
 from fastgshare.gateway.adapters.metrics import GatewayMetrics
 from fastgshare.gateway.adapters.newcomers import Newcomers
-from fastgshare.gateway.adapters.traces import TraceTeller
 from fastgshare.gateway.adapters.reporter import Reporter
+from fastgshare.gateway.adapters.traces import TraceTeller
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
@@ -34,11 +34,11 @@ from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.otlp_spans import open_spans
-from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
-from fastgshare.shared.telemetry.spans_backlog import Backlog
 from fastgshare.shared.telemetry.process import ProcessMetrics
 from fastgshare.shared.telemetry.prometheus import PATH
+from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
 from fastgshare.shared.telemetry.service import ENDPOINT, Metrics, resource_attributes
+from fastgshare.shared.telemetry.spans_backlog import Backlog
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 from fastgshare.shared.watching import follow_platform
 
