@@ -22,7 +22,6 @@ TRACE_DIGITS = 32
 FIRST_WINDOW = 64
 WIDER = 8
 MOST_READ = 20_000
-FETCH = 500
 CONSUMER_S = 10.0
 
 
@@ -97,16 +96,16 @@ async def _read_many(bus: Bus, subject: str, start: int, end: int) -> list[Reque
     )
     found: list[RequestTrace] = []
     try:
-        reader = await bus.jetstream.pull_subscribe(subject, stream=subjects.TRACE_STREAM, config=config)
+        reader = await bus.jetstream.subscribe(subject, stream=subjects.TRACE_STREAM, config=config)
         try:
-            left = (await reader.consumer_info()).num_pending or 0
-            while left > 0:
-                for msg in await reader.fetch(min(left, FETCH), timeout=CONTROL_TIMEOUT_S):
-                    if msg.metadata.sequence.stream >= end:
-                        return found
-                    left -= 1
-                    with suppress(PayloadInvalid):
-                        found.append(decode(RequestTrace, msg.data))
+            info = await reader.consumer_info()
+            delivered = info.delivered.consumer_seq if info.delivered is not None else 0
+            for _ in range(delivered + (info.num_pending or 0)):
+                msg = await reader.next_msg(CONTROL_TIMEOUT_S)
+                if msg.metadata.sequence.stream >= end:
+                    break
+                with suppress(PayloadInvalid):
+                    found.append(decode(RequestTrace, msg.data))
         finally:
             await reader.unsubscribe()
     except BUS_FAULTS as error:
