@@ -149,3 +149,14 @@ def test_every_request_is_counted_exactly_once(fates: list[tuple[str, int]]) -> 
     assert told.met + told.missed + own == ended
     assert counted(told.whole) == told.answered
     assert reports.functions(gatekeeper)[FN] == told
+
+
+def test_a_report_is_made_anew_when_something_happened() -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    first = report(world)
+    assert report(world) is first
+    gatekeeper.completed(completed(1, T0 + 10), T0 + 10)
+    second = report(world)
+    assert (second.answered, second.met, second.outstanding) == (1, 1, 0)
+    assert report(world) is second

@@ -39,12 +39,17 @@ class Tally:
     execute: Durations = field(default_factory=Durations)
 
 
+Told = tuple[FunctionLoad, FunctionReport]
+"""A report, and the load that stood as it was made: every end of a request changes that."""
+
+
 class Reports:
     """Counts every request's end; hung on a gatekeeper by `watch`."""
 
     def __init__(self, functions: Mapping[FunctionName, FunctionSpec]) -> None:
         self._functions = functions
         self._tallies: dict[FunctionName, Tally] = {}
+        self._told: dict[FunctionName, Told] = {}
 
     def ended(self, ticket: Ticket, code: str, end_us: int, timing: Timing | None) -> None:
         """A request's end, as the gatekeeper tells it."""
@@ -72,10 +77,18 @@ class Reports:
 
     def functions(self, gatekeeper: Gatekeeper) -> dict[FunctionName, FunctionReport]:
         """The report of every function that had traffic here, or has."""
-        return {
-            function: _report(self._tallies.get(function, Tally()), gatekeeper.counters[function], load)
-            for function, load in gatekeeper.loads().items()
+        loads = gatekeeper.loads()
+        self._told = {
+            function: self._told_of(function, gatekeeper.counters[function], loads[function]) for function in loads
         }
+        return {function: report for function, (_, report) in self._told.items()}
+
+    def _told_of(self, function: FunctionName, counters: Counters, load: FunctionLoad) -> Told:
+        """Its report, made anew where something happened since the last: most functions are idle most of the time."""
+        told = self._told.get(function)
+        if told is not None and told[0] == load:
+            return told
+        return load, _report(self._tallies.get(function, Tally()), counters, load)
 
 
 def _add_refusal(tally: Tally, code: str) -> None:
