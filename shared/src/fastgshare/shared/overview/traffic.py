@@ -23,6 +23,9 @@ WINDOW_SLOTS = 60
 _SECONDS = SPARK_S * SPARK_POINTS + RECENT_S
 _REFUSAL_CODES = 64
 _SHORTEST_S = 1
+_FLAT = (0.0,) * SPARK_POINTS
+
+Points = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,11 @@ class Seconds:
     def last(self, count: int, before: int) -> list[float]:
         """The counts of so many seconds before a second, oldest first."""
         self._reach(before)
-        oldest = self._second - _SECONDS
-        return [self._counts[at % _SECONDS] if at > oldest else 0.0 for at in range(before - count, before)]
+        known = max(0, min(count, before - 1 - self._second + _SECONDS))
+        first, end = (before - known) % _SECONDS, before % _SECONDS
+        counts = self._counts
+        found = counts[first:end] if first < end or not known else counts[first:] + counts[:end]
+        return [0.0] * (count - known) + found
 
     def _reach(self, second: int) -> None:
         for at in range(max(self._second + 1, second - _SECONDS + 1), second + 1):
@@ -139,6 +145,7 @@ class Traffic:
         self._met = Seconds()
         self._missed = Seconds()
         self._durations: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._sparks: tuple[int, Points, Points] = (0, (), ())
 
     def add(self, news: News, from_us: int, now_us: int) -> None:
         """Take in what happened at one gateway from then to now."""
@@ -174,20 +181,24 @@ class Traffic:
         found = [quantile_us(whole, share) for share in shares]
         return [None if at_us is None else us_to_ms(at_us) for at_us in found]
 
-    def sparks(self, now_us: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def sparks(self, now_us: int) -> tuple[Points, Points]:
         """Requests that came, and that missed the objective, a second, oldest first."""
-        return _points(self._arrived, now_us), _points(self._missed, now_us)
+        # Points stand for fixed stretches of time, so that a line moves on and does not change under the eye.
+        before = _whole_seconds(now_us) // SPARK_S * SPARK_S
+        if before != self._sparks[0]:
+            self._sparks = (before, _points(self._arrived, before), _points(self._missed, before))
+        return self._sparks[1:]
 
     def _let_go(self, now_us: int) -> None:
         while self._durations and self._durations[0][0] <= now_us - RECENT_S * US_PER_S:
             self._durations.popleft()
 
 
-def _points(seconds: Seconds, now_us: int) -> tuple[float, ...]:
-    # Points stand for fixed stretches of time, so that a line moves on and does not change under the eye.
-    before = _whole_seconds(now_us) // SPARK_S * SPARK_S
+def _points(seconds: Seconds, before: int) -> Points:
     counts = seconds.last(SPARK_S * SPARK_POINTS, before)
-    return tuple(round(sum(counts[at : at + SPARK_S]) / SPARK_S, 3) for at in range(0, len(counts), SPARK_S))
+    if not any(counts):
+        return _FLAT
+    return tuple(round(sum(pair) / SPARK_S, 3) for pair in zip(*[iter(counts)] * SPARK_S, strict=True))
 
 
 def _whole_seconds(now_us: int) -> int:
