@@ -3,7 +3,7 @@
 import math
 
 from fastgshare.shared.ids import Digest, FunctionName
-from fastgshare.shared.messages import FunctionSpec, ModelRef, Profile, ProfileState, Slice, SurfacePoint
+from fastgshare.shared.messages import FunctionSpec, ModelRef, Profile, ProfilePoint, ProfileState, Slice, SurfacePoint
 from fastgshare.shared.overview.fold import Overview
 from fastgshare.shared.overview.view import (
     Decision,
@@ -188,6 +188,21 @@ def surface() -> tuple[SurfacePoint, ...]:
     )
 
 
+def measured(point: SurfacePoint) -> ProfilePoint:
+    """What was measured where the surface says so."""
+    return ProfilePoint(
+        sm_partition=point.sm_partition,
+        quota=point.quota,
+        batch=point.batch,
+        throughput_rps=point.throughput_rps,
+        p50_us=point.device_us,
+        p95_us=point.device_p95_us,
+        p99_us=point.device_p95_us,
+        device_us=point.device_us,
+        runs=200,
+    )
+
+
 class Staged(Overview):
     """An overview that tells what is staged; each look is one beat later."""
 
@@ -199,7 +214,10 @@ class Staged(Overview):
         for each in FUNCTIONS:
             name = FunctionName(each.function)
             self.function(name, FunctionSpec(name=name, model=model, slo_ms=SLO_MS, slice=Slice(quota_request=0.4)))
-        table = Profile(model_digest=DIGEST, device_kind=GPU, state=ProfileState.COMPLETE, surface=surface())
+        points = tuple(measured(point) for point in surface() if point.measured)
+        table = Profile(
+            model_digest=DIGEST, device_kind=GPU, state=ProfileState.COMPLETE, points=points, surface=surface()
+        )
         self.profile("table", table)
 
     def names(self) -> list[FunctionName]:

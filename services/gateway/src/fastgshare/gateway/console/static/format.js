@@ -26,6 +26,7 @@ export const times = (value) => (known(value) ? `${rounded(value, 2)}×` : NONE)
 
 export function memory(mib) {
   if (!known(mib)) return NONE;
+  if (mib > 0 && mib < 0.1) return `${rounded(mib * 1024, 2)} KiB`;
   return mib < 1024 ? `${rounded(mib, 3)} MiB` : `${rounded(mib / 1024, 3)} GiB`;
 }
 

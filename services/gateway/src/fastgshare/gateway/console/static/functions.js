@@ -83,7 +83,7 @@ function functionRow(fn) {
   function update(news) {
     attribute(letter, "data-hue", hueOf(news.function));
     text(letter, letterOf(news.function));
-    text(below, `policy ${news.policy}, generation ${news.generation}${news.serving && news.serving !== news.generation ? ` (${news.serving} serves)` : ""}`);
+    text(below, `${news.policy}, generation ${news.generation}${news.serving && news.serving !== news.generation ? ` (${news.serving} serves)` : ""}`);
     text(reason, news.reasons[0] ?? "");
     text(cells.objective, objective(news));
     for (const window of WINDOWS) {
