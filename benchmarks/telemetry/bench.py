@@ -1,4 +1,4 @@
-"""The measurement itself: three platforms that differ in tracing alone, taking turns; then violations, console, containers."""
+"""The measurement itself: platforms that differ in tracing alone take turns; then violations, console, containers."""
 
 import argparse
 import sys
@@ -72,7 +72,8 @@ def main(argv: list[str]) -> int:
 
 async def measure(plan: Plan) -> Measured:
     """All of it, one after the other: nothing runs beside what is timed but idle platforms."""
-    rounds, failures = [], []
+    rounds: list[Round] = []
+    failures: list[str] = []
     without: dict[str, str] = {}
     with run_receiver() as receiver, tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         async with open_scene(Path(home), receiver) as scene:
