@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
+from anyio.abc import TaskGroup
 from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
@@ -50,7 +51,8 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(dispatcher.run)
             feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
-            app = build_app(invoker, BucketFunctions(control), _http_settings(config))
+            functions = BucketFunctions(control)
+            app = build_app(invoker, functions, _http_settings(config))
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
@@ -58,8 +60,10 @@ async def serve(config: GatewayConfig) -> None:
             requests = await data.subscribe_prompt(
                 subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
             )
-            url = f"http://{config.http_host}:{port}"
-            await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
+            endpoints = {"http": f"http://{config.http_host}:{port}"}
+            if config.grpc_port >= 0:
+                endpoints["grpc"] = await _open_grpc(work, invoker, functions, config, stop)
+            await work.start(answer_pings, control, SERVICE, gateway, endpoints)
             await stop_signal()
             stop.set()
             await _take_no_more(requests, config.drain_s)
@@ -68,6 +72,23 @@ async def serve(config: GatewayConfig) -> None:
             await _finish(gatekeeper, config.drain_s)
             await dispatcher.finish()
             work.cancel_scope.cancel()
+
+
+async def _open_grpc(
+    work: TaskGroup, invoker: BusInvoker, functions: BucketFunctions, config: GatewayConfig, stop: anyio.Event
+) -> str:
+    """Serve gRPC in `work` until `stop`; its address."""
+    from fastgshare.gateway.grpc import GrpcSettings, Inside, serve_grpc  # a gateway without it does without grpcio
+
+    settings = GrpcSettings(
+        default_timeout_us=config.default_timeout_ms * US_PER_MS,
+        max_timeout_us=config.max_timeout_ms * US_PER_MS,
+        max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
+    )
+    inside = Inside(invoker, functions, settings=settings)
+    serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
+    port = await work.start(serve_door)
+    return f"{config.grpc_host}:{port}"
 
 
 def _http_settings(config: GatewayConfig) -> HttpSettings:
