@@ -85,11 +85,10 @@ async def test_a_refusal_has_its_words_its_status_and_when_to_come_back() -> Non
     invoker = FakeInvoker()
     invoker.behaviour = lambda _: InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.OVERLOADED, "too much", 250))
     async with serving(invoker) as address, grpc.aio.insecure_channel(address) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
-            ModelInferRequest(model_name="echo").SerializeToString()
-        )
+        infer: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.aio.AioRpcError) as info:
-            await call
+            await infer(ModelInferRequest(model_name="echo").SerializeToString())
     assert info.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert info.value.details() == "too much"
     assert dict(info.value.trailing_metadata()) == {"fastgshare-code": "overloaded", "retry-after-ms": "250"}

@@ -3,6 +3,9 @@
 The payload goes to any gateway; the answer comes straight from the worker into this client's inbox.
 """
 
+import asyncio
+from contextlib import suppress
+
 from msgspec.structs import replace
 from nats import errors as nats_errors
 
@@ -96,6 +99,9 @@ class Inference:
         call = self._inbox.expect(request_id)
         try:
             return await self._persist(function, payload, request_id, call, patience)
+        except asyncio.CancelledError:
+            self._withdraw(request_id)
+            raise
         finally:
             self._inbox.forget(request_id)
 
@@ -119,6 +125,12 @@ class Inference:
                 msg = await call.wait(us_to_s(patience.wake_us - now_us))
                 now_us = monotonic_us()
         raise RequestRefused(self._why_unanswered(function, patience))
+
+    def _withdraw(self, request_id: RequestId) -> None:
+        """Tell the platform not to bother any more. Where that cannot be sent, it finds out by the deadline."""
+        if self._bus.is_connected:
+            with suppress(nats_errors.Error):
+                self._bus.publish_now(subjects.withdraw(request_id), request_id.encode())
 
     async def _publish(self, subject: str, payload: bytes, reply_to: str) -> None:
         try:

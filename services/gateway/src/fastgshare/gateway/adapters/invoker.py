@@ -170,7 +170,8 @@ class BusInvoker(Views):
             return await self._await_answer(ticket, action, future)
         finally:
             self._inbox.forget(request_id)
-            self._gatekeeper.gave_up(request_id, unix_us())
+            if left := self._gatekeeper.gave_up(request_id, unix_us()):
+                self._dispatcher.enqueue(left)
 
     async def _await_answer(
         self, ticket: Ticket, action: Action | None, future: "asyncio.Future[InferReply]"

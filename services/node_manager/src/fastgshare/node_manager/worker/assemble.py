@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import numpy as np
 
 from fastgshare.node_manager.core.batching import Job
@@ -24,7 +25,8 @@ HEADER_ROOM_BYTES = 4096
 class Request:
     """What the worker must remember of a request to answer it.
 
-    `arrays` feed the model; `finished` is awaited by the task that carries a request through its handler.
+    `arrays` feed the model; `finished` is awaited by the task that carries a request through its handler, and `scope`
+    is that task's. A request is `settled` once: answered, or recalled, and then whatever comes of it is dropped.
     """
 
     reply: str
@@ -38,6 +40,9 @@ class Request:
     arrays: dict[str, Array] | None = None
     handler_us: int = 0
     finished: "asyncio.Future[Any] | None" = None
+    job: Job | None = None
+    scope: anyio.CancelScope | None = None
+    settled: bool = False
 
 
 def batch_feed(feeds: list[dict[str, Array]]) -> dict[str, Array]:

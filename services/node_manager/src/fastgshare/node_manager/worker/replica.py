@@ -33,9 +33,10 @@ from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.clock import monotonic_us, unix_us
+from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
-from fastgshare.shared.ids import Digest
-from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
+from fastgshare.shared.ids import AttemptId, Digest
+from fastgshare.shared.messages import Cancel, Placement, Profile, ReplicaState, Signature, Tensor, Timing
 from fastgshare.shared.units import US_PER_MS
 
 FETCH_RETRY_S = 0.5
@@ -63,6 +64,7 @@ class Replica:
         self._last_arrival_us = 0
         self._gap_us = 0
         self._burst: list[Job] = []
+        self._open: dict[AttemptId, Request] = {}
         self._handler: Handler | None = None
         self._signature = Signature(inputs=(), outputs=())
         self._info = ModelInfo(inputs=(), outputs=(), metadata={})
@@ -186,6 +188,8 @@ class Replica:
         bus = self._parts.bus
         requests = await bus.subscribe_prompt(subjects.replica(self.replica), self._on_request)
         stack.push_async_callback(requests.unsubscribe)
+        recalls = await bus.subscribe_prompt(subjects.cancel(self.replica), self._on_recall)
+        stack.push_async_callback(recalls.unsubscribe)
         measuring = Measuring(
             self._runner,
             lambda: self.placement,
@@ -237,16 +241,17 @@ class Replica:
             return
         error = self._refusal(request) or fill_request(request, work, self._signature, self._max_batch)
         self.depth += 1
+        self._open[request.attempt] = request
         if error is not None:
             self._answer(request, error, Timing())
         elif self._handler is not None:
-            self._tasks.start_soon(self._serve_handled, request, self._handler)
+            self._tasks.start_soon(self._handle, request, self._handler)
         else:
             self._run_plain(request)
 
     def _run_plain(self, request: Request) -> None:
         """A request without user code: to the replica's thread, or with its burst right here if that is cheaper."""
-        job = plain_job(request, self._info.is_batched)
+        job = request.job = plain_job(request, self._info.is_batched)
         only_burst_waits = self.depth == len(self._burst) + 1 <= QUICK_BURST
         if not (only_burst_waits and self._runner.is_quick and is_small(request)):
             self._runner.submit(job)
@@ -273,6 +278,29 @@ class Replica:
         for job in burst:
             self._runner.submit(job)
 
+    async def _on_recall(self, msg: Msg) -> None:
+        """Nobody wants this attempt's answer: it ends here, unanswered, and what has not begun never will."""
+        try:
+            request = self._open.get(decode(Cancel, msg.data).attempt)
+        except PayloadInvalid as invalid:
+            logger.warning("replica %s got what recalls nothing: %s", self.replica, invalid)
+            return
+        if request is None or not self._settle(request):
+            return
+        if request.job is not None:
+            self._runner.recall(request.job)
+        if request.scope is not None:
+            request.scope.cancel()
+
+    def _settle(self, request: Request) -> bool:
+        """Whether this is a request's end, which comes once."""
+        if request.settled:
+            return False
+        request.settled = True
+        self._open.pop(request.attempt, None)
+        self.depth -= 1
+        return True
+
     def _refusal(self, request: Request) -> ErrorBody | None:
         if self.depth >= self._parts.config.backlog:
             text = f"{self.depth} requests wait on this replica, the limit"
@@ -280,6 +308,11 @@ class Replica:
         if request.deadline_us <= request.arrived_us:
             return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, "the deadline had passed on arrival at the worker")
         return None
+
+    async def _handle(self, request: Request, handler: Handler) -> None:
+        with anyio.CancelScope() as request.scope:
+            if not request.settled:
+                await self._serve_handled(request, handler)
 
     async def _serve_handled(self, request: Request, handler: Handler) -> None:
         started_us = monotonic_us()
@@ -295,6 +328,7 @@ class Replica:
             self._answer(request, ErrorBody(ErrorCode.HANDLER_FAILED, text), Timing())
             return
         request.finished = self._loop.create_future()
+        request.job = job
         self._runner.submit(job)
         finished: Finished = await request.finished
         if isinstance(finished.result, ErrorBody):
@@ -332,13 +366,13 @@ class Replica:
                 if not request.finished.done():
                     request.finished.set_result(end)
                 continue
-            self.depth -= 1
-            self._parts.answers.put(request, self.replica, payload, error, end.timing)
+            if self._settle(request):
+                self._parts.answers.put(request, self.replica, payload, error, end.timing)
 
     def _answer(self, request: Request, result: tuple[Tensor, ...] | ErrorBody, timing: Timing) -> None:
         payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
-        self.depth -= 1
-        self._parts.answers.put(request, self.replica, payload, error, timing)
+        if self._settle(request):
+            self._parts.answers.put(request, self.replica, payload, error, timing)
 
     # Telling
 
