@@ -40,7 +40,9 @@ def problem(request: ModelInferRequest) -> str:
 @pytest.mark.parametrize(("datatype", "field"), FIELDS.items())
 def test_typed_fields_of_every_datatype(datatype: str, field: str) -> None:
     values = [b"a", b""] if datatype == "BYTES" else [1, 0]
-    (tensor,) = codec.decode(request_of(datatype, [2], InferTensorContents(**{field: values})  # type: ignore[arg-type])).inputs
+    contents = InferTensorContents()
+    getattr(contents, field).extend(values)
+    (tensor,) = codec.decode(request_of(datatype, [2], contents)).inputs
     assert to_array(tensor).tolist() == values
 
 

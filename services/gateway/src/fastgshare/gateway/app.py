@@ -11,8 +11,9 @@ from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
-from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.adapters.invoker import BusInvoker
 from fastgshare.gateway.adapters.newcomers import Newcomers
+from fastgshare.gateway.adapters.waiting import AnswerInbox
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http

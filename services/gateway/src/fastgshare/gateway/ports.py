@@ -5,6 +5,7 @@ nothing here needs numpy. Refusals of requests are values in the reply; the faul
 raise are listed with it.
 """
 
+from collections.abc import AsyncGenerator
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -83,6 +84,15 @@ class Invoker(Protocol):
 
         Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way
         they travelled. Cancelled when the caller has gone: stop waiting and free what was held.
+        """
+        ...
+
+    def invoke_stream(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+    ) -> AsyncGenerator[InferReply, None]:
+        """As `invoke`, for functions that answer in parts: each part as it comes, the last without `more`.
+
+        Other functions have one. Close it to stop waiting; nothing is made any more then.
         """
         ...
 

@@ -5,7 +5,8 @@ import anyio.abc
 import grpc
 import grpc.aio
 
-from fastgshare.gateway.grpc.service import Inside, handlers
+from fastgshare.gateway.grpc.service import Inside
+from fastgshare.gateway.grpc.table import handlers
 from fastgshare.shared.errors import FastGShareError
 
 GRACE_S = 5.0

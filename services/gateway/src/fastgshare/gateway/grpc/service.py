@@ -1,8 +1,9 @@
-"""The calls of `inference.GRPCInferenceService` and of the health check, each on the ports that HTTP stands on."""
+"""The calls of `inference.GRPCInferenceService` and of the health check, each on the ports that HTTP stands on.
 
-from collections.abc import Awaitable, Callable
+`ModelStreamInfer` is in `stream`; `table` has all of them by name.
+"""
+
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -205,40 +206,3 @@ def admit(doorkeeper: Doorkeeper, given: dict[str, str], scope: Scope, function:
     refused = doorkeeper.admit(key_in(given), scope, function, unix_us())
     if refused is not None:
         raise RequestRefused(refused)
-
-
-Behaviour = Callable[[Any, Any], Awaitable[Any]]
-
-
-def unary(behaviour: Behaviour, request: Any, response: Any) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A call with one message each way."""
-    return grpc.unary_unary_rpc_method_handler(
-        behaviour,
-        request_deserializer=request.FromString,
-        response_serializer=response.SerializeToString,
-    )
-
-
-def handlers(inside: Inside) -> "list[grpc.GenericRpcHandler]":
-    """Everything that is answered here, by name."""
-    models, infer, pb = ModelService(inside), InferService(inside), inference_pb2
-    calls = {
-        "ServerLive": unary(models.server_live, pb.ServerLiveRequest, pb.ServerLiveResponse),
-        "ServerReady": unary(models.server_ready, pb.ServerReadyRequest, pb.ServerReadyResponse),
-        "ModelReady": unary(models.model_ready, pb.ModelReadyRequest, pb.ModelReadyResponse),
-        "ServerMetadata": unary(models.server_metadata, pb.ServerMetadataRequest, pb.ServerMetadataResponse),
-        "ModelMetadata": unary(models.model_metadata, pb.ModelMetadataRequest, pb.ModelMetadataResponse),
-        "ModelConfig": unary(models.model_config, pb.ModelConfigRequest, pb.ModelConfigResponse),
-        "ModelStatistics": unary(models.model_statistics, pb.ModelStatisticsRequest, pb.ModelStatisticsResponse),
-        "RepositoryIndex": unary(models.repository_index, pb.RepositoryIndexRequest, pb.RepositoryIndexResponse),
-        "RepositoryModelLoad": unary(models.load, pb.RepositoryModelLoadRequest, pb.RepositoryModelLoadResponse),
-        "RepositoryModelUnload": unary(
-            models.unload, pb.RepositoryModelUnloadRequest, pb.RepositoryModelUnloadResponse
-        ),
-        "ModelInfer": unary(infer.infer, pb.ModelInferRequest, pb.ModelInferResponse),
-    }
-    check = unary(models.health, health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
-    return [
-        grpc.method_handlers_generic_handler(SERVICE, calls),
-        grpc.method_handlers_generic_handler(HEALTH, {"Check": check}),
-    ]

@@ -58,6 +58,7 @@ class ModelRoutes:
             route(path + "/config", GET=self.config),
             route(path + "/stats", GET=self.stats),
             route(path + "/infer", POST=self.metadata),  # answered before it comes here; known for the 405
+            route(path + "/infer_stream", POST=self.metadata),  # likewise
         ]
 
     async def server(self, _: Request) -> Response:

@@ -84,13 +84,25 @@ def answer(
     result: tuple[Tensor, ...] | ErrorBody,
     timing: Timing,
     max_payload_bytes: int,
+    part: int = 0,
 ) -> tuple[bytes, ErrorBody | None]:
-    """The payload of a request's answer, and the error in it if there is one."""
+    """The payload of a request's answer, and the error in it if there is one; `part` as many as went before it."""
     tensors = result if isinstance(result, ErrorBody) else _place(request, result, max_payload_bytes)
     error = tensors if isinstance(tensors, ErrorBody) else None
     outputs = () if isinstance(tensors, ErrorBody) else tensors
-    reply = InferReply(INFER_VERSION, outputs, error, replica, request.attempt, timing)
+    reply = InferReply(INFER_VERSION, outputs, error, replica, request.attempt, timing, part)
     return encode(reply), error
+
+
+def part_of_answer(
+    request: Request, replica: ReplicaId, tensors: tuple[Tensor, ...], part: int, max_payload_bytes: int
+) -> bytes | ErrorBody:
+    """The payload of one part of an answer. Always inline: in its caller's slot it would lie over the one before."""
+    size = sum(tensor.data.nbytes for tensor in tensors)
+    if size > max_payload_bytes - HEADER_ROOM_BYTES:
+        text = f"part {part} has {size} bytes, the limit of one message is {max_payload_bytes}"
+        return ErrorBody(ErrorCode.TOO_LARGE, text)
+    return encode(InferReply(INFER_VERSION, tensors, None, replica, request.attempt, part=part, more=True))
 
 
 def _place(request: Request, tensors: tuple[Tensor, ...], limit: int) -> tuple[Tensor, ...] | ErrorBody:

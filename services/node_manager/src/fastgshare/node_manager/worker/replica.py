@@ -26,6 +26,7 @@ from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
 from fastgshare.node_manager.worker.intake import fill_request, handled_job, is_small, plain_job, read_work
 from fastgshare.node_manager.worker.measuring import Measuring
+from fastgshare.node_manager.worker.part_sender import PartSender
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.shared import subjects
@@ -34,7 +35,7 @@ from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.codec import decode
-from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
+from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import AttemptId, Digest
 from fastgshare.shared.messages import Cancel, Placement, Profile, ReplicaState, Signature, Tensor, Timing
 from fastgshare.shared.units import US_PER_MS
@@ -171,7 +172,9 @@ class Replica:
                 on_broken=self._on_broken,
             )
         )
-        self._signature = Signature(inputs=self._handler.inputs, outputs=self._handler.outputs)
+        self._signature = Signature(
+            inputs=self._handler.inputs, outputs=self._handler.outputs, streams=self._handler.streams
+        )
 
     async def _fetch(self, digest: Digest) -> Path:
         while True:
@@ -340,11 +343,16 @@ class Replica:
         assert not isinstance(finished.result, ErrorBody)
         started_us = monotonic_us()
         tensors = tuple(to_tensor(name, array) for name, array in finished.result.items())
-        result = await handler.postprocess(tensors, request.deadline_us)
-        handler_us = request.handler_us + monotonic_us() - started_us
-        if not isinstance(result, ErrorBody) and request.outputs:
+        sender = PartSender(request, self.replica, self._parts)
+        try:
+            result = await handler.postprocess(tensors, request.deadline_us, sender.send)
+        except RequestRefused as refused:
+            result = refused.body
+        answered_us = sender.first_us or monotonic_us()  # a stream lasts as its author likes: that predicts nothing
+        handler_us = request.handler_us + answered_us - started_us
+        if not isinstance(result, ErrorBody) and request.outputs and not handler.streams:
             result = wanted_tensors({tensor.name: to_array(tensor) for tensor in result}, request.outputs)
-        self._answer(request, result, replace(finished.timing, handler_us=handler_us))
+        self._answer(request, result, replace(finished.timing, handler_us=handler_us), sender.sent)
 
     def _on_finished(self, finished: list[Finished]) -> None:
         """In the runner's thread: pack answers here, let the loop only send them."""
@@ -369,8 +377,8 @@ class Replica:
             if self._settle(request):
                 self._parts.answers.put(request, self.replica, payload, error, end.timing)
 
-    def _answer(self, request: Request, result: tuple[Tensor, ...] | ErrorBody, timing: Timing) -> None:
-        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
+    def _answer(self, request: Request, result: tuple[Tensor, ...] | ErrorBody, timing: Timing, part: int = 0) -> None:
+        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes, part)
         if self._settle(request):
             self._parts.answers.put(request, self.replica, payload, error, timing)
 
