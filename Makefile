@@ -76,13 +76,11 @@ bench-profiler: setup $(WHEELS_STAMP) ## how much of a grid has to be measured t
 bench-scheduler: setup ## objectives with the fewest devices, and how true the simulator is (QUICK=1 for the short run)
 	@$(PY) benchmarks/scheduler/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
-<<<<<<< HEAD
 protos: setup ## write the Python modules of the gateway's .proto files anew
 	@$(PY) -m scripts.protos
-=======
+
 bench-telemetry: setup ## what traces and metrics cost, and whether violations are kept (QUICK=1 for the short run)
 	@$(PY) benchmarks/telemetry/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
->>>>>>> b7e7434706d72aee4a13f4a423128a5ffcab7b94
 
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
 	$(COMPILE) $(ARGS) $(SISTERS) $(PROJECTS) --output-file requirements/run.lock
