@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def invoke(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it must be answered.")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
 ) -> None:
-    """Call a function with tensors, a file or JSON, and print its answer."""
+    """Call a function with tensors, a file or JSON, and print its answer; one in parts as they come."""
 
     async def act(client: Client) -> None:
         signature = await client.signature(function)
@@ -40,11 +41,13 @@ def invoke(
             raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
         start_us = monotonic_us()
+        if signature is not None and signature.streams:
+            async with aclosing(client.invoke_stream(function, tensors, outputs=outputs, timeout_s=timeout)) as parts:
+                async for part in parts:
+                    _tell(function, part, monotonic_us() - start_us, output_json)
+            return
         result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout)
-        if output_json:
-            print(json.dumps(to_json(function, result)))
-        else:
-            _show(result, monotonic_us() - start_us)
+        _tell(function, result, monotonic_us() - start_us, output_json)
 
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
@@ -63,6 +66,13 @@ def _parse(
     if file is not None:
         return parse_file(file, function, signature), []
     return dict(parse_input(option, signature) for option in inputs), []
+
+
+def _tell(function: str, result: Result, took_us: int, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(to_json(function, result)), flush=True)
+    else:
+        _show(result, took_us)
 
 
 def _show(result: Result, took_us: int) -> None:

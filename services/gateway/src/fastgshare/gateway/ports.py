@@ -1,6 +1,6 @@
 """What the gateway's front doors ask of its inside: inference by `Invoker`, management by `Functions`.
 
-Any number of doors (HTTP now, gRPC later) stand before one implementation. Tensors cross as bytes-like views;
+Any number of doors (HTTP, gRPC) stand before one implementation. Tensors cross as bytes-like views;
 nothing here needs numpy. Refusals of requests are values in the reply; the faults that a management call may
 raise are listed with it.
 """
