@@ -163,7 +163,7 @@ def told_of_the_end(world: World, name: str, desk: Path) -> list[int]:
     try:
         client.start_stream(lambda result, error: answers.put(error or result.get_response()))
         client.async_stream_infer(name, triton_inputs(asked(desk, 2)), enable_empty_final_response=True)
-        counts = []
+        counts: list[int] = []
         while not counts or counts[-1]:
             counts.append(len(answers.get(timeout=TIMEOUT_S).outputs))
         client.stop_stream()

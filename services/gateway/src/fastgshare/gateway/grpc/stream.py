@@ -4,13 +4,13 @@ Answers come in the order of their requests, because callers without ids tell th
 one time all the same. One that is refused costs itself an error message and the stream goes on.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from fastgshare.gateway.grpc import codec
 from fastgshare.gateway.grpc.calls import Context, metadata, refusal_of, trace_of
@@ -20,52 +20,53 @@ from fastgshare.shared.errors import RequestRefused
 
 PARTS_AHEAD = 4
 
-Sender = MemoryObjectSendStream[ModelStreamInferResponse]
-Receiver = MemoryObjectReceiveStream[ModelStreamInferResponse]
+Answer = asyncio.Queue[ModelStreamInferResponse | None]
+"""The parts of one request's answer; None is its end."""
 
 
 class StreamService:
-    """One call's requests, at most `requests_per_stream` at one time."""
+    """One call's requests, at most `requests_per_stream` at one time and one that waits for its turn."""
 
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
 
     async def stream(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> None:
         """Read requests until the caller has no more, and write every answer. Cancelled when the caller leaves."""
-        room = self._inside.settings.requests_per_stream
-        started: MemoryObjectSendStream[Receiver]
-        started, answers = anyio.create_memory_object_stream(max(room - 1, 0))
+        answers: asyncio.Queue[Answer | None] = asyncio.Queue(max(self._inside.settings.requests_per_stream - 1, 1))
         given = metadata(context)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._read, requests, context, given, started, tasks)
-            async for answer in answers:
-                async with answer:
-                    async for response in answer:
-                        await context.write(response)
+            tasks.start_soon(self._read, requests, context, given, answers, tasks)
+            while (answer := await answers.get()) is not None:
+                while (response := await answer.get()) is not None:
+                    await context.write(response)
 
     async def _read(
         self,
         requests: AsyncIterator[ModelInferRequest],
         context: Context,
         given: dict[str, str],
-        started: "MemoryObjectSendStream[Receiver]",
+        answers: "asyncio.Queue[Answer | None]",
         tasks: TaskGroup,
     ) -> None:
-        async with started:
-            async for request in requests:
-                parts, answer = anyio.create_memory_object_stream[ModelStreamInferResponse](PARTS_AHEAD)
-                tasks.start_soon(self._answer, request, context, given, parts)
-                await started.send(answer)
+        async for request in requests:
+            answer: Answer = asyncio.Queue(PARTS_AHEAD)
+            tasks.start_soon(self._answer, request, context, given, answer)
+            await answers.put(answer)
+        await answers.put(None)
 
-    async def _answer(self, request: ModelInferRequest, context: Context, given: dict[str, str], parts: Sender) -> None:
-        async with parts:
-            try:
-                await self._invoke(request, context, given, parts)
-            except Exception as fault:  # this request's own, as for a call of its own
-                error = refusal_of(fault, f"inference of {request.model_name[:100]}")
-                await parts.send(codec.encode_refusal(error, request))
+    async def _answer(
+        self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
+    ) -> None:
+        try:
+            await self._invoke(request, context, given, answer)
+        except Exception as fault:  # this request's own, as for a call of its own
+            error = refusal_of(fault, f"inference of {request.model_name[:100]}")
+            await answer.put(codec.encode_refusal(error, request))
+        await answer.put(None)
 
-    async def _invoke(self, request: ModelInferRequest, context: Context, given: dict[str, str], parts: Sender) -> None:
+    async def _invoke(
+        self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
+    ) -> None:
         view = await find_for_request(self._inside, request, given)
         deadline_us = time_allowed(self._inside.settings, request, context)
         wants_end = codec.wants_empty_final(request)
@@ -76,4 +77,4 @@ class StreamService:
                 if reply.error is not None:
                     raise RequestRefused(reply.error)
                 if reply.more or reply.outputs or wants_end:
-                    await parts.send(codec.encode_part(reply, request, view.version))
+                    await answer.put(codec.encode_part(reply, request, view.version))
