@@ -42,6 +42,7 @@ class World:
         self.up = up
         self.nats_url = endpoints.nats_url
         self.http_urls = endpoints.http_urls
+        self.grpc_address = endpoints.grpc_addresses[0]
         self.gateway_pids = set(self.pids(GATEWAY))
 
     @property

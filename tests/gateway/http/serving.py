@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -76,6 +76,8 @@ class FakeInvoker:
         self.go: anyio.Event | None = None
         self.waiting = 0
         self.cancelled = 0
+        self.parts: Callable[[InferRequest], Iterable[InferReply]] = lambda request: [self.behaviour(request)]
+        self.closed = 0
 
     async def invoke(
         self,
@@ -89,6 +91,18 @@ class FakeInvoker:
         if self.go is not None:
             await self._wait(self.go)
         return self.behaviour(request)
+
+    async def invoke_stream(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+    ) -> AsyncGenerator[InferReply, None]:
+        self.asked.append(Asked(function, request, deadline_us - unix_us(), trace))
+        try:
+            for reply in self.parts(request):
+                yield reply
+                if self.go is not None:
+                    await self._wait(self.go)
+        finally:
+            self.closed += 1
 
     async def _wait(self, go: anyio.Event) -> None:
         self.waiting += 1

@@ -128,3 +128,27 @@ def test_the_largest_batch_within_a_budget_is_that_of_a_plain_search(
 
     assert timetable.most_within(budget_us, most) == slow_most_within(timetable, budget_us, most)
     assert timetable.most_within(budget_us, most) == slow_most_within(timetable, budget_us, most), "as it is known now"
+
+
+def test_what_nobody_wants_leaves_without_a_turn() -> None:
+    first, second, third = job(10), job(20), job(30)
+    waiting = queue(first, second, third)
+    second.wanted = False
+    waiting.note_unwanted()
+    assert waiting.take(0) == [first, third]
+    assert len(waiting) == 0
+    late = job(1)
+    waiting.push(late)
+    late.wanted = False
+    assert waiting.hopeless(100) == []
+    assert waiting.take(100) == []
+
+
+def test_the_unwanted_never_outnumber_the_wanted_for_long() -> None:
+    jobs = [job(number) for number in range(100)]
+    waiting = queue(*jobs)
+    for unwanted in jobs[:90]:
+        unwanted.wanted = False
+        waiting.note_unwanted()
+        assert len(waiting) <= 2 * sum(one.wanted for one in jobs) + 1
+    assert len(waiting) <= 20

@@ -96,6 +96,26 @@ class Client:
         """`invoke` on tensors as they travel, without numpy; the reply's outputs are inline."""
         return await self._inference.invoke(FunctionName(function), request, timeout_s, trace)
 
+    async def invoke_stream(
+        self,
+        function: str,
+        inputs: Mapping[str, Value],
+        *,
+        outputs: Iterable[str] = (),
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        trace: TraceContext | None = None,
+    ) -> AsyncGenerator[Result, None]:
+        """Call a function that answers in parts, and have each as it comes; of any other, its one answer.
+
+        `timeout_s` is for all of them. Leave the loop early inside `contextlib.aclosing`: that cancels the rest.
+        Raises as `invoke`, in the middle too.
+        """
+        request = to_request(inputs, outputs)
+        async with aclosing(self._inference.stream(FunctionName(function), request, timeout_s, trace)) as replies:
+            async for reply in replies:
+                if reply.more or reply.outputs:  # a stream's end has none
+                    yield to_result(reply)
+
     async def deploy(
         self,
         source: FunctionSpec | FunctionDefinition | Path | str,

@@ -6,12 +6,15 @@ more than one send.
 """
 
 import asyncio
+from collections import deque
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.ids import RequestId
+
+WAITING_PARTS = 1024
 
 
 class Call:
@@ -48,6 +51,31 @@ class Call:
         return reply
 
 
+class PartsCall(Call):
+    """As a call, for a request that is answered in parts: they wait in order, at most `WAITING_PARTS`.
+
+    What comes beyond that is dropped, and `wait` tells of the gap by leaving it.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: deque[Msg] = deque()
+
+    def deliver(self, msg: Msg) -> None:
+        """A part, or the server's word that nobody listens."""
+        if len(self._parts) < WAITING_PARTS:
+            self._parts.append(msg)
+        self.wake()
+
+    async def wait(self, timeout_s: float) -> Msg | None:
+        """The next part; None after `timeout_s` or when woken."""
+        if not self._parts:
+            await super().wait(timeout_s)
+        return self._parts.popleft() if self._parts else None
+
+
 class Inbox:
     """All open calls of one connection."""
 
@@ -75,6 +103,11 @@ class Inbox:
     def expect(self, request: RequestId) -> Call:
         """Open a call; pair with `forget`."""
         call = self._calls[request] = Call()
+        return call
+
+    def expect_parts(self, request: RequestId) -> PartsCall:
+        """Open a call that is answered in parts; pair with `forget`."""
+        call = self._calls[request] = PartsCall()
         return call
 
     def forget(self, request: RequestId) -> None:

@@ -3,6 +3,10 @@
 The payload goes to any gateway; the answer comes straight from the worker into this client's inbox.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
 from msgspec.structs import replace
 from nats import errors as nats_errors
 
@@ -18,6 +22,7 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, RequestId, is_name
 from fastgshare.shared.messages import InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
+from fastgshare.shared.parts import PartOrder, whole
 from fastgshare.shared.slots import Slot
 from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import s_to_us, us_to_s
@@ -39,14 +44,9 @@ class Inference:
         self, function: FunctionName, request: InferRequest, timeout_s: float, trace: TraceContext | None
     ) -> InferReply:
         """The answer, its outputs inline. Raises RequestRefused; ValueError for a `timeout_s` that is none."""
-        if not timeout_s > 0:
-            raise ValueError(f"timeout_s is {timeout_s}, expected above 0")
-        if not is_name(function):
-            raise refused(ErrorCode.NOT_FOUND, f"'{function}' is not the name of a function")
+        check_call(function, timeout_s)
         deadline_us = monotonic_us() + s_to_us(timeout_s)
-        span = trace or current_span()
-        traceparent = span.header() if span is not None else ""  # without one a gateway decides whether to trace
-        reply = await self._route(function, request, deadline_us, traceparent)
+        reply = whole(await self._route(function, request, deadline_us, _traceparent(trace)))
         if reply.error is not None:
             raise RequestRefused(reply.error)
         return reply
@@ -86,18 +86,14 @@ class Inference:
         """One request under one id, however often it has to be sent."""
         start_us = monotonic_us()
         request_id = new_request_id()
-        unix_deadline_us = unix_us() + deadline_us - start_us
-        payload = encode(replace(request, deadline_us=unix_deadline_us, request_id=request_id, traceparent=traceparent))
-        limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
-        if len(payload) > limit_bytes:
-            raise refused(
-                ErrorCode.TOO_LARGE,
-                f"the request has {len(payload)} bytes; the bus takes at most {limit_bytes} in one message",
-            )
+        payload = self._payload(request, request_id, deadline_us - start_us, traceparent)
         patience = Patience(start_us, deadline_us)
         call = self._inbox.expect(request_id)
         try:
             return await self._persist(function, payload, request_id, call, patience)
+        except asyncio.CancelledError:
+            self.withdraw(request_id)
+            raise
         finally:
             self._inbox.forget(request_id)
 
@@ -122,6 +118,77 @@ class Inference:
                 now_us = monotonic_us()
         raise RequestRefused(self._why_unanswered(function, patience))
 
+    def _payload(self, request: InferRequest, request_id: RequestId, left_us: int, traceparent: str) -> bytes:
+        unix_deadline_us = unix_us() + left_us
+        payload = encode(replace(request, deadline_us=unix_deadline_us, request_id=request_id, traceparent=traceparent))
+        limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        if len(payload) > limit_bytes:
+            raise refused(
+                ErrorCode.TOO_LARGE,
+                f"the request has {len(payload)} bytes; the bus takes at most {limit_bytes} in one message",
+            )
+        return payload
+
+    def withdraw(self, request_id: RequestId) -> None:
+        """Tell the platform not to bother any more. Where that cannot be sent, it finds out by the deadline."""
+        if self._bus.is_connected:
+            with suppress(nats_errors.Error):
+                self._bus.publish_now(subjects.withdraw(request_id), request_id.encode())
+
+    async def stream(
+        self, function: FunctionName, request: InferRequest, timeout_s: float, trace: TraceContext | None
+    ) -> AsyncGenerator[InferReply, None]:
+        """The parts of the answer as they come, the last without `more`; tensors travel inline.
+
+        Who leaves before the last withdraws the request. Raises as `invoke`, in the middle too.
+        """
+        check_call(function, timeout_s)
+        start_us = monotonic_us()
+        deadline_us = start_us + s_to_us(timeout_s)
+        request_id = new_request_id()
+        payload = self._payload(request, request_id, deadline_us - start_us, _traceparent(trace))
+        patience, order = Patience(start_us, deadline_us), PartOrder()
+        call = self._inbox.expect_parts(request_id)
+        ended = False
+        try:
+            while (reply := await self._next_part(function, payload, request_id, call, patience, order)) is not None:
+                ended = not reply.more
+                if reply.error is not None:
+                    raise RequestRefused(reply.error)
+                yield reply
+                if ended:
+                    return
+            raise RequestRefused(self._why_unanswered(function, patience))
+        finally:
+            self._inbox.forget(request_id)
+            if not ended:
+                self.withdraw(request_id)
+
+    async def _next_part(
+        self,
+        function: FunctionName,
+        payload: bytes,
+        request_id: RequestId,
+        call: Call,
+        patience: Patience,
+        order: PartOrder,
+    ) -> InferReply | None:
+        """The next that counts; None where the deadline passed. What has begun to answer is not sent again."""
+        now_us = monotonic_us()
+        while True:
+            msg = await call.wait(us_to_s(patience.wake_us - now_us) if patience.was_sent else 0)
+            now_us = monotonic_us()
+            if msg is None:
+                if patience.is_over(now_us):
+                    return None
+                if not order.taken and self._bus.is_connected:
+                    await self._publish(subjects.invoke(function), payload, self._inbox.reply_subject(request_id))
+                patience.sent(now_us)
+            elif is_no_responders(msg):
+                patience.found_nobody(now_us)
+            elif (reply := order.take(decode(InferReply, msg.data))) is not None:
+                return reply
+
     async def _publish(self, subject: str, payload: bytes, reply_to: str) -> None:
         try:
             await self._bus.publish(subject, payload, reply_to)
@@ -138,6 +205,20 @@ class Inference:
         if patience.nobody_listened:
             return ErrorBody(ErrorCode.UNAVAILABLE, "no gateway is listening", RETRY_AFTER_MS)
         return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"'{function}' did not answer in time")
+
+
+def _traceparent(trace: TraceContext | None) -> str:
+    """The caller's span as it travels; without one a gateway decides whether to trace."""
+    span = trace or current_span()
+    return span.header() if span is not None else ""
+
+
+def check_call(function: FunctionName, timeout_s: float) -> None:
+    """Raises RequestRefused: no function is called so; ValueError: there is no time."""
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}, expected above 0")
+    if not is_name(function):
+        raise refused(ErrorCode.NOT_FOUND, f"'{function}' is not the name of a function")
 
 
 def refused(code: ErrorCode, message: str) -> RequestRefused:

@@ -53,5 +53,8 @@ class Handler(Protocol):
         ...
 
     def postprocess(self, outputs: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
-        """This request's rows of the model's outputs to what its caller gets."""
+        """This request's rows of the model's outputs to what its caller gets.
+
+        Written as a generator, it streams: each dict that it yields leaves at once, as a part of the answer.
+        """
         ...

@@ -41,7 +41,7 @@ WITHDRAW_ALL = "fast.withdraw.*"
 
 
 def withdraw(request: RequestId) -> str:
-    """Client → every gateway: the request of this id is not wanted any more; whoever has it lets go of it."""
+    """Client → every gateway: the request of this id, the payload, is not wanted any more; who has it lets go of it."""
     return f"fast.withdraw.{token(request)}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.messages import Signature
 from fastgshare.shared.registry import FunctionUnknown
-from fastgshare.shared.tracing import new_trace
+from fastgshare.shared.tracing import TraceContext, new_trace
 
 STDIN = "-"
 
@@ -35,27 +36,21 @@ def invoke(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it must be answered.")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
 ) -> None:
-    """Call a function with tensors, a file or JSON, and print its answer."""
+    """Call a function with tensors, a file or JSON, and print its answer; one in parts as they come."""
 
     async def act(client: Client) -> None:
         signature = await client.signature(function)
         if signature is None and function not in {spec.name for spec in await client.functions()}:
             raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
-        start_us = monotonic_us()
         span = new_trace(sampled=True) if trace else None
         try:
-            result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout, trace=span)
+            request = await _call(client, function, signature, tensors, outputs, timeout, span, output_json)
         except RequestRefused:
             if span is not None:
                 say(f"trace {span.trace_id}: `fastgshare trace {span.trace_id}` shows it")
             raise
-        if output_json:
-            print(json.dumps(to_json(function, result)))
-        else:
-            _show(result, monotonic_us() - start_us)
         if span is not None:
-            request = request_of(result)
             say(f"request {request}, trace {span.trace_id}: `fastgshare trace {request}` shows it")
 
     with reported():
@@ -65,6 +60,31 @@ def invoke(
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)
+
+
+async def _call(
+    client: Client,
+    function: str,
+    signature: Signature | None,
+    tensors: dict[str, Value],
+    outputs: list[str],
+    timeout_s: float,
+    span: TraceContext | None,
+    as_json: bool,
+) -> str:
+    """Print what comes, all of it; the request's id."""
+    start_us = monotonic_us()
+    if signature is None or not signature.streams:
+        result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout_s, trace=span)
+        _tell(function, result, monotonic_us() - start_us, as_json)
+        return request_of(result)
+    request = ""
+    stream = client.invoke_stream(function, tensors, outputs=outputs, timeout_s=timeout_s, trace=span)
+    async with aclosing(stream) as parts:
+        async for part in parts:
+            request = request_of(part) or request
+            _tell(function, part, monotonic_us() - start_us, as_json)
+    return request
 
 
 def request_of(result: Result) -> str:
@@ -80,6 +100,13 @@ def _parse(
     if file is not None:
         return parse_file(file, function, signature), []
     return dict(parse_input(option, signature) for option in inputs), []
+
+
+def _tell(function: str, result: Result, took_us: int, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(to_json(function, result)), flush=True)
+    else:
+        _show(result, took_us)
 
 
 def _show(result: Result, took_us: int) -> None:

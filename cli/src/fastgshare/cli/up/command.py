@@ -31,6 +31,9 @@ def up(
         Path | None, typer.Option(help=f"State and logs; default ${DATA_DIR_VARIABLE}, else in the XDG data home.")
     ] = None,
     http_port: Annotated[int, typer.Option(help="Of the first gateway; when taken, a free one.")] = 8080,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Of the first gateway; default the one after HTTP's, 8081; -1: no gRPC.")
+    ] = None,
     nats_port: Annotated[int, typer.Option(help="Of the server started here; when taken, a free one.")] = 4222,
     gateways: Annotated[int, typer.Option(min=1, help="How many gateways.")] = 1,
     schedulers: Annotated[int, typer.Option(min=1, help="How many schedulers; one leads.")] = 1,
@@ -48,6 +51,7 @@ def up(
         nats_url=nats,
         nats_port=nats_port,
         http_port=http_port,
+        grpc_port=grpc_port,
         gateways=gateways,
         schedulers=schedulers,
         node_name=None if node_name is None else NodeId(node_name),
@@ -99,11 +103,13 @@ def _report(line: str) -> None:
 
 def _announce(platform: Platform) -> None:
     endpoints, data_dir = platform.endpoints, platform.config.data_dir
+    grpc = "  ".join(endpoints.grpc_addresses) or "off"
     processes = ", ".join(f"{name} {pid}" for name, pid in platform.pids().items())
     print(
         f"ready\n"
         f"  NATS       {endpoints.nats_url}\n"
         f"  HTTP       {'  '.join(endpoints.http_urls)}  (Open Inference Protocol v2)\n"
+        f"  gRPC       {grpc}\n"
         f"  data       {data_dir}\n"
         f"  logs       {data_dir / 'logs'}\n"
         f"  processes  up {endpoints.pid}, {processes}\n"

@@ -18,6 +18,7 @@ PROFILER = "profiler"
 NODE_MANAGER = "node_manager"
 JOURNAL = "journal"
 """In the data directory: what the schedulers decided, by instance and run."""
+NO_PORT = -1
 EMBEDDED_NODE = NodeId("local")
 # Services give up draining by themselves this much before they are killed.
 DRAIN_MARGIN_S = 1.0
@@ -31,7 +32,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 class UpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of `fastgshare up`.
 
-    `nats_url` None starts a server. Ports are wishes: a taken one is replaced by a free one, 0 asks for any.
+    `nats_url` None starts a server. Ports are wishes: a taken one is replaced by a free one, 0 asks for any; a
+    `grpc_port` of None wishes for those after HTTP's, -1 for no gRPC.
     `cores` None leaves the choice to the node manager. `programs` is what runs as each service.
     """
 
@@ -39,6 +41,7 @@ class UpConfig(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str | None = None
     nats_port: int = 4222
     http_port: int = 8080
+    grpc_port: int | None = None
     gateways: int = 1
     schedulers: int = 1
     node_name: NodeId | None = None
@@ -80,11 +83,29 @@ def choose_metrics_ports(config: UpConfig, taken: list[int]) -> list[int]:
     return ports
 
 
-def service_specs(config: UpConfig, nats_url: str, http_ports: list[int], metrics_ports: list[int]) -> list[ChildSpec]:
+def choose_grpc_ports(config: UpConfig, http_ports: list[int]) -> list[int]:
+    """A port for each gateway's gRPC, likewise; -1 where there is to be none."""
+    first = config.grpc_port
+    if first is None:
+        first = config.http_port and config.http_port + config.gateways
+    if first < 0:
+        return [NO_PORT] * config.gateways
+    ports: list[int] = []
+    for index in range(config.gateways):
+        ports.append(free_port(first + index if first else 0, taken=[*http_ports, *ports]))
+    return ports
+
+
+def service_specs(
+    config: UpConfig, nats_url: str, http_ports: list[int], grpc_ports: list[int], metrics_ports: list[int]
+) -> list[ChildSpec]:
     """The services to run, gateways first."""
     ports = iter(metrics_ports)
     cores = {} if config.cores is None else {"cores": str(config.cores)}
-    gateways = [{"http_host": HOST, "http_port": str(port)} for port in http_ports]
+    gateways = [
+        {"http_host": HOST, "http_port": str(http), "grpc_host": HOST, "grpc_port": str(grpc)}
+        for http, grpc in zip(http_ports, grpc_ports, strict=True)
+    ]
     journal = {"journal_dir": str(config.data_dir / JOURNAL)}
     schedulers = [{**journal, **_shown_at(next(ports))} for _ in range(config.schedulers)]
     profiler = _shown_at(next(ports))

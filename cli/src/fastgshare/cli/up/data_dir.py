@@ -16,13 +16,14 @@ LOCK = "up.lock"
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a running platform is reached; `pid` is its `fastgshare up`."""
+    """Where a running platform is reached; `pid` is its `fastgshare up`; a gRPC address is `host:port`."""
 
     nats_url: str
     http_url: str
     pid: int
     version: str
     http_urls: list[str] = []
+    grpc_addresses: list[str] = []
 
 
 @contextmanager

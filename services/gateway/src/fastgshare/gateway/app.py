@@ -6,22 +6,29 @@ from functools import partial
 from importlib.metadata import version
 
 import anyio
+import anyio.abc
 from nats.aio.subscription import Subscription
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.adapters.doorkeeper import KeyDoor
 from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
-from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.adapters.invoker import BusInvoker
+from fastgshare.gateway.adapters.jobs import JobRunner
 from fastgshare.gateway.adapters.metrics import GatewayMetrics
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.adapters.traces import TraceTeller
+from fastgshare.gateway.adapters.waiting import AnswerInbox
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
+from fastgshare.gateway.ports import Doorkeeper, Functions, Invoker
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -52,11 +59,8 @@ async def serve(config: GatewayConfig) -> None:
     gateway = GatewayId(config.instance)
     trace_ratio = sampling_ratio(config.trace_ratio, os.environ)
     async with AsyncExitStack() as stack:
-        data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
-        control = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, gateway)))
-        await ensure_storage(control)
-        payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
-        gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))
+        control, data, jobs = await _open_buses(stack, config.nats_url, gateway)
+        gatekeeper = Gatekeeper(_limits(config))
         traces = await _keep_traces(stack, control, gateway, gatekeeper)
         dispatcher = Dispatcher(data, gateway)
         incarnation = new_incarnation()
@@ -71,29 +75,109 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(traces.run)
             feed = Feed(control, data, gatekeeper, dispatcher, gateway, incarnation, config)
             await feed.start(work)
+            doorkeeper = await _start_doorkeeper(control, gateway, config, work)
+            runner = JobRunner(jobs, gateway, invoker, gatekeeper, config.concurrent_jobs)
+            work.start_soon(runner.run)
             work.start_soon(reporter.run)
-            own = ProcessMetrics(SERVICE, gateway, VERSION, data, control)
-            metrics = Metrics(own.families, GatewayMetrics(gatekeeper, reporter).families)
-            metrics.start_otlp(work, resource_attributes(SERVICE, gateway, VERSION, os.environ))
-            overview, stop = Overview(), anyio.Event()
-            work.start_soon(follow_platform, control, overview)
-            pages = [*MetricsRoute(metrics.page).routes(), *ConsoleRoutes(overview, stop).routes()]
-            app = build_app(invoker, BucketFunctions(control), _http_settings(config, trace_ratio), pages)
-            serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
-            port = await work.start(serve_app)
-            ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, Sampler(trace_ratio), config, work)
+            metrics = _start_metrics(
+                ProcessMetrics(SERVICE, gateway, VERSION, data, control),
+                GatewayMetrics(gatekeeper, reporter),
+                gateway,
+                work,
+            )
+            stop = anyio.Event()
+            pages = [*MetricsRoute(metrics.page).routes(), *_start_console(control, stop, work)]
+            functions = BucketFunctions(control)
+            app = build_app(
+                invoker,
+                functions,
+                _http_settings(config, trace_ratio),
+                pages,
+                doorkeeper=doorkeeper,
+                jobs=runner.queue,
+            )
+            endpoints = await _start_http(app, config, stop, work)
+            sampler = Sampler(trace_ratio)
+            if config.grpc_port >= 0:
+                endpoints["grpc"] = await _start_grpc(invoker, functions, doorkeeper, sampler, config, stop, work)
+            ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, sampler, config, work)
             requests = await data.subscribe_prompt(
                 subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
             )
-            url = f"http://{config.http_host}:{port}"
-            await work.start(answer_pings, control, SERVICE, gateway, {"http": url, ENDPOINT: url + PATH})
+            await work.start(answer_pings, control, SERVICE, gateway, endpoints)
             await stop_signal()
             stop.set()
-            await _take_no_more(requests, config.drain_s)
-            await _finish(gatekeeper, dispatcher, config.drain_s)
+            runner.take_no_more()
+            await _finish(requests, gatekeeper, dispatcher, config.drain_s)
             await traces.finish()
             await reporter.publish()
             work.cancel_scope.cancel()
+
+
+async def _open_buses(stack: AsyncExitStack, url: str, gateway: GatewayId) -> list[Bus]:
+    """The connections for control, for requests and for jobs, none of which waits for another's bytes."""
+    names = (gateway, f"{gateway}-data", f"{gateway}-jobs")
+    buses = [await stack.enter_async_context(open_bus(BusConfig(url, name))) for name in names]
+    await ensure_storage(buses[0])
+    return buses
+
+
+async def _start_http(app: ASGIApp, config: GatewayConfig, stop: anyio.Event, work: anyio.abc.TaskGroup) -> dict[str, str]:
+    """What is served where."""
+    serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
+    port = await work.start(serve_app)
+    url = f"http://{config.http_host}:{port}"
+    return {"http": url, ENDPOINT: url + PATH}
+
+
+async def _start_grpc(
+    invoker: Invoker,
+    functions: Functions,
+    doorkeeper: Doorkeeper,
+    sampler: Sampler,
+    config: GatewayConfig,
+    stop: anyio.Event,
+    work: anyio.abc.TaskGroup,
+) -> str:
+    """Its address."""
+    from fastgshare.gateway.grpc import GrpcSettings, Inside, serve_grpc  # a gateway without it does without grpcio
+
+    settings = GrpcSettings(
+        default_timeout_us=config.default_timeout_ms * US_PER_MS,
+        max_timeout_us=config.max_timeout_ms * US_PER_MS,
+        max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
+    )
+    inside = Inside(invoker, functions, doorkeeper, settings, sampler)
+    serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
+    port = await work.start(serve_door)
+    return f"{config.grpc_host}:{port}"
+
+
+def _limits(config: GatewayConfig) -> Limits:
+    payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
+    return Limits(config.held_per_function, config.rows_per_replica, payload_bytes)
+
+
+def _start_metrics(
+    own: ProcessMetrics, gateway_metrics: GatewayMetrics, gateway: GatewayId, work: anyio.abc.TaskGroup
+) -> Metrics:
+    metrics = Metrics(own.families, gateway_metrics.families)
+    metrics.start_otlp(work, resource_attributes(SERVICE, gateway, VERSION, os.environ))
+    return metrics
+
+
+def _start_console(bus: Bus, stop: anyio.Event, work: anyio.abc.TaskGroup) -> list[BaseRoute]:
+    """The console's routes, and the overview that it shows."""
+    overview = Overview()
+    work.start_soon(follow_platform, bus, overview)
+    return ConsoleRoutes(overview, stop).routes()
+
+
+async def _start_doorkeeper(bus: Bus, gateway: GatewayId, config: GatewayConfig, work: anyio.abc.TaskGroup) -> KeyDoor:
+    """The doorkeeper, once it knows every key."""
+    doorkeeper = KeyDoor(bus, gateway, always_closed=config.require_keys)
+    await doorkeeper.start(work)
+    return doorkeeper
 
 
 async def _keep_traces(stack: AsyncExitStack, bus: Bus, gateway: GatewayId, gatekeeper: Gatekeeper) -> TraceTeller:
@@ -119,7 +203,8 @@ async def _take_no_more(requests: Subscription, drain_s: float) -> None:
         await requests.drain()
 
 
-async def _finish(gatekeeper: Gatekeeper, dispatcher: Dispatcher, drain_s: float) -> None:
+async def _finish(requests: Subscription, gatekeeper: Gatekeeper, dispatcher: Dispatcher, drain_s: float) -> None:
+    await _take_no_more(requests, drain_s)
     for action in gatekeeper.stop(unix_us()):
         await dispatcher.perform(action)
     with anyio.move_on_after(drain_s):

@@ -4,7 +4,7 @@ import msgspec
 
 
 class GatewayConfig(msgspec.Struct, frozen=True):
-    """Settings of one gateway. Times in the unit that their name ends in.
+    """Settings of one gateway. Times in the unit that their name ends in; a port of 0 takes any, gRPC's of -1 none.
 
     `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
     say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
@@ -14,6 +14,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     instance: str = "gateway-0"
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    grpc_host: str = "127.0.0.1"
+    grpc_port: int = 8081
     default_timeout_ms: int = 10_000
     max_timeout_ms: int = 600_000
     max_body_mib: int = 64

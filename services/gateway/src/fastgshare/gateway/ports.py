@@ -1,10 +1,11 @@
 """What the gateway's front doors ask of its inside: inference by `Invoker`, management by `Functions`.
 
-Any number of doors (HTTP now, gRPC later) stand before one implementation. Tensors cross as bytes-like views;
+Any number of doors (HTTP, gRPC) stand before one implementation. Tensors cross as bytes-like views;
 nothing here needs numpy. Refusals of requests are values in the reply; the faults that a management call may
 raise are listed with it.
 """
 
+from collections.abc import AsyncGenerator
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +91,20 @@ class Invoker(Protocol):
 
         Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way
         they travelled. Cancelled when the caller has gone: stop waiting and free what was held.
+        """
+        ...
+
+    def invoke_stream(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
+    ) -> AsyncGenerator[InferReply, None]:
+        """As `invoke`, for functions that answer in parts: each part as it comes, the last without `more`.
+
+        Other functions have one. Close it to stop waiting; nothing is made any more then.
         """
         ...
 

@@ -42,12 +42,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica takes and gives: its handler's tensors, or the model's when there is no handler.
 
-    `batched` tells that the leading axis of every input is the batch, of any length up to the function's maximum.
+    `batched` tells that the leading axis of every input is the batch, of any length up to the function's maximum,
+    `streams` that it answers in parts.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     batched: bool = False
+    streams: bool = False
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,14 @@ import logging
 import anyio
 import nats.errors
 
-from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Refuse
+from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Recall, Refuse
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import NO_RESPONDERS, Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
-from fastgshare.shared.messages import INFER_VERSION, Demand, InferReply, Work
+from fastgshare.shared.messages import INFER_VERSION, Cancel, Demand, InferReply, Work
 
 OUTBOX_LIMIT = 100_000  # more than the core holds requests (`Limits.requests`)
 
@@ -40,11 +40,13 @@ class Dispatcher:
                 case RaiseDemand(function, held):
                     demand = Demand(function=function, gateway=self._gateway, held=held)
                     await self._bus.publish(subjects.demand(function), encode(demand))
+                case Recall(replica, attempt):
+                    await self._bus.publish(subjects.cancel(replica), encode(Cancel(INFER_VERSION, attempt)))
         except nats.errors.Error as error:
             logger.warning("%s not sent: %s", type(action).__name__, error)
 
     def enqueue(self, actions: list[Action]) -> None:
-        """Leave actions for `run`; each of the core's requests has one at most, so its bound is this one's."""
+        """Leave actions for `run`; each of the core's requests has two at most, so its bound is this one's."""
         for action in actions:
             self._send.send_nowait(action)
 

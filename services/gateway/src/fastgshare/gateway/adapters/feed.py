@@ -4,6 +4,7 @@ import os
 
 import anyio
 import anyio.abc
+from nats.aio.msg import Msg
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.config import GatewayConfig
@@ -14,7 +15,7 @@ from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
-from fastgshare.shared.ids import FunctionName, GatewayId, ReplicaId
+from fastgshare.shared.ids import FunctionName, GatewayId, ReplicaId, RequestId
 from fastgshare.shared.messages import (
     DoneNotice,
     FunctionSpec,
@@ -62,6 +63,7 @@ class Feed:
         await bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, self._on_node)
         await bus.listen(subjects.WORKER_HELLO_ALL, WorkerHello, self._on_hello)
         await bus.listen(subjects.done(self._gateway), DoneNotice, self._on_done)
+        await self._data.subscribe_prompt(subjects.WITHDRAW_ALL, self._on_withdrawn)
         bus.on_reconnect(lambda: self._gatekeeper.heard_again(unix_us()))
         self._data.on_reconnect(self._on_reconnect)
         tasks.start_soon(self._tick)
@@ -96,6 +98,11 @@ class Feed:
 
     def _on_done(self, notice: DoneNotice) -> None:
         self._gatekeeper.completed(notice, unix_us())
+
+    async def _on_withdrawn(self, msg: Msg) -> None:
+        """The subject bears the request's id, as far as one fits; the payload has it in full."""
+        request_id = RequestId(msg.data.decode(errors="replace"))
+        self._dispatcher.enqueue(self._gatekeeper.withdrawn(request_id, unix_us()))
 
     def _on_reconnect(self) -> None:
         self._dispatcher.enqueue(self._gatekeeper.reconnected(unix_us()))

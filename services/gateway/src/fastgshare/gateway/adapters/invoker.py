@@ -4,20 +4,18 @@ One wildcard inbox, one future a request. Large tensors travel to workers on thi
 """
 
 import asyncio
-from collections.abc import Callable
-
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+from collections.abc import AsyncGenerator
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.views import Views
+from fastgshare.gateway.adapters.waiting import AnswerInbox, refused
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
-from fastgshare.shared.bus import Bus, is_no_responders
+from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.codec import decode, encode
-from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import (
     INFER_VERSION,
@@ -26,53 +24,13 @@ from fastgshare.shared.messages import (
     InferRequest,
     Timing,
 )
-from fastgshare.shared.minting import new_incarnation, new_request_id
+from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.slots import SlotPool
 from fastgshare.shared.slotted import inline_bytes, into_slot, out_of_slot, wants_slot
 from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 HEADER_ROOM_BYTES = 4096
-
-
-class AnswerInbox:
-    """Awaits answers by request id on one subscription.
-
-    `on_nobody` is told of a request that the server could deliver to nobody; its answer is still awaited.
-    """
-
-    def __init__(self, bus: Bus, on_nobody: Callable[[RequestId], None]) -> None:
-        self._bus = bus
-        self._on_nobody = on_nobody
-        self._prefix = f"_INBOX.gateway-{new_incarnation()}"
-        self._waiting: dict[str, asyncio.Future[InferReply]] = {}
-
-    async def open(self) -> Subscription:
-        """Subscribe; call once."""
-        return await self._bus.subscribe_prompt(f"{self._prefix}.*", self._on_answer)
-
-    def expect(self, request_id: str) -> tuple[str, "asyncio.Future[InferReply]"]:
-        """The reply subject for a request, and the future of its answer."""
-        future: asyncio.Future[InferReply] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = future
-        return f"{self._prefix}.{request_id}", future
-
-    def forget(self, request_id: str) -> None:
-        """Nobody waits for this answer any more."""
-        self._waiting.pop(request_id, None)
-
-    async def _on_answer(self, msg: Msg) -> None:
-        request_id = msg.subject.rpartition(".")[2]
-        if is_no_responders(msg):
-            self._on_nobody(RequestId(request_id))
-            return
-        future = self._waiting.pop(request_id, None)
-        if future is None or future.done():
-            return
-        try:
-            future.set_result(decode(InferReply, msg.data))
-        except PayloadInvalid as error:
-            future.set_result(_refused(ErrorCode.INTERNAL, f"unreadable answer: {error}"))
 
 
 class BusInvoker(Views):
@@ -110,11 +68,47 @@ class BusInvoker(Views):
             if reply is not None:
                 return reply
             trace = trace.sibling()
-        limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
-        if inline_bytes(request) > limit:
-            message = f"{inline_bytes(request)} bytes of tensors, the limit between hosts is {limit}"
-            return _refused(ErrorCode.TOO_LARGE, message)
+        too_large = self._problem_with_size(request)
+        if too_large is not None:
+            return too_large
         return await self._send(function, request, request, deadline_us, trace, door, None)
+
+    async def invoke_stream(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
+    ) -> AsyncGenerator[InferReply, None]:
+        """One request to the end of its parts, its refusal or deadline; tensors travel inline."""
+        too_large = self._problem_with_size(request)
+        if too_large is not None:
+            yield too_large
+            return
+        now_us = unix_us()
+        request_id = new_request_id()
+        reply_to, parts = self._inbox.expect_parts(request_id)
+        ticket = self._ticket(function, request_id, request, reply_to, deadline_us, trace, door, None, now_us)
+        left_s = us_to_s(max(deadline_us - now_us, 0))
+        timer = asyncio.get_running_loop().call_later(left_s, lambda: parts.put(_too_late(ticket)))
+        try:
+            action = self._gatekeeper.admit(ticket, request, now_us)
+            if isinstance(action, Refuse):
+                yield InferReply(INFER_VERSION, error=action.error)
+                return
+            if action is not None:
+                await self._dispatcher.perform(action)
+            while True:
+                reply = await parts.next()
+                if not reply.more:
+                    self._count(reply)
+                yield reply
+                if not reply.more:
+                    return
+        finally:
+            timer.cancel()
+            self._leave(request_id)
 
     def is_ready(self) -> bool:
         """Whether requests can be taken; this exists only once the mirrors are complete."""
@@ -159,7 +153,28 @@ class BusInvoker(Views):
         now_us = unix_us()
         request_id = new_request_id()
         reply_to, future = self._inbox.expect(request_id)
-        ticket = Ticket(
+        ticket = self._ticket(function, request_id, sent, reply_to, deadline_us, trace, door, host, now_us)
+        try:
+            action = self._gatekeeper.admit(ticket, request, now_us)
+            if isinstance(action, Refuse):
+                return InferReply(INFER_VERSION, error=action.error)
+            return await self._await_answer(ticket, action, future)
+        finally:
+            self._leave(request_id)
+
+    def _ticket(
+        self,
+        function: FunctionName,
+        request_id: RequestId,
+        sent: InferRequest,
+        reply_to: str,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str,
+        host: HostId | None,
+        now_us: int,
+    ) -> Ticket:
+        return Ticket(
             request_id=request_id,
             function=function,
             payload=encode(sent),
@@ -172,14 +187,12 @@ class BusInvoker(Views):
             parent_span=trace.parent_id,
             came_by=door,
         )
-        try:
-            action = self._gatekeeper.admit(ticket, request, now_us)
-            if isinstance(action, Refuse):
-                return InferReply(INFER_VERSION, error=action.error)
-            return await self._await_answer(ticket, action, future)
-        finally:
-            self._inbox.forget(request_id)
-            self._gatekeeper.gave_up(request_id, unix_us())
+
+    def _leave(self, request_id: RequestId) -> None:
+        """Nobody waits here any more; what is not answered by now is recalled."""
+        self._inbox.forget(request_id)
+        if left := self._gatekeeper.gave_up(request_id, unix_us()):
+            self._dispatcher.enqueue(left)
 
     async def _await_answer(
         self, ticket: Ticket, action: Action | None, future: "asyncio.Future[InferReply]"
@@ -193,11 +206,21 @@ class BusInvoker(Views):
             reply = await future
         finally:
             timer.cancel()
+        self._count(reply)
+        return reply
+
+    def _count(self, reply: InferReply) -> None:
         if reply.attempt is not None:
             timing = reply.timing or Timing()
             code = reply.error.code if reply.error is not None else ""
             self._gatekeeper.answered(Completion(reply.attempt, not code, timing, code=code), unix_us())
-        return reply
+
+    def _problem_with_size(self, request: InferRequest) -> InferReply | None:
+        limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        size_bytes = inline_bytes(request)
+        if size_bytes <= limit:
+            return None
+        return refused(ErrorCode.TOO_LARGE, f"{size_bytes} bytes of tensors, the limit between hosts is {limit}")
 
     def _is_elsewhere(self, function: FunctionName) -> bool:
         """Whether a ready replica does not share our memory; one that is still to come may."""
@@ -206,9 +229,9 @@ class BusInvoker(Views):
 
 def _run_out(future: "asyncio.Future[InferReply]", ticket: Ticket) -> None:
     if not future.done():
-        message = f"no answer within {(ticket.deadline_us - ticket.arrived_us) / US_PER_MS:.0f} ms"
-        future.set_result(_refused(ErrorCode.DEADLINE_EXCEEDED, message))
+        future.set_result(_too_late(ticket))
 
 
-def _refused(code: ErrorCode, message: str, retry_after_ms: int = 0) -> InferReply:
-    return InferReply(INFER_VERSION, error=ErrorBody(code, message, retry_after_ms))
+def _too_late(ticket: Ticket) -> InferReply:
+    message = f"no answer within {(ticket.deadline_us - ticket.arrived_us) / US_PER_MS:.0f} ms"
+    return refused(ErrorCode.DEADLINE_EXCEEDED, message)

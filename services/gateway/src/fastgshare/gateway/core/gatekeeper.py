@@ -14,7 +14,17 @@ from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.keeping import traced
 from fastgshare.gateway.core.ledger import Ledger
-from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, HandBack, RaiseDemand, Refuse, Ticket, Watch
+from fastgshare.gateway.core.tickets import (
+    Action,
+    Counters,
+    Dispatch,
+    HandBack,
+    RaiseDemand,
+    Recall,
+    Refuse,
+    Ticket,
+    Watch,
+)
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import (
@@ -174,14 +184,24 @@ class Gatekeeper:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
-    def gave_up(self, request_id: RequestId, now_us: int) -> None:
-        """The caller left, or its deadline passed while this gateway awaited the answer."""
+    def gave_up(self, request_id: RequestId, now_us: int) -> list[Action]:
+        """The caller left, or its deadline passed while this gateway awaited the answer. Fine if it has ended."""
         ticket = self._ledger.close(request_id)
-        if ticket is not None:
-            self._detach(ticket)
-            self.counters[ticket.function].failed += 1
-            is_late = ticket.deadline_us <= now_us
-            self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
+        if ticket is None:
+            return []
+        target = self._detach(ticket)
+        self.counters[ticket.function].failed += 1
+        is_late = ticket.deadline_us <= now_us
+        self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
+        return [] if target is None or ticket.latest is None else [Recall(target.status.replica, ticket.latest)]
+
+    def withdrawn(self, request_id: RequestId, now_us: int) -> list[Action]:
+        """A caller on the bus does not want its answer any more, and gets none.
+
+        Those whose answer goes through this gateway have no name on the bus: their doors give them up.
+        """
+        ticket = self._ledger.get(request_id)
+        return self.gave_up(request_id, now_us) if ticket is not None and ticket.notice else []
 
     def stop(self, now_us: int) -> list[Action]:
         """This gateway goes: whoever waits here for a replica had better ask another, now and from now on."""

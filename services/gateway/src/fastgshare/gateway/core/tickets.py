@@ -84,7 +84,15 @@ class RaiseDemand:
     held: int
 
 
-Action = Dispatch | Refuse | HandBack | RaiseDemand
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Tell a replica that nobody wants this attempt's answer any more."""
+
+    replica: ReplicaId
+    attempt: AttemptId
+
+
+Action = Dispatch | Refuse | HandBack | RaiseDemand | Recall
 
 Watch = Callable[[Ticket, str, int, Timing | None], None]
 """Called at a request's end: with an error code (empty: it was answered), when, and where its time on a worker went."""

@@ -8,10 +8,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
-from fastgshare.gateway.http.infer import InferRoute, infer_target
+from fastgshare.gateway.http.infer import INFER, INFER_STREAM, InferRoute, infer_target
 from fastgshare.gateway.http.models import ModelRoutes
 from fastgshare.gateway.http.responses import FAULTS
 from fastgshare.gateway.http.settings import HttpSettings
+from fastgshare.gateway.http.stream import StreamRoute
 from fastgshare.gateway.ports import Functions, Invoker
 
 
@@ -21,6 +22,7 @@ def build_app(
     """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
     budget = BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
+    stream = StreamRoute(invoker, settings, budget)
     others = Starlette(
         routes=[
             *ModelRoutes(invoker, settings, budget).routes(),
@@ -32,10 +34,12 @@ def build_app(
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            target = infer_target(scope["path"])
-            if target is not None:
-                await infer(scope, receive, send, *target)
-                return
+            path = scope["path"]
+            for suffix, answer in ((INFER, infer), (INFER_STREAM, stream)):
+                target = infer_target(path, suffix)
+                if target is not None:
+                    await answer(scope, receive, send, *target)
+                    return
         await others(scope, receive, send)
 
     return application

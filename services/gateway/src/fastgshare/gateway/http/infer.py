@@ -43,15 +43,17 @@ from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.telemetry.sampling import Sampler
+from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import US_PER_MS
 
 HEADER_LENGTH = b"inference-header-content-length"
 TIMEOUT_MS = b"fast-timeout-ms"
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
 _PREFIX = "/v2/models/"
-_SUFFIX = "/infer"
+INFER = "/infer"
+INFER_STREAM = "/infer_stream"
 _LEAST_COMPRESSED_BYTES = 512
-_STOPPING = ErrorBody(ErrorCode.UNAVAILABLE, "the gateway is stopping", 1000)
+STOPPING = ErrorBody(ErrorCode.UNAVAILABLE, "the gateway is stopping", 1000)
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +66,11 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     chunks: list[bytes | memoryview]
 
 
-def infer_target(path: str) -> tuple[str, str | None] | None:
-    """Function and version (None: any) of an infer path; None where `path` is another."""
-    if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
+def infer_target(path: str, suffix: str = INFER) -> tuple[str, str | None] | None:
+    """Function and version (None: any) of a path that ends in `suffix`; None where `path` is another."""
+    if not path.startswith(_PREFIX) or not path.endswith(suffix):
         return None
-    name, *rest = path[len(_PREFIX) : -len(_SUFFIX)].split("/")
+    name, *rest = path[len(_PREFIX) : -len(suffix)].split("/")
     if not rest:
         return name, None
     if len(rest) == 2 and rest[0] == "versions":
@@ -97,7 +99,7 @@ class InferRoute:
         self._sampler = Sampler(settings.trace_ratio)
         self._zip_threads = CapacityLimiter(2)
 
-    async def __call__(self, scope: Any, receive: Receive, send: Any, name: str, version: str | None) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send_message: Any, name: str, version: str | None) -> None:
         """One request, whatever becomes of it."""
         hold = Hold(self._budget)
         connection = connection_of(scope)
@@ -108,10 +110,10 @@ class InferRoute:
         except asyncio.CancelledError:
             if connection is not None and connection.is_lost:
                 return
-            answer = refusal(_STOPPING)
+            answer = refusal(STOPPING)
         finally:
             hold.release()
-        await _send(send, answer)
+        await send(send_message, answer)
 
     async def _answer(
         self,
@@ -122,15 +124,9 @@ class InferRoute:
         name: str,
         version: str | None,
     ) -> Answer:
-        arrived_us = unix_us()
         headers: RequestHeaders = dict(scope["headers"])
         try:
-            if self._invoker.describe(FunctionName(name)) is None:
-                await self._invoker.wait_for(FunctionName(name))
-            view = find_function(self._invoker, name, version)
-            body = await self._read(receive, headers, connection, hold)
-            decoded = self._decode(body, headers)
-            deadline_us = arrived_us + self._timeout_us(headers, decoded)
+            view, decoded, deadline_us = await self._prepare(headers, receive, connection, hold, name, version)
             encoded = await self._invoke(view, decoded, deadline_us, headers, connection)
             return await self._finish(encoded, headers)
         except RequestRefused as refused:
@@ -142,6 +138,24 @@ class InferRoute:
         except Exception:
             logger.exception("inference of %s failed", name)
             return refusal(ErrorBody(ErrorCode.INTERNAL, "internal error"))
+
+    async def _prepare(
+        self,
+        headers: RequestHeaders,
+        receive: Receive,
+        connection: Connection | None,
+        hold: Hold,
+        name: str,
+        version: str | None,
+    ) -> tuple[FunctionView, DecodedRequest, int]:
+        """The function, what is asked of it, and the deadline. Raises RequestRefused, HttpRefused, CallerGone."""
+        arrived_us = unix_us()
+        if self._invoker.describe(FunctionName(name)) is None:
+            await self._invoker.wait_for(FunctionName(name))
+        view = find_function(self._invoker, name, version)
+        body = await self._read(receive, headers, connection, hold)
+        decoded = self._decode(body, headers)
+        return view, decoded, arrived_us + self._timeout_us(headers, decoded)
 
     async def _read(
         self, receive: Receive, headers: RequestHeaders, connection: Connection | None, hold: Hold
@@ -182,8 +196,7 @@ class InferRoute:
         headers: RequestHeaders,
         connection: Connection | None,
     ) -> EncodedReply:
-        caller = headers.get(b"traceparent")
-        trace = self._sampler.begin(caller.decode("latin-1") if caller is not None else None)
+        trace = begun_trace(self._sampler, headers)
         function = view.spec.name
         if connection is not None:
             if connection.is_lost:
@@ -212,6 +225,12 @@ class InferRoute:
         return Answer(200, answer, chunks)
 
 
+def begun_trace(sampler: Sampler, headers: RequestHeaders) -> TraceContext:
+    """This hop's own span: the caller's child where it sent one."""
+    caller = headers.get(b"traceparent")
+    return sampler.begin(caller.decode("latin-1") if caller is not None else None)
+
+
 def refusal(body: ErrorBody) -> Answer:
     """A refusal as a response."""
     content, headers = error_content(body.message)
@@ -224,9 +243,10 @@ def refused_by_http(refused: HttpRefused) -> Answer:
     return Answer(refused.status, headers + refused.headers, [content])
 
 
-async def _send(send: Any, answer: Answer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+async def send(send_message: Any, answer: Answer) -> None:
+    """Send a response."""
+    await send_message({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     *first, last = answer.chunks
     for chunk in first:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": last})
+        await send_message({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send_message({"type": "http.response.body", "body": last})

@@ -58,6 +58,7 @@ class ModelRoutes:
             route(path + "/config", GET=self.config),
             route(path + "/stats", GET=self.stats),
             route(path + "/infer", POST=self.metadata),  # answered before it comes here; known for the 405
+            route(path + "/infer_stream", POST=self.metadata),  # likewise
         ]
 
     async def server(self, _: Request) -> Response:
@@ -76,7 +77,7 @@ class ModelRoutes:
     async def metadata(self, request: Request) -> Response:
         """A model's tensors."""
         view = self._view(request)
-        return JsonResponse(metadata_document(view, _signature(view)))
+        return JsonResponse(metadata_document(view, known_signature(view)))
 
     async def model_ready(self, request: Request) -> Response:
         """Whether a model takes requests."""
@@ -87,7 +88,7 @@ class ModelRoutes:
     async def config(self, request: Request) -> Response:
         """A model's configuration as Triton says it."""
         view = self._view(request)
-        return JsonResponse(config_document(view, _signature(view)))
+        return JsonResponse(config_document(view, known_signature(view)))
 
     async def stats(self, request: Request) -> Response:
         """One model's counts and times at this gateway."""
@@ -126,7 +127,8 @@ class ModelRoutes:
         return JsonResponse({"model_stats": documents})
 
 
-def _signature(view: FunctionView) -> Signature:
+def known_signature(view: FunctionView) -> Signature:
+    """Its tensors, once a replica has loaded. Raises RequestRefused."""
     if view.signature is not None:
         return view.signature
     reason = view.reasons[0] if view.reasons else "no replica has loaded yet"

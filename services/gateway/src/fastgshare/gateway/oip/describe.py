@@ -43,6 +43,7 @@ def config_document(view: FunctionView, signature: Signature) -> Document:
         "output": [_config_tensor(tensor, batched) for tensor in signature.outputs],
         "instance_group": [{"name": spec.name, "kind": "KIND_AUTO", "count": max(view.ready_replicas, 1)}],
         "dynamic_batching": {"preferred_batch_size": [spec.max_batch], "max_queue_delay_microseconds": 0},
+        "model_transaction_policy": {"decoupled": signature.streams},
         "parameters": {
             "slo_ms": {"string_value": f"{spec.slo_ms:g}"},
             "slo_percentile": {"string_value": f"{spec.slo_percentile:g}"},

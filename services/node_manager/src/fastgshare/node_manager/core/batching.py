@@ -22,13 +22,17 @@ LEARNING_WEIGHT = 0.2
 
 @dataclass(slots=True)
 class Job:
-    """One request's rows on their way through a replica. `key` is equal for jobs that may share a batch."""
+    """One request's rows on their way through a replica. `key` is equal for jobs that may share a batch.
+
+    A job that is not `wanted` any more leaves its queue without being run; whoever unwants it answers for it.
+    """
 
     deadline_us: int
     rows: int
     key: Hashable
     arrived_us: int
     content: object = None
+    wanted: bool = True
 
 
 @dataclass(slots=True)
@@ -134,6 +138,7 @@ class WorkQueue:
         self._budget_us = window_us // BATCH_SHARE_OF_WINDOW
         self._heap: list[tuple[int, int, Job]] = []
         self._seq = 0
+        self._unwanted = 0
 
     def sibling(self) -> "WorkQueue":
         """An empty queue under the same limits that shares what is known of times."""
@@ -146,6 +151,14 @@ class WorkQueue:
         """Add a job."""
         self._seq += 1
         heapq.heappush(self._heap, (job.deadline_us, self._seq, job))
+
+    def note_unwanted(self) -> None:
+        """One of the jobs here is not wanted any more. Those go when they are half of all, so each costs little."""
+        self._unwanted += 1
+        if 2 * self._unwanted > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].wanted]
+            heapq.heapify(self._heap)
+            self._unwanted = 0
 
     def note_sharing(self, is_shared: bool) -> None:
         """Whether other replicas hold some of the chunks that batches run on."""
@@ -164,6 +177,9 @@ class WorkQueue:
         gone: list[Job] = []
         while self._heap:
             deadline_us, _, job = self._heap[0]
+            if not job.wanted:
+                heapq.heappop(self._heap)
+                continue
             if now_us + HOPELESS_SHARE * self.timetable.execute_us(job.rows) <= deadline_us:
                 break
             heapq.heappop(self._heap)
@@ -172,6 +188,8 @@ class WorkQueue:
 
     def take(self, now_us: int) -> list[Job]:
         """Remove and return the next batch; empty when nothing waits."""
+        while self._heap and not self._heap[0][2].wanted:
+            heapq.heappop(self._heap)
         if not self._heap:
             return []
         first = heapq.heappop(self._heap)[2]
@@ -181,6 +199,8 @@ class WorkQueue:
         while self._heap and rows < limit and len(passed) < SCAN_PER_BATCH * self._max_batch:
             entry = heapq.heappop(self._heap)
             job = entry[2]
+            if not job.wanted:
+                continue
             if job.key == first.key and rows + job.rows <= limit:
                 batch.append(job)
                 rows += job.rows

@@ -28,7 +28,8 @@ class Stage(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class HandlerCall:
-    """One call, from admission to settlement, when it lets go of its tensors."""
+    """One call, from admission to settlement, when it lets go of its tensors. Of one that has `begun` to stream, its
+    caller has parts already: it cannot be run again."""
 
     id: int
     stage: Stage
@@ -37,6 +38,7 @@ class HandlerCall:
     sends: int = 0
     waits: bool = True
     settled: bool = False
+    begun: bool = False
 
     @property
     def what(self) -> str:
@@ -112,9 +114,18 @@ class HandlerCalls:
         self._outstanding[call.stage] -= 1
         return call if self._settle(call) else None
 
-    def give_up(self, call: HandlerCall) -> None:
-        """Nobody waits for this call any more."""
+    def began(self, call_id: int) -> HandlerCall | None:
+        """The process sent a part of a call's answer: the call, if somebody still waits for it."""
+        call = self._sent.get(call_id)
+        if call is None or call.settled:
+            return None
+        call.begun = True
+        return call
+
+    def give_up(self, call: HandlerCall) -> bool:
+        """Nobody waits for this call any more; whether the process still has it."""
         self._settle(call)
+        return call.id in self._sent
 
     def look(self, now_us: int, running: Running) -> Ruling:
         """Hold every call against the clock."""
@@ -142,6 +153,8 @@ class HandlerCalls:
                 continue
             if call.id == running.call_id:
                 text = f"the handler's process ended ({how}) while it ran {call.what}"
+            elif call.begun:
+                text = f"the handler's process ended ({how}) while {call.what} streamed"
             elif call.sends >= MAX_SENDS:
                 text = f"the handler's process ended ({how}) before {call.what} began, for the second time"
             else:

@@ -7,7 +7,7 @@ from fastgshare.node_manager.handler_host.confine import keep_calm, limit_memory
 from fastgshare.node_manager.handler_host.load import HandlerUnusable, load_handler
 from fastgshare.node_manager.handler_host.messages import HOST_END, Load, Loaded, LoadFailed
 from fastgshare.node_manager.handler_host.note import NoteWriter
-from fastgshare.node_manager.handler_host.serve import HostChannel, serve
+from fastgshare.node_manager.handler_host.serve import HostChannel, Serving
 from fastgshare.node_manager.handler_host.stages import Stages
 from fastgshare.node_manager.ipc.blocking import inherited_socket
 from fastgshare.node_manager.ipc.frames import ChannelClosed
@@ -30,8 +30,9 @@ def main() -> None:
     except HandlerUnusable as error:
         channel.send(LoadFailed(str(error)))
         return
-    channel.send(Loaded(loaded.inputs, loaded.outputs))
-    serve(channel, Stages(loaded, Path(load.directory), load.model_inputs, load.memory_limit_mib), note)
+    channel.send(Loaded(loaded.inputs, loaded.outputs, loaded.streams))
+    stages = Stages(loaded, Path(load.directory), load.model_inputs, load.memory_limit_mib)
+    Serving(channel, stages, note).run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From a bundle's directory to a handler object; whatever stands in the way is told in words for its author."""
 
 import importlib.util
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,11 @@ class LoadedHandler(msgspec.Struct, frozen=True):
     handler: Handler
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it answers in parts."""
+        return inspect.isgeneratorfunction(self.handler.postprocess)
 
 
 def load_handler(load: Load) -> LoadedHandler:

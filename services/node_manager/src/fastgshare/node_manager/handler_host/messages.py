@@ -30,10 +30,11 @@ class Load(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Host → worker: the handler is made; what its callers send and get."""
+    """Host → worker: the handler is made; what its callers send and get. `streams`: its postprocess is a generator."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    streams: bool = False
 
 
 class LoadFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -43,7 +44,8 @@ class LoadFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Worker → host: run one stage of one request. Answered by one `Done` or `Failed` with the same `id`."""
+    """Worker → host: run one stage of one request. Answered by one `Done` or `Failed` with the same `id`; by a
+    generator's `Part`s before that."""
 
     id: int
     stage: Stage
@@ -58,6 +60,25 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
     tensors: tuple[Tensor, ...]
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Host → worker: what a generator yielded. The next follows `Next`, so a slow caller holds its own stream up."""
+
+    id: int
+    tensors: tuple[Tensor, ...]
+
+
+class Next(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Worker → host: the last part is on its way; make another."""
+
+    id: int
+
+
+class Drop(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Worker → host: nobody waits for this call any more. `Done` ends it, unless its answer is on the way already."""
+
+    id: int
+
+
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Host → worker: why the stage gave nothing."""
 
@@ -65,8 +86,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     error: ErrorBody
 
 
-ToHost = Load | Call
-FromHost = Loaded | LoadFailed | Done | Failed
+ToHost = Load | Call | Next | Drop
+FromHost = Loaded | LoadFailed | Part | Done | Failed
 
 WORKER_END: Dialect[ToHost, FromHost] = Dialect(Decoder(FromHost))
 HOST_END: Dialect[FromHost, ToHost] = Dialect(Decoder(ToHost))

@@ -1,14 +1,16 @@
-"""The host's loop: one call at a time, the most urgent of those that have arrived; ends with the channel.
+"""The host's loop: one step at a time, of calls the most urgent that has arrived; ends with the channel.
 
-Before each call it looks what else has arrived, so that a postprocess overtakes every preprocess that waits here:
-finished work leaves first.
+Before each step it looks what else has arrived, so that a postprocess overtakes every preprocess that waits here:
+finished work leaves first. A generator's parts are steps too: streams take turns with each other and with calls, so
+that none waits for a whole stream.
 """
 
 import heapq
+from collections import deque
 
-from fastgshare.node_manager.handler_host.messages import Call, Done, Failed, FromHost, Load, ToHost
+from fastgshare.node_manager.handler_host.messages import Call, Done, Drop, Failed, FromHost, Load, Next, Part, ToHost
 from fastgshare.node_manager.handler_host.note import NoteWriter
-from fastgshare.node_manager.handler_host.stages import Stages
+from fastgshare.node_manager.handler_host.stages import Outcome, Stages, Stream
 from fastgshare.node_manager.ipc.blocking import BlockingChannel
 from fastgshare.node_manager.ipc.frames import FrameTooLarge
 from fastgshare.shared.clock import unix_us
@@ -17,37 +19,105 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode
 HostChannel = BlockingChannel[FromHost, ToHost]
 
 
-def serve(channel: HostChannel, stages: Stages, note: NoteWriter) -> None:
-    """Answer calls until the worker is gone."""
-    waiting: list[tuple[int, int, int, Call]] = []
-    message = channel.receive()
-    while message is not None:
-        _answer(channel, stages, note, _call(message))
-        for arrived in channel.receive_arrived():
-            call = _call(arrived)
-            heapq.heappush(waiting, (call.stage, call.deadline_us, call.id, call))
-        message = heapq.heappop(waiting)[-1] if waiting else channel.receive()
+class Serving:
+    """Calls that wait, and streams that are open: `_ready` are those whose last part was taken."""
 
+    def __init__(self, channel: HostChannel, stages: Stages, note: NoteWriter) -> None:
+        self._channel = channel
+        self._stages = stages
+        self._note = note
+        self._waiting: list[tuple[int, int, int, Call]] = []
+        self._streams: dict[int, tuple[Call, Stream]] = {}
+        self._ready: deque[int] = deque()
+        self._was_call = False
 
-def _answer(channel: HostChannel, stages: Stages, note: NoteWriter, call: Call) -> None:
-    now_us = unix_us()
-    if call.deadline_us <= now_us:
-        text = f"the deadline passed while {call.stage.name.lower()} waited for the handler"
-        channel.send(Failed(call.id, ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text)))
-        return
-    note.running(call.id, now_us)
-    outcome = stages.run(call)
-    note.idle()
-    if isinstance(outcome, ErrorBody):
-        channel.send(Failed(call.id, outcome))
-        return
-    try:
-        channel.send(Done(call.id, outcome))
-    except FrameTooLarge as error:
-        text = f"{call.stage.name.lower()} returned too much: {error}"
-        channel.send(Failed(call.id, ErrorBody(ErrorCode.HANDLER_FAILED, text)))
+    def run(self) -> None:
+        """Answer calls until the worker is gone."""
+        while (message := self._channel.receive()) is not None:
+            self._take(message)
+            while self._waiting or self._ready:
+                self._step()
+                for arrived in self._channel.receive_arrived():
+                    self._take(arrived)
 
+    def _take(self, message: ToHost) -> None:
+        match message:
+            case Call() as call:
+                heapq.heappush(self._waiting, (call.stage, call.deadline_us, call.id, call))
+            case Next(call_id):
+                if call_id in self._streams:
+                    self._ready.append(call_id)
+            case Drop(call_id):
+                self._drop(call_id)
+            case Load():
+                raise AssertionError("a process holds one handler")
 
-def _call(message: ToHost) -> Call:
-    assert not isinstance(message, Load), "a process holds one handler"
-    return message
+    def _drop(self, call_id: int) -> None:
+        known = self._streams.pop(call_id, None)
+        if known is not None:
+            known[1].close()
+            if call_id in self._ready:
+                self._ready.remove(call_id)
+        else:
+            kept = [entry for entry in self._waiting if entry[-1].id != call_id]
+            if len(kept) == len(self._waiting):
+                return  # it was answered before this came
+            self._waiting = kept
+            heapq.heapify(kept)
+        self._channel.send(Done(call_id, ()))
+
+    def _step(self) -> None:
+        if self._ready and (self._was_call or not self._waiting):
+            self._was_call = False
+            self._part(*self._streams[self._ready.popleft()])
+        else:
+            self._was_call = True
+            self._call(heapq.heappop(self._waiting)[-1])
+
+    def _call(self, call: Call) -> None:
+        if self._is_late(call):
+            return
+        self._note.running(call.id, unix_us())
+        outcome = self._stages.run(call)
+        self._note.idle()
+        if isinstance(outcome, Stream):
+            self._streams[call.id] = call, outcome
+            self._part(call, outcome)
+        else:
+            self._tell(call, outcome)
+
+    def _part(self, call: Call, stream: Stream) -> None:
+        if self._is_late(call):
+            stream.close()
+            del self._streams[call.id]
+            return
+        self._note.running(call.id, unix_us())
+        outcome = self._stages.step(stream)
+        self._note.idle()
+        if isinstance(outcome, tuple) and self._tell(call, outcome, Part):
+            return
+        stream.close()
+        del self._streams[call.id]
+        if outcome is None or isinstance(outcome, ErrorBody):
+            self._tell(call, () if outcome is None else outcome)
+
+    def _tell(self, call: Call, outcome: Outcome, kind: type[Done | Part] = Done) -> bool:
+        """Send it; False where that fails the call instead."""
+        if isinstance(outcome, ErrorBody):
+            self._channel.send(Failed(call.id, outcome))
+            return False
+        try:
+            self._channel.send(kind(call.id, outcome))
+        except FrameTooLarge as error:
+            text = f"{call.stage.name.lower()} returned too much: {error}"
+            self._channel.send(Failed(call.id, ErrorBody(ErrorCode.HANDLER_FAILED, text)))
+            return False
+        return True
+
+    def _is_late(self, call: Call) -> bool:
+        if call.deadline_us > unix_us():
+            return False
+        what = "streamed" if call.id in self._streams else "waited for the handler"
+        text = f"the deadline passed while {call.stage.name.lower()} {what}"
+        self._channel.send(Failed(call.id, ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text)))
+        return True

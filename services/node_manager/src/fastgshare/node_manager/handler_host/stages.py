@@ -2,7 +2,9 @@
 
 import sys
 import traceback
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,20 @@ from fastgshare.shared.messages import Tensor
 from fastgshare.shared.tensors import problem_with_inputs
 
 Outcome = tuple[Tensor, ...] | ErrorBody
+
+
+class Stream:
+    """A postprocess that yields its answer in parts."""
+
+    def __init__(self, generator: "Generator[Any, None, None]") -> None:
+        self.generator = generator
+
+    def close(self) -> None:
+        """It is not asked for more; what its author's code says to that is only printed."""
+        try:
+            self.generator.close()
+        except BaseException as error:  # sys.exit() too
+            traceback.print_exception(error, file=sys.stderr)
 
 
 class Stages:
@@ -34,8 +50,8 @@ class Stages:
         self._model_inputs = model_inputs
         self._memory_limit_mib = memory_limit_mib
 
-    def run(self, call: Call) -> Outcome:
-        """One stage of one request."""
+    def run(self, call: Call) -> "Outcome | Stream":
+        """One stage of one request; of a generator, nothing of it has run yet."""
         if call.stage is Stage.PREPROCESS:
             return self._preprocess(call.tensors)
         return self._postprocess(call.tensors)
@@ -61,11 +77,23 @@ class Stages:
             outcome = _problem_with_rows(outcome, self._model_inputs) or outcome
         return _answer("preprocess", outcome)
 
-    def _postprocess(self, tensors: tuple[Tensor, ...]) -> Outcome:
+    def step(self, stream: "Stream") -> Outcome | None:
+        """A generator's next part, or its error; None: it is through."""
+        try:
+            made = next(stream.generator)
+        except StopIteration:
+            return None
+        except BaseException as error:  # sys.exit() too
+            return self._raised("postprocess", error)
+        return _answer("postprocess", _tensors(made, self._loaded.outputs, "output"))
+
+    def _postprocess(self, tensors: tuple[Tensor, ...]) -> "Outcome | Stream":
         try:
             made = self._loaded.handler.postprocess({tensor.name: to_array(tensor) for tensor in tensors})
         except BaseException as error:  # sys.exit() too
             return self._raised("postprocess", error)
+        if isinstance(made, Generator) and self._loaded.streams:
+            return Stream(made)
         return _answer("postprocess", _tensors(made, self._loaded.outputs, "output"))
 
     def _raised(self, stage: str, error: BaseException) -> ErrorBody:

@@ -18,6 +18,9 @@ from fastgshare.shared.messages import INFER_VERSION, Completion, DoneNotice, Ti
 
 logger = logging.getLogger(__name__)
 
+PARTS_BEHIND = 256
+PARTS_PAUSE_S = 0.005
+
 Key = tuple[GatewayId, ReplicaId]
 
 
@@ -60,6 +63,12 @@ class Answers:
             self._done_added.set()
             if len(done) >= self._batch:
                 self._push_notice((request.gateway, replica))
+
+    async def put_part(self, request: Request, payload: bytes) -> None:
+        """Send a part of an answer; returns once the connection is not far behind."""
+        self._publish(request.reply, payload)
+        while len(self._outbox) > PARTS_BEHIND:
+            await anyio.sleep(PARTS_PAUSE_S)
 
     async def send(self) -> None:
         """Publish what is put, until cancelled."""

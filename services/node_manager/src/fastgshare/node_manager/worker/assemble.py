@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import numpy as np
 
 from fastgshare.node_manager.core.batching import Job
@@ -24,7 +25,8 @@ HEADER_ROOM_BYTES = 4096
 class Request:
     """What the worker must remember of a request to answer it.
 
-    `arrays` feed the model; `finished` is awaited by the task that carries a request through its handler.
+    `arrays` feed the model; `finished` is awaited by the task that carries a request through its handler, and `scope`
+    is that task's. A request is `settled` once: answered, or recalled, and then whatever comes of it is dropped.
     `traceparent` is its gateway's span, `objective_us` until when an answer meets its objective (0: there is none).
     """
 
@@ -41,6 +43,9 @@ class Request:
     finished: "asyncio.Future[Any] | None" = None
     traceparent: str = ""
     objective_us: int = 0
+    job: Job | None = None
+    scope: anyio.CancelScope | None = None
+    settled: bool = False
 
 
 def batch_feed(feeds: list[dict[str, Array]]) -> dict[str, Array]:
@@ -82,13 +87,25 @@ def answer(
     result: tuple[Tensor, ...] | ErrorBody,
     timing: Timing,
     max_payload_bytes: int,
+    part: int = 0,
 ) -> tuple[bytes, ErrorBody | None]:
-    """The payload of a request's answer, and the error in it if there is one."""
+    """The payload of a request's answer, and the error in it if there is one; `part` as many as went before it."""
     tensors = result if isinstance(result, ErrorBody) else _place(request, result, max_payload_bytes)
     error = tensors if isinstance(tensors, ErrorBody) else None
     outputs = () if isinstance(tensors, ErrorBody) else tensors
-    reply = InferReply(INFER_VERSION, outputs, error, replica, request.attempt, timing)
+    reply = InferReply(INFER_VERSION, outputs, error, replica, request.attempt, timing, part)
     return encode(reply), error
+
+
+def part_of_answer(
+    request: Request, replica: ReplicaId, tensors: tuple[Tensor, ...], part: int, max_payload_bytes: int
+) -> bytes | ErrorBody:
+    """The payload of one part of an answer. Always inline: in its caller's slot it would lie over the one before."""
+    size = sum(tensor.data.nbytes for tensor in tensors)
+    if size > max_payload_bytes - HEADER_ROOM_BYTES:
+        text = f"part {part} has {size} bytes, the limit of one message is {max_payload_bytes}"
+        return ErrorBody(ErrorCode.TOO_LARGE, text)
+    return encode(InferReply(INFER_VERSION, tensors, None, replica, request.attempt, part=part, more=True))
 
 
 def _place(request: Request, tensors: tuple[Tensor, ...], limit: int) -> tuple[Tensor, ...] | ErrorBody:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from fastgshare.node_manager.bundle import BundleInvalid, unpack_bundle
 from fastgshare.node_manager.core.handler_calls import HandlerCall, HandlerCalls, Running, Stage
-from fastgshare.node_manager.handler_host.messages import Call, Done, Failed, Load
+from fastgshare.node_manager.handler_host.messages import Call, Done, Drop, Failed, Load, Next, Part
 from fastgshare.node_manager.handler_host.note import prepare_note, read_note
 from fastgshare.node_manager.ipc.frames import ChannelClosed, FrameTooLarge
 from fastgshare.node_manager.worker.handler_process import STACK_DUMP_S, HostChild, end_of, make_handler, open_host
@@ -31,6 +31,7 @@ from fastgshare.shared.messages import HandlerRef, Tensor
 from fastgshare.shared.units import US_PER_S, s_to_us
 
 Answer = tuple[Tensor, ...] | ErrorBody
+OnPart = Callable[[tuple[Tensor, ...]], Awaitable[None]]
 
 TIMER_SLACK_US = 1000  # timers fire up to a millisecond early
 
@@ -70,8 +71,8 @@ DEFAULT_LIMITS = HandlerLimits()
 class Handler:
     """User code that is loaded and answers. Made by `open_handler`.
 
-    `inputs` and `outputs` are what its author declared; `completed` counts calls that its processes were through
-    with, `restarts` the processes that were replaced.
+    `inputs` and `outputs` are what its author declared, `streams` whether it answers in parts; `completed` counts calls
+    that its processes were through with, `restarts` the processes that were replaced.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Handler:
     ) -> None:
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
+        self.streams = False
         self.completed = 0
         self.restarts = 0
         self._load = load
@@ -92,7 +94,7 @@ class Handler:
         self._on_broken = on_broken
         self._calls = HandlerCalls(limits.outstanding, limits.waiting, s_to_us(limits.hang_s))
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._answers: dict[int, asyncio.Future[Answer | Part]] = {}
         self._host: HostChild | None = None
         self._closed: ErrorBody | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -109,27 +111,44 @@ class Handler:
         """A request's inputs to model inputs that share a leading batch axis. Answers by the deadline."""
         return await self._call(Stage.PREPROCESS, tensors, deadline_us)
 
-    async def postprocess(self, tensors: tuple[Tensor, ...], deadline_us: int) -> Answer:
-        """A request's model outputs to the declared outputs. Answers by the deadline."""
-        return await self._call(Stage.POSTPROCESS, tensors, deadline_us)
+    async def postprocess(self, tensors: tuple[Tensor, ...], deadline_us: int, on_part: OnPart | None = None) -> Answer:
+        """A request's model outputs to the declared outputs. Answers by the deadline.
+
+        One that streams gives its parts to `on_part`, each awaited before the next is made, and then answers without
+        tensors. Cancelled, or where `on_part` raises, it makes no more.
+        """
+        return await self._call(Stage.POSTPROCESS, tensors, deadline_us, on_part)
 
     # Calls
 
-    async def _call(self, stage: Stage, tensors: tuple[Tensor, ...], deadline_us: int) -> Answer:
+    async def _call(
+        self, stage: Stage, tensors: tuple[Tensor, ...], deadline_us: int, on_part: OnPart | None = None
+    ) -> Answer:
         if self._closed is not None:
             return self._closed
         call = self._calls.admit(stage, tensors, deadline_us, unix_us())
         if isinstance(call, ErrorBody):
             return call
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[Answer | Part] = self._loop.create_future()
         self._answers[call.id] = answer
         self._send_waiting()
         self._wake_by(deadline_us)
         try:
-            return await answer
+            while isinstance(given := await answer, Part):
+                answer = self._answers[call.id] = self._loop.create_future()
+                if on_part is not None:
+                    await on_part(given.tensors)
+                self._tell(Next(call.id))
+            return given
         finally:
             del self._answers[call.id]
-            self._calls.give_up(call)
+            if self._calls.give_up(call):
+                self._tell(Drop(call.id))
+
+    def _tell(self, message: Next | Drop) -> None:
+        if self._host is not None:
+            with suppress(ChannelClosed):  # `_live` is about to notice
+                self._host.channel.send_nowait(message)
 
     def _send_waiting(self) -> None:
         while self._host is not None and (call := self._calls.take()) is not None:
@@ -140,6 +159,14 @@ class Handler:
             except FrameTooLarge as error:
                 self._calls.finished(call.id)
                 self._resolve(call, ErrorBody(ErrorCode.TOO_LARGE, f"for the handler's process: {error}"))
+
+    def _take_part(self, part: Part) -> None:
+        call = self._calls.began(part.id)
+        answer = self._answers.get(part.id)
+        if call is not None and answer is not None and not answer.done():
+            answer.set_result(part)
+        else:
+            self._tell(Drop(part.id))
 
     def _finish(self, call_id: int, result: Answer) -> None:
         self.completed += 1
@@ -232,7 +259,7 @@ class Handler:
                 made = await make_handler(host, self._load, self._limits.load_s)
                 if isinstance(made, str):
                     return made
-                self.inputs, self.outputs = made.inputs, made.outputs
+                self.inputs, self.outputs, self.streams = made.inputs, made.outputs, made.streams
                 if not self._loaded.done():
                     self._loaded.set_result(None)
                 how = await self._serve(host)
@@ -249,6 +276,8 @@ class Handler:
         try:
             while (message := await host.channel.receive()) is not None:
                 match message:
+                    case Part() as part:
+                        self._take_part(part)
                     case Done(call_id, tensors):
                         self._finish(call_id, tensors)
                     case Failed(call_id, error):

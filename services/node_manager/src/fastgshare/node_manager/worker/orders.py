@@ -23,6 +23,10 @@ class Move:
     done: "Future[None]"
 
 
+class Unwanted:
+    """A job that was submitted is not wanted any more."""
+
+
 class Stop:
     """End, once everybody who waits has an answer."""
 

@@ -26,6 +26,7 @@ from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.handlers import Handler, HandlerBroken, open_handler
 from fastgshare.node_manager.worker.intake import fill_request, handled_job, is_small, plain_job, read_work
 from fastgshare.node_manager.worker.measuring import Measuring
+from fastgshare.node_manager.worker.part_sender import PartSender
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.runner import Runner
 from fastgshare.node_manager.worker.traces import ReplicaTraces
@@ -34,9 +35,10 @@ from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
-from fastgshare.shared.ids import Digest
-from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
+from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid, RequestRefused
+from fastgshare.shared.ids import AttemptId, Digest
+from fastgshare.shared.messages import Cancel, Placement, Profile, ReplicaState, Signature, Tensor, Timing
 from fastgshare.shared.telemetry.spans_request import BatchRun
 from fastgshare.shared.units import US_PER_MS
 
@@ -67,6 +69,7 @@ class Replica:
         self._last_arrival_us = 0
         self._gap_us = 0
         self._burst: list[Job] = []
+        self._open: dict[AttemptId, Request] = {}
         self._handler: Handler | None = None
         self._traces = ReplicaTraces(parts.spans, self._spec.name, self.replica)
         self._signature = Signature(inputs=(), outputs=())
@@ -174,7 +177,9 @@ class Replica:
                 on_broken=self._on_broken,
             )
         )
-        self._signature = Signature(inputs=self._handler.inputs, outputs=self._handler.outputs)
+        self._signature = Signature(
+            inputs=self._handler.inputs, outputs=self._handler.outputs, streams=self._handler.streams
+        )
 
     async def _fetch(self, digest: Digest) -> Path:
         while True:
@@ -191,6 +196,8 @@ class Replica:
         bus = self._parts.bus
         requests = await bus.subscribe_prompt(subjects.replica(self.replica), self._on_request)
         stack.push_async_callback(requests.unsubscribe)
+        recalls = await bus.subscribe_prompt(subjects.cancel(self.replica), self._on_recall)
+        stack.push_async_callback(recalls.unsubscribe)
         measuring = Measuring(
             self._runner,
             lambda: self.placement,
@@ -242,16 +249,17 @@ class Replica:
             return
         error = self._refusal(request) or fill_request(request, work, self._signature, self._max_batch)
         self.depth += 1
+        self._open[request.attempt] = request
         if error is not None:
             self._answer(request, error, Timing())
         elif self._handler is not None:
-            self._tasks.start_soon(self._serve_handled, request, self._handler)
+            self._tasks.start_soon(self._handle, request, self._handler)
         else:
             self._run_plain(request)
 
     def _run_plain(self, request: Request) -> None:
         """A request without user code: to the replica's thread, or with its burst right here if that is cheaper."""
-        job = plain_job(request, self._info.is_batched)
+        job = request.job = plain_job(request, self._info.is_batched)
         only_burst_waits = self.depth == len(self._burst) + 1 <= QUICK_BURST
         if not (only_burst_waits and self._runner.is_quick and is_small(request)):
             self._runner.submit(job)
@@ -278,6 +286,29 @@ class Replica:
         for job in burst:
             self._runner.submit(job)
 
+    async def _on_recall(self, msg: Msg) -> None:
+        """Nobody wants this attempt's answer: it ends here, unanswered, and what has not begun never will."""
+        try:
+            request = self._open.get(decode(Cancel, msg.data).attempt)
+        except PayloadInvalid as invalid:
+            logger.warning("replica %s got what recalls nothing: %s", self.replica, invalid)
+            return
+        if request is None or not self._settle(request):
+            return
+        if request.job is not None:
+            self._runner.recall(request.job)
+        if request.scope is not None:
+            request.scope.cancel()
+
+    def _settle(self, request: Request) -> bool:
+        """Whether this is a request's end, which comes once."""
+        if request.settled:
+            return False
+        request.settled = True
+        self._open.pop(request.attempt, None)
+        self.depth -= 1
+        return True
+
     def _refusal(self, request: Request) -> ErrorBody | None:
         if self.depth >= self._parts.config.backlog:
             text = f"{self.depth} requests wait on this replica, the limit"
@@ -285,6 +316,11 @@ class Replica:
         if request.deadline_us <= request.arrived_us:
             return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, "the deadline had passed on arrival at the worker")
         return None
+
+    async def _handle(self, request: Request, handler: Handler) -> None:
+        with anyio.CancelScope() as request.scope:
+            if not request.settled:
+                await self._serve_handled(request, handler)
 
     async def _serve_handled(self, request: Request, handler: Handler) -> None:
         started_us = monotonic_us()
@@ -300,23 +336,33 @@ class Replica:
             self._answer(request, ErrorBody(ErrorCode.HANDLER_FAILED, text), Timing())
             return
         request.finished = self._loop.create_future()
+        request.job = job
         self._runner.submit(job)
         finished: Finished = await request.finished
         if isinstance(finished.result, ErrorBody):
             self._answer(request, finished.result, finished.timing, finished.batch)
             return
-        await self._postprocess(request, handler, finished)
+        try:
+            await self._postprocess(request, handler, finished)
+        except asyncio.CancelledError:
+            self._traces.recalled(finished.batch)
+            raise
 
     async def _postprocess(self, request: Request, handler: Handler, finished: Finished) -> None:
         assert not isinstance(finished.result, ErrorBody)
         started_us = monotonic_us()
         tensors = tuple(to_tensor(name, array) for name, array in finished.result.items())
-        result = await handler.postprocess(tensors, request.deadline_us)
-        handler_us = request.handler_us + monotonic_us() - started_us
-        if not isinstance(result, ErrorBody) and request.outputs:
+        sender = PartSender(request, self.replica, self._parts)
+        try:
+            result = await handler.postprocess(tensors, request.deadline_us, sender.send)
+        except RequestRefused as refused:
+            result = refused.body
+        answered_us = sender.first_us or monotonic_us()  # a stream lasts as its author likes: that predicts nothing
+        handler_us = request.handler_us + answered_us - started_us
+        if not isinstance(result, ErrorBody) and request.outputs and not handler.streams:
             result = wanted_tensors({tensor.name: to_array(tensor) for tensor in result}, request.outputs)
         timing = replace(finished.timing, handler_us=handler_us, before_us=request.handler_us)
-        self._answer(request, result, timing, finished.batch)
+        self._answer(request, result, timing, finished.batch, sender.sent)
 
     def _on_finished(self, finished: list[Finished]) -> None:
         """In the runner's thread: pack answers here, let the loop only send them."""
@@ -337,11 +383,13 @@ class Replica:
     def _send(self, packed: list[Packed]) -> None:
         for end, request, payload, error, timing in packed:
             if request.finished is not None:
-                if not request.finished.done():
+                if request.finished.done():
+                    self._traces.recalled(end.batch)
+                else:
                     request.finished.set_result(end)
                 continue
-            self.depth -= 1
-            self._parts.answers.put(request, self.replica, payload, error, timing)
+            if self._settle(request):
+                self._parts.answers.put(request, self.replica, payload, error, timing)
 
     def _answer(
         self,
@@ -349,11 +397,14 @@ class Replica:
         result: tuple[Tensor, ...] | ErrorBody,
         timing: Timing,
         batch: BatchRun | None = None,
+        part: int = 0,
     ) -> None:
+        if not self._settle(request):
+            self._traces.recalled(batch)
+            return
         error = result if isinstance(result, ErrorBody) else None
         timing = self._traces.ended(request, timing, error, batch)
-        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
-        self.depth -= 1
+        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes, part)
         self._parts.answers.put(request, self.replica, payload, error, timing)
 
     # Telling

@@ -21,7 +21,7 @@ from fastgshare.node_manager.devices.faults import ModelFault
 from fastgshare.node_manager.devices.ports import Session
 from fastgshare.node_manager.worker.execution import Executed, Finished, execute, finish, late, read_feeds
 from fastgshare.node_manager.worker.gate import TokenGate
-from fastgshare.node_manager.worker.orders import Move, Stop, UseTable, promise
+from fastgshare.node_manager.worker.orders import Move, Stop, Unwanted, UseTable, promise
 from fastgshare.node_manager.worker.probe import Probe
 from fastgshare.node_manager.worker.watch import Watch
 from fastgshare.shared.arrays import Array
@@ -101,6 +101,11 @@ class Runner:
     def submit(self, job: Job) -> None:
         """Queue a job; one that comes after the end is answered as unavailable."""
         self._put(job)
+
+    def recall(self, job: Job) -> None:
+        """Do not run a job that was submitted, unless it runs already; whatever comes of it may still be delivered."""
+        job.wanted = False
+        self._inbox.put(Unwanted())
 
     @property
     def is_quick(self) -> bool:
@@ -417,6 +422,8 @@ class Runner:
                     self._drift.forget()
                 case Move() as move:
                     self._moves.append(move)
+                case Unwanted():
+                    self._queue.note_unwanted()
                 case _:
                     self._stopping = True
 

@@ -72,11 +72,15 @@ class ReplicaTraces:
             or (error is not None and error.code not in CALLERS_DOING)
         ):
             timing = self._keep(request, timing, error, batch, end_us)
+        self.recalled(batch)
+        return timing
+
+    def recalled(self, batch: BatchRun | None) -> None:
+        """One of a batch has ended; by itself, of a request that nobody wants any more and that is told of no further."""
         if batch is not None:
             batch.left -= 1
             if not batch.left and batch.members:
                 self._teller.put(batch)
-        return timing
 
     def _keep(
         self, request: Request, timing: Timing, error: ErrorBody | None, batch: BatchRun | None, end_us: int

@@ -1,0 +1,1 @@
+"""What maintainers run: setting up, and writing generated files."""

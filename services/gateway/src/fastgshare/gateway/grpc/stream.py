@@ -1,0 +1,81 @@
+"""`ModelStreamInfer`: requests one after the other on one call, each answered with one message or with its parts.
+
+Answers come in the order of their requests, because callers without ids tell them apart by it; several requests run at
+one time all the same. One that is refused costs itself an error message and the stream goes on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from fastgshare.gateway.grpc import codec
+from fastgshare.gateway.grpc.calls import DOOR, Context, metadata, refusal_of, trace_of
+from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
+from fastgshare.gateway.grpc.service import Inside, find_for_request, time_allowed
+from fastgshare.shared.errors import RequestRefused
+
+PARTS_AHEAD = 4
+
+Answer = asyncio.Queue[ModelStreamInferResponse | None]
+"""The parts of one request's answer; None is its end."""
+
+
+class StreamService:
+    """One call's requests, at most `requests_per_stream` at one time and one that waits for its turn."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+
+    async def stream(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> None:
+        """Read requests until the caller has no more, and write every answer. Cancelled when the caller leaves."""
+        answers: asyncio.Queue[Answer | None] = asyncio.Queue(max(self._inside.settings.requests_per_stream - 1, 1))
+        given = metadata(context)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read, requests, context, given, answers, tasks)
+            while (answer := await answers.get()) is not None:
+                while (response := await answer.get()) is not None:
+                    await context.write(response)
+
+    async def _read(
+        self,
+        requests: AsyncIterator[ModelInferRequest],
+        context: Context,
+        given: dict[str, str],
+        answers: "asyncio.Queue[Answer | None]",
+        tasks: TaskGroup,
+    ) -> None:
+        async for request in requests:
+            answer: Answer = asyncio.Queue(PARTS_AHEAD)
+            tasks.start_soon(self._answer, request, context, given, answer)
+            await answers.put(answer)
+        await answers.put(None)
+
+    async def _answer(
+        self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
+    ) -> None:
+        try:
+            await self._invoke(request, context, given, answer)
+        except Exception as fault:  # this request's own, as for a call of its own
+            error = refusal_of(fault, f"inference of {request.model_name[:100]}")
+            await answer.put(codec.encode_refusal(error, request))
+        await answer.put(None)
+
+    async def _invoke(
+        self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
+    ) -> None:
+        view = await find_for_request(self._inside, request, given)
+        deadline_us = time_allowed(self._inside.settings, request, context)
+        wants_end = codec.wants_empty_final(request)
+        decoded = codec.decode(request)
+        trace = trace_of(self._inside.sampler, given)
+        replies: Any = self._inside.invoker.invoke_stream(view.spec.name, decoded, deadline_us, trace, DOOR)
+        async with aclosing(replies):
+            async for reply in replies:
+                if reply.error is not None:
+                    raise RequestRefused(reply.error)
+                if reply.more or reply.outputs or wants_end:
+                    await answer.put(codec.encode_part(reply, request, view.version))
