@@ -18,11 +18,13 @@ from fastgshare.shared.ids import (
     FunctionName,
     GatewayId,
     HostId,
+    KeyId,
     NodeId,
     ReplicaId,
     RequestId,
 )
 from fastgshare.shared.messages import (
+    ApiKey,
     Autoscale,
     Cancel,
     Completion,
@@ -39,6 +41,8 @@ from fastgshare.shared.messages import (
     Histogram,
     InferReply,
     InferRequest,
+    KeyLimits,
+    KeyUse,
     LeaseHolder,
     LoanReply,
     LoanState,
@@ -58,6 +62,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     ReplicaUse,
+    Scope,
     ServiceReady,
     Signature,
     Slice,
@@ -78,6 +83,7 @@ NODE = NodeId("node-0")
 DEVICE = DeviceId("node-0-cpu0")
 HOST = HostId("0a1b2c3d-23")
 GATEWAY = GatewayId("node-0-gateway-0")
+KEY = KeyId("0a1b2c3d4e5f")
 ATTEMPT = AttemptId("0123456789abcdef.2")
 MODEL_DIGEST = Digest("ab" * 32)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -200,7 +206,19 @@ FUNCTION_REPORT = FunctionReport(
     held=1,
 )
 
+KEY_LIMITS = KeyLimits(rate_rps=2.5, burst=5, per_day=1_000)
+
 EXAMPLES: dict[str, msgspec.Struct] = {
+    "ApiKey.1": ApiKey(
+        key=KEY,
+        digest="ab" * 32,
+        name="team a",
+        scopes=(Scope.INVOKE, Scope.READ),
+        functions=(ECHO,),
+        limits=KEY_LIMITS,
+        created_us=AT_US,
+        expires_us=AT_US + 1,
+    ),
     "Autoscale.1": Autoscale(min=1, max=4),
     "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
     "Cancel.1": Cancel(1, ATTEMPT),
@@ -245,6 +263,8 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "InferRequest.1": InferRequest(
         1, (INLINE, IN_SLOT), ("label",), SLOT, AT_US, RequestId("0123456789abcdef"), TRACEPARENT
     ),
+    "KeyLimits.1": KEY_LIMITS,
+    "KeyUse.1": KeyUse(key=KEY, gateway=GATEWAY, taken=12, day=19_675, today=3),
     "LeaseHolder.1": LeaseHolder(holder="profiler-0a1b2c3d", version=2),
     "LoanReply.1": LoanReply(
         loan=LOAN, state=LoanState.LENT, replica="echo-loan-9-1", reason="spare on node-0-cpu0", version=2

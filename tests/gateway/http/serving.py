@@ -10,6 +10,7 @@ from typing import NamedTuple
 import anyio
 from msgspec.structs import replace
 
+from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.gateway.ports import FunctionStats, FunctionView
 from fastgshare.shared.clock import unix_us
@@ -148,10 +149,14 @@ class FakeFunctions:
 
 @asynccontextmanager
 async def serving(
-    invoker: FakeInvoker, functions: FakeFunctions | None = None, settings: HttpSettings | None = None
+    invoker: FakeInvoker,
+    functions: FakeFunctions | None = None,
+    settings: HttpSettings | None = None,
+    *,
+    doorkeeper: KeyBook | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
-    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings())
+    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings(), doorkeeper=doorkeeper)
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "delete": "fastgshare.cli.commands.delete",
     "logs": "fastgshare.cli.commands.logs",
     "profile": "fastgshare.cli.commands.profile.command",
+    "key": "fastgshare.cli.commands.key",
     "journal": "fastgshare.cli.commands.journal",
     "simulate": "fastgshare.cli.commands.simulation.simulate",
     "plan": "fastgshare.cli.commands.simulation.plan",
@@ -29,7 +30,7 @@ COMMANDS = {
 
 
 class LazyCommands(TyperGroup):
-    """The commands of the table: each a function of its own name in its module."""
+    """The commands of the table: each a function, or a group, of its own name in its module."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names, in the table's order."""
@@ -40,6 +41,10 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         function = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        if isinstance(function, typer.Typer):  # a command that has commands of its own
+            group = typer.main.get_command(function)
+            group.name = cmd_name
+            return group
         alone = typer.Typer(add_completion=False)
         alone.command(cmd_name)(function)
         return typer.main.get_command(alone)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TableFileInvalid,
         TableForeign,
     )
+    from fastgshare.client.keys import KeyUnknown
     from fastgshare.client.status import PlatformStatus
     from fastgshare.client.values import Result
     from fastgshare.shared.errors import InvalidSpec, RequestRefused
@@ -31,6 +32,7 @@ __all__ = [
     "FunctionUnknown",
     "HandlerSource",
     "InvalidSpec",
+    "KeyUnknown",
     "ModelSource",
     "PlatformNotFound",
     "PlatformStatus",
@@ -51,6 +53,7 @@ _HOME = {
     "FunctionDefinition": "fastgshare.client.definition",
     "FunctionUnknown": "fastgshare.shared.registry",
     "HandlerSource": "fastgshare.client.definition",
+    "KeyUnknown": "fastgshare.client.keys",
     "InvalidSpec": "fastgshare.shared.errors",
     "ModelSource": "fastgshare.client.definition",
     "PlatformNotFound": "fastgshare.client.errors",

@@ -19,6 +19,7 @@ from fastgshare.client.deployment import Watch
 from fastgshare.client.errors import DeployFailed, PlatformNotFound, TableForeign
 from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
+from fastgshare.client.keys import Keys
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
 from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
@@ -65,6 +66,7 @@ class Client:
         self.url = url
         self._inference = inference
         self._wheels = wheels
+        self.keys = Keys(bus)
         self._registry = Registry(bus)
 
     async def invoke(

@@ -7,6 +7,7 @@ import anyio
 from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
+from fastgshare.gateway.adapters.doorkeeper import KeyDoor
 from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
@@ -50,7 +51,10 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(dispatcher.run)
             feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
-            app = build_app(invoker, BucketFunctions(control), _http_settings(config))
+            doorkeeper = KeyDoor(control, gateway, always_closed=config.require_keys)
+            await doorkeeper.start(work)
+            settings = _http_settings(config)
+            app = build_app(invoker, BucketFunctions(control), settings, doorkeeper=doorkeeper)
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)

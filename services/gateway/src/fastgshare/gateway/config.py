@@ -20,4 +20,5 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     load_interval_ms: int = 500
     tick_interval_ms: int = 50
     drain_s: float = 5.0
+    require_keys: bool = False
     log_level: str = "INFO"

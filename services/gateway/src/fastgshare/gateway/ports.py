@@ -5,15 +5,16 @@ nothing here needs numpy. Refusals of requests are values in the reply; the faul
 raise are listed with it.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from fastgshare.gateway.core.keys import KeyLeft
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, InferReply, InferRequest, ReplicaState, Signature
+from fastgshare.shared.messages import Scope as Scope  # doors ask with it
 from fastgshare.shared.tracing import TraceContext
 
 
@@ -136,14 +137,6 @@ class Functions(Protocol):
         ...
 
 
-class Scope(StrEnum):
-    """What a caller wants to do: call functions, look at the platform, or change what is deployed."""
-
-    INVOKE = "invoke"
-    READ = "read"
-    MANAGE = "manage"
-
-
 class Doorkeeper(Protocol):
     """Knows API keys. A platform without keys lets everybody in; with the first key, nobody without one."""
 
@@ -156,9 +149,31 @@ class Doorkeeper(Protocol):
         ...
 
 
+class MeteredDoorkeeper(Doorkeeper, Protocol):
+    """A doorkeeper that also tells what is left, as HTTP says it in headers."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in, so that looking for a key would be in vain."""
+        ...
+
+    def left(self, key: str | None, now_us: int) -> KeyLeft | None:
+        """What may still be called with this key; None where nothing limits it."""
+        ...
+
+
 class OpenDoor:
     """Lets everybody in."""
 
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Nobody is refused."""
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
+    def left(self, key: str | None, now_us: int) -> KeyLeft | None:
+        """Nothing is limited."""
         return None

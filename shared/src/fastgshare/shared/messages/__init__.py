@@ -25,6 +25,7 @@ from fastgshare.shared.messages.infer import (
     Timing,
     Work,
 )
+from fastgshare.shared.messages.keys import ApiKey, KeyLimits, KeyUse, Scope
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
 from fastgshare.shared.messages.profile import (
@@ -45,6 +46,7 @@ from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Hi
 
 __all__ = [
     "INFER_VERSION",
+    "ApiKey",
     "Autoscale",
     "Cancel",
     "Completion",
@@ -61,6 +63,8 @@ __all__ = [
     "Histogram",
     "InferReply",
     "InferRequest",
+    "KeyLimits",
+    "KeyUse",
     "LeaseHolder",
     "LoanReply",
     "LoanState",
@@ -80,6 +84,7 @@ __all__ = [
     "ReplicaState",
     "ReplicaStatus",
     "ReplicaUse",
+    "Scope",
     "ServiceReady",
     "Signature",
     "Slice",

@@ -1,18 +1,25 @@
-"""The application behind the HTTP port: the infer route in front, everything else behind a router."""
+"""The application behind the HTTP port: the gate, the infer route, and everything else behind a router."""
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
+from fastgshare.gateway.http.gate import Gate
 from fastgshare.gateway.http.infer import InferRoute, infer_target
 from fastgshare.gateway.http.models import ModelRoutes
 from fastgshare.gateway.http.responses import FAULTS
 from fastgshare.gateway.http.settings import HttpSettings
-from fastgshare.gateway.ports import Functions, Invoker
+from fastgshare.gateway.ports import Functions, Invoker, MeteredDoorkeeper, OpenDoor
 
 
-def build_app(invoker: Invoker, functions: Functions, settings: HttpSettings) -> ASGIApp:
+def build_app(
+    invoker: Invoker,
+    functions: Functions,
+    settings: HttpSettings,
+    *,
+    doorkeeper: MeteredDoorkeeper | None = None,
+) -> ASGIApp:
     """The gateway's HTTP application. It owns nothing and needs no lifespan."""
     budget = BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
@@ -32,4 +39,4 @@ def build_app(invoker: Invoker, functions: Functions, settings: HttpSettings) ->
                 return
         await others(scope, receive, send)
 
-    return application
+    return Gate(application, doorkeeper or OpenDoor())
