@@ -18,6 +18,7 @@ from fastgshare.shared.ids import (
     FunctionName,
     GatewayId,
     HostId,
+    JobId,
     KeyId,
     NodeId,
     ReplicaId,
@@ -41,6 +42,9 @@ from fastgshare.shared.messages import (
     Histogram,
     InferReply,
     InferRequest,
+    Job,
+    JobRecord,
+    JobState,
     KeyLimits,
     KeyUse,
     LeaseHolder,
@@ -62,6 +66,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     ReplicaUse,
+    ReplyWish,
     Scope,
     ServiceReady,
     Signature,
@@ -206,6 +211,8 @@ FUNCTION_REPORT = FunctionReport(
     held=1,
 )
 
+JOB = JobId("echo." + "0a" * 12)
+WISH = ReplyWish(request_id="r-1", binary_by_default=True, binary={"y": False})
 KEY_LIMITS = KeyLimits(rate_rps=2.5, burst=5, per_day=1_000)
 
 EXAMPLES: dict[str, msgspec.Struct] = {
@@ -262,6 +269,22 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "InferReply.2": InferReply(1, (INLINE,), None, REPLICA, ATTEMPT, TIMING, 3, True),
     "InferRequest.1": InferRequest(
         1, (INLINE, IN_SLOT), ("label",), SLOT, AT_US, RequestId("0123456789abcdef"), TRACEPARENT
+    ),
+    "Job.1": Job(job=JOB, function=ECHO, request=InferRequest(1, (INLINE,)), traceparent=TRACEPARENT),
+    "JobRecord.1": JobRecord(
+        job=JOB,
+        function=ECHO,
+        state=JobState.FAILED,
+        submitted_us=AT_US,
+        deadline_us=AT_US + 9,
+        started_us=AT_US + 1,
+        ended_us=AT_US + 2,
+        gateway=GATEWAY,
+        runs=2,
+        losses=1,
+        address="team.a",
+        wish=WISH,
+        reply=InferReply(1, (INLINE,), ErrorBody(ErrorCode.INVALID, "no")),
     ),
     "KeyLimits.1": KEY_LIMITS,
     "KeyUse.1": KeyUse(key=KEY, gateway=GATEWAY, taken=12, day=19_675, today=3),
@@ -429,6 +452,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     ),
     "ReplicaUse.1": REPLICA_USE,
     "ReplicaUse.2": ReplicaUse(time_share=0.25, backlogged_share=0.5, token_wait_ms=7.5, batches=12, drift=1.25),
+    "ReplyWish.1": WISH,
     "ServiceReady.1": ServiceReady(
         service="gateway",
         instance="node-0-gateway-0",

@@ -86,8 +86,8 @@ async def test_who_shows_a_key_may_do_what_it_allows(header: dict[str, str]) -> 
         answer = await door.request("POST", INFER, ROW, **header)
         assert answer.status == 200
         assert "ratelimit-limit" not in answer.headers
-        assert (await door.request("GET", "/v2/models/echo", **header)).status == 200
-        forbidden = await door.request("DELETE", "/v1/functions/echo", **header)
+        assert (await door.request("GET", "/v2/models/echo", b"", **header)).status == 200
+        forbidden = await door.request("DELETE", "/v1/functions/echo", b"", **header)
         assert (forbidden.status, forbidden.error) == (403, "this API key may invoke, not manage")
 
 

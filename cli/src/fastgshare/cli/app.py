@@ -16,6 +16,7 @@ COMMANDS = {
     "up": "fastgshare.cli.up.command",
     "deploy": "fastgshare.cli.commands.deploy",
     "invoke": "fastgshare.cli.commands.invoke",
+    "result": "fastgshare.cli.commands.result",
     "status": "fastgshare.cli.commands.status",
     "update": "fastgshare.cli.commands.update",
     "scale": "fastgshare.cli.commands.scale",

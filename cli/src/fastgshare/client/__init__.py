@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TableFileInvalid,
         TableForeign,
     )
+    from fastgshare.client.jobs import JobPending, JobUnknown
     from fastgshare.client.keys import KeyUnknown
     from fastgshare.client.status import PlatformStatus
     from fastgshare.client.values import Result
@@ -32,6 +33,8 @@ __all__ = [
     "FunctionUnknown",
     "HandlerSource",
     "InvalidSpec",
+    "JobPending",
+    "JobUnknown",
     "KeyUnknown",
     "ModelSource",
     "PlatformNotFound",
@@ -53,6 +56,8 @@ _HOME = {
     "FunctionDefinition": "fastgshare.client.definition",
     "FunctionUnknown": "fastgshare.shared.registry",
     "HandlerSource": "fastgshare.client.definition",
+    "JobPending": "fastgshare.client.jobs",
+    "JobUnknown": "fastgshare.client.jobs",
     "KeyUnknown": "fastgshare.client.keys",
     "InvalidSpec": "fastgshare.shared.errors",
     "ModelSource": "fastgshare.client.definition",

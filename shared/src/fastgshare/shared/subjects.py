@@ -152,6 +152,14 @@ def job(function: FunctionName) -> str:
     return f"fast.job.{function}"
 
 
+RESULT_ALL = "fast.result.>"
+
+
+def result(address: str) -> str:
+    """Gateway → whoever listens at the address that a job's submitter named: the job's outcome as JSON."""
+    return f"fast.result.{address}"
+
+
 def token(text: str) -> str:
     """`text` as one token of a subject: itself where it fits, else a name for it."""
     if _TOKEN.fullmatch(text):

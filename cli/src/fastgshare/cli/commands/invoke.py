@@ -10,6 +10,7 @@ import typer
 from fastgshare.cli.inputs import parse_file, parse_input, parse_json, to_json, to_line
 from fastgshare.cli.running import Url, Usage, in_ms, reported, say, with_client
 from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
+from fastgshare.client.jobs import DEFAULT_TIME_S
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.messages import Signature
@@ -29,7 +30,12 @@ def invoke(
         str | None, typer.Option("--json", help='A request as {"inputs": [...]}, or - for standard input.')
     ] = None,
     output_json: Annotated[bool, typer.Option("--output-json", help="Print the answer as JSON.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds until it must be answered.")] = DEFAULT_TIMEOUT_S,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds until it must be answered: 10, with --async 3600.")
+    ] = None,
+    asynchronous: Annotated[
+        bool, typer.Option("--async", help="Queue it, and print the id that `fastgshare result` takes.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Call a function with tensors, a file or JSON, and print its answer."""
@@ -39,8 +45,11 @@ def invoke(
         if signature is None and function not in {spec.name for spec in await client.functions()}:
             raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
+        if asynchronous:
+            print(await client.submit(function, tensors, outputs=outputs, time_s=timeout or DEFAULT_TIME_S))
+            return
         start_us = monotonic_us()
-        result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout)
+        result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout or DEFAULT_TIMEOUT_S)
         if output_json:
             print(json.dumps(to_json(function, result)))
         else:
@@ -49,7 +58,7 @@ def invoke(
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
             raise Usage(problem="give exactly one of --input (repeatable), --file and --json")
-        if not timeout > 0:
+        if timeout is not None and not timeout > 0:
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)

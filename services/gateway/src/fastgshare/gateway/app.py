@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
+import anyio.abc
 from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
@@ -12,13 +13,14 @@ from fastgshare.gateway.adapters.feed import Feed
 from fastgshare.gateway.adapters.functions import BucketFunctions
 from fastgshare.gateway.adapters.ingress import Ingress
 from fastgshare.gateway.adapters.invoker import AnswerInbox, BusInvoker
+from fastgshare.gateway.adapters.jobs import JobRunner
 from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
-from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.config import check_name
 from fastgshare.shared.ids import GatewayId
@@ -38,6 +40,7 @@ async def serve(config: GatewayConfig) -> None:
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
         control = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, gateway)))
+        jobs = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-jobs")))
         await ensure_storage(control)
         payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
         gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))
@@ -51,10 +54,16 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(dispatcher.run)
             feed = Feed(control, data, gatekeeper, dispatcher, gateway, new_incarnation(), config)
             await feed.start(work)
-            doorkeeper = KeyDoor(control, gateway, always_closed=config.require_keys)
-            await doorkeeper.start(work)
-            settings = _http_settings(config)
-            app = build_app(invoker, BucketFunctions(control), settings, doorkeeper=doorkeeper)
+            doorkeeper = await _start_doorkeeper(control, gateway, config, work)
+            runner = JobRunner(jobs, gateway, invoker, gatekeeper, config.concurrent_jobs)
+            work.start_soon(runner.run)
+            app = build_app(
+                invoker,
+                BucketFunctions(control),
+                _http_settings(config),
+                doorkeeper=doorkeeper,
+                jobs=runner.queue,
+            )
             stop = anyio.Event()
             serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
             port = await work.start(serve_app)
@@ -66,12 +75,20 @@ async def serve(config: GatewayConfig) -> None:
             await work.start(answer_pings, control, SERVICE, gateway, {"http": url})
             await stop_signal()
             stop.set()
+            runner.take_no_more()
             await _take_no_more(requests, config.drain_s)
             for action in gatekeeper.stop(unix_us()):
                 await dispatcher.perform(action)
             await _finish(gatekeeper, config.drain_s)
             await dispatcher.finish()
             work.cancel_scope.cancel()
+
+
+async def _start_doorkeeper(bus: Bus, gateway: GatewayId, config: GatewayConfig, work: anyio.abc.TaskGroup) -> KeyDoor:
+    """The doorkeeper, once it knows every key."""
+    doorkeeper = KeyDoor(bus, gateway, always_closed=config.require_keys)
+    await doorkeeper.start(work)
+    return doorkeeper
 
 
 def _http_settings(config: GatewayConfig) -> HttpSettings:

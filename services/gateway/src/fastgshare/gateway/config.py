@@ -17,6 +17,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     rows_per_replica: int = 2048
     max_payloads_mib: int = 512
     concurrent_json: int = 256
+    concurrent_jobs: int = 64
     load_interval_ms: int = 500
     tick_interval_ms: int = 50
     drain_s: float = 5.0

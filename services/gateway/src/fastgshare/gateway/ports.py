@@ -13,7 +13,15 @@ import msgspec
 from fastgshare.gateway.core.keys import KeyLeft
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import Digest, FunctionName
-from fastgshare.shared.messages import FunctionSpec, InferReply, InferRequest, ReplicaState, Signature
+from fastgshare.shared.messages import (
+    FunctionSpec,
+    InferReply,
+    InferRequest,
+    JobRecord,
+    ReplicaState,
+    ReplyWish,
+    Signature,
+)
 from fastgshare.shared.messages import Scope as Scope  # doors ask with it
 from fastgshare.shared.tracing import TraceContext
 
@@ -134,6 +142,31 @@ class Functions(Protocol):
 
     async def store(self, path: Path) -> Digest:
         """Keep a file's content (a model, a handler's zip) under its digest. Raises StorageUnavailable."""
+        ...
+
+
+class Jobs(Protocol):
+    """Inference whose answer is fetched later. Every call may raise StorageUnavailable."""
+
+    async def submit(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        *,
+        time_us: int,
+        traceparent: str,
+        address: str,
+        wish: ReplyWish,
+    ) -> JobRecord:
+        """Queue a request, to be run within `time_us`. Raises RequestRefused: too large, no room, no address."""
+        ...
+
+    async def look(self, job: str) -> JobRecord | None:
+        """What became of it so far; None when it is not known."""
+        ...
+
+    async def cancel(self, job: str) -> JobRecord | None:
+        """End it unless it has ended; as it stands now, None when it is not known."""
         ...
 
 

@@ -25,6 +25,7 @@ from fastgshare.shared.messages.infer import (
     Timing,
     Work,
 )
+from fastgshare.shared.messages.jobs import Job, JobRecord, JobState, ReplyWish
 from fastgshare.shared.messages.keys import ApiKey, KeyLimits, KeyUse, Scope
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
@@ -63,6 +64,9 @@ __all__ = [
     "Histogram",
     "InferReply",
     "InferRequest",
+    "Job",
+    "JobRecord",
+    "JobState",
     "KeyLimits",
     "KeyUse",
     "LeaseHolder",
@@ -84,6 +88,7 @@ __all__ = [
     "ReplicaState",
     "ReplicaStatus",
     "ReplicaUse",
+    "ReplyWish",
     "Scope",
     "ServiceReady",
     "Signature",

@@ -7,10 +7,11 @@ from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
 from fastgshare.gateway.http.gate import Gate
 from fastgshare.gateway.http.infer import InferRoute, infer_target
+from fastgshare.gateway.http.jobs import JobRoutes
 from fastgshare.gateway.http.models import ModelRoutes
 from fastgshare.gateway.http.responses import FAULTS
 from fastgshare.gateway.http.settings import HttpSettings
-from fastgshare.gateway.ports import Functions, Invoker, MeteredDoorkeeper, OpenDoor
+from fastgshare.gateway.ports import Functions, Invoker, Jobs, MeteredDoorkeeper, OpenDoor
 
 
 def build_app(
@@ -19,14 +20,17 @@ def build_app(
     settings: HttpSettings,
     *,
     doorkeeper: MeteredDoorkeeper | None = None,
+    jobs: Jobs | None = None,
 ) -> ASGIApp:
     """The gateway's HTTP application. It owns nothing and needs no lifespan."""
     budget = BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
+    job_routes = JobRoutes(invoker, jobs, infer, budget).routes() if jobs is not None else []
     others = Starlette(
         routes=[
             *ModelRoutes(invoker, settings, budget).routes(),
             *FunctionRoutes(invoker, functions, settings, budget).routes(),
+            *job_routes,
         ],
         exception_handlers=FAULTS,
     )
