@@ -9,6 +9,7 @@ from fastgshare.gateway.http.gate import Gate
 from fastgshare.gateway.http.infer import InferRoute, infer_target
 from fastgshare.gateway.http.jobs import JobRoutes
 from fastgshare.gateway.http.models import ModelRoutes
+from fastgshare.gateway.http.openapi import openapi_route
 from fastgshare.gateway.http.responses import FAULTS
 from fastgshare.gateway.http.settings import HttpSettings
 from fastgshare.gateway.ports import Functions, Invoker, Jobs, MeteredDoorkeeper, OpenDoor
@@ -31,6 +32,7 @@ def build_app(
             *ModelRoutes(invoker, settings, budget).routes(),
             *FunctionRoutes(invoker, functions, settings, budget).routes(),
             *job_routes,
+            openapi_route(),
         ],
         exception_handlers=FAULTS,
     )
