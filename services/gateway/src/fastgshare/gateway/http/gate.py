@@ -5,7 +5,10 @@ description and the console's files, which hold no data.
 """
 
 import re
+from collections.abc import Awaitable
 from typing import Any
+
+from starlette.types import ASGIApp
 
 from fastgshare.gateway.core.keys import KeyLeft
 from fastgshare.gateway.http.errors import UNAUTHORIZED, Headers, error_content, refusal_headers
@@ -53,15 +56,17 @@ def shown_key(headers: list[tuple[bytes, bytes]]) -> str | None:
 class Gate:
     """Stands before an application: lets its callers through, or answers them itself."""
 
-    def __init__(self, app: Any, doorkeeper: MeteredDoorkeeper) -> None:
+    def __init__(self, app: ASGIApp, doorkeeper: MeteredDoorkeeper) -> None:
         self._app = app
         self._doorkeeper = doorkeeper
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request."""
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """One request. Where everybody is let in, nothing stands between it and the application, not even a frame."""
         if scope["type"] != "http" or self._doorkeeper.is_open:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._guard(scope, receive, send)
+
+    async def _guard(self, scope: Any, receive: Any, send: Any) -> None:
         need = needed(scope["method"], scope["path"])
         if need is None:
             await self._app(scope, receive, send)
