@@ -13,8 +13,10 @@ from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
 from fastgshare.client.jobs import DEFAULT_TIME_S
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.messages import Signature
 from fastgshare.shared.registry import FunctionUnknown
+from fastgshare.shared.tracing import new_trace
 
 STDIN = "-"
 
@@ -30,6 +32,7 @@ def invoke(
         str | None, typer.Option("--json", help='A request as {"inputs": [...]}, or - for standard input.')
     ] = None,
     output_json: Annotated[bool, typer.Option("--output-json", help="Print the answer as JSON.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Keep its trace, and tell the ids to find it by.")] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds until it must be answered: 10, with --async 3600.")
     ] = None,
@@ -49,11 +52,22 @@ def invoke(
             print(await client.submit(function, tensors, outputs=outputs, time_s=timeout or DEFAULT_TIME_S))
             return
         start_us = monotonic_us()
-        result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout or DEFAULT_TIMEOUT_S)
+        span = new_trace(sampled=True) if trace else None
+        try:
+            result = await client.invoke(
+                function, tensors, outputs=outputs, timeout_s=timeout or DEFAULT_TIMEOUT_S, trace=span
+            )
+        except RequestRefused:
+            if span is not None:
+                say(f"trace {span.trace_id}: `fastgshare trace {span.trace_id}` shows it")
+            raise
         if output_json:
             print(json.dumps(to_json(function, result)))
         else:
             _show(result, monotonic_us() - start_us)
+        if span is not None:
+            request = request_of(result)
+            say(f"request {request}, trace {span.trace_id}: `fastgshare trace {request}` shows it")
 
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
@@ -62,6 +76,11 @@ def invoke(
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)
+
+
+def request_of(result: Result) -> str:
+    """The request that an answer is to; its trace's id finds it where that is not told."""
+    return (result.attempt or "").rpartition(".")[0]
 
 
 def _parse(

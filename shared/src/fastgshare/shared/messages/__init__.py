@@ -44,6 +44,8 @@ from fastgshare.shared.messages.profile import (
     SurfacePoint,
 )
 from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
+from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
 __all__ = [
     "INFER_VERSION",
@@ -58,6 +60,7 @@ __all__ = [
     "FunctionLoad",
     "FunctionReport",
     "FunctionSpec",
+    "FunctionUsage",
     "GatewayLoad",
     "GatewayReport",
     "HandlerRef",
@@ -89,6 +92,7 @@ __all__ = [
     "ReplicaStatus",
     "ReplicaUse",
     "ReplyWish",
+    "RequestTrace",
     "Scope",
     "ServiceReady",
     "Signature",
@@ -97,6 +101,8 @@ __all__ = [
     "SurfacePoint",
     "Tensor",
     "Timing",
+    "TracedAttempt",
+    "UsageRecord",
     "Work",
     "WorkerHello",
 ]

@@ -1,6 +1,9 @@
 """The application behind the HTTP port: the gate, the infer route, and everything else behind a router."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastgshare.gateway.http.body import BodyBudget
@@ -19,11 +22,12 @@ def build_app(
     invoker: Invoker,
     functions: Functions,
     settings: HttpSettings,
+    more: Sequence[BaseRoute] = (),
     *,
     doorkeeper: MeteredDoorkeeper | None = None,
     jobs: Jobs | None = None,
 ) -> ASGIApp:
-    """The gateway's HTTP application. It owns nothing and needs no lifespan."""
+    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
     budget = BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
     job_routes = JobRoutes(invoker, jobs, infer, budget).routes() if jobs is not None else []
@@ -33,6 +37,7 @@ def build_app(
             *FunctionRoutes(invoker, functions, settings, budget).routes(),
             *job_routes,
             openapi_route(),
+            *more,
         ],
         exception_handlers=FAULTS,
     )
