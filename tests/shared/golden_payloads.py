@@ -18,11 +18,14 @@ from fastgshare.shared.ids import (
     FunctionName,
     GatewayId,
     HostId,
+    JobId,
+    KeyId,
     NodeId,
     ReplicaId,
     RequestId,
 )
 from fastgshare.shared.messages import (
+    ApiKey,
     Autoscale,
     Cancel,
     Completion,
@@ -40,6 +43,11 @@ from fastgshare.shared.messages import (
     Histogram,
     InferReply,
     InferRequest,
+    Job,
+    JobRecord,
+    JobState,
+    KeyLimits,
+    KeyUse,
     LeaseHolder,
     LoanReply,
     LoanState,
@@ -59,7 +67,9 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     ReplicaUse,
+    ReplyWish,
     RequestTrace,
+    Scope,
     ServiceReady,
     Signature,
     Slice,
@@ -82,6 +92,7 @@ NODE = NodeId("node-0")
 DEVICE = DeviceId("node-0-cpu0")
 HOST = HostId("0a1b2c3d-23")
 GATEWAY = GatewayId("node-0-gateway-0")
+KEY = KeyId("0a1b2c3d4e5f")
 ATTEMPT = AttemptId("0123456789abcdef.2")
 MODEL_DIGEST = Digest("ab" * 32)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -207,11 +218,24 @@ FUNCTION_REPORT = FunctionReport(
     held=1,
 )
 
+JOB = JobId("echo." + "0a" * 12)
+WISH = ReplyWish(request_id="r-1", binary_by_default=True, binary={"y": False})
+KEY_LIMITS = KeyLimits(rate_rps=2.5, burst=5, per_day=1_000)
 FUNCTION_USAGE = FunctionUsage(
     sm_us=9_000, promised_sm_us=12_000, profiling_sm_us=500, memory_mib_s=640.5, requests=7, batches=3
 )
 
 EXAMPLES: dict[str, msgspec.Struct] = {
+    "ApiKey.1": ApiKey(
+        key=KEY,
+        digest="ab" * 32,
+        name="team a",
+        scopes=(Scope.INVOKE, Scope.READ),
+        functions=(ECHO,),
+        limits=KEY_LIMITS,
+        created_us=AT_US,
+        expires_us=AT_US + 1,
+    ),
     "Autoscale.1": Autoscale(min=1, max=4),
     "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
     "Cancel.1": Cancel(1, ATTEMPT),
@@ -257,6 +281,24 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "InferRequest.1": InferRequest(
         1, (INLINE, IN_SLOT), ("label",), SLOT, AT_US, RequestId("0123456789abcdef"), TRACEPARENT
     ),
+    "Job.1": Job(job=JOB, function=ECHO, request=InferRequest(1, (INLINE,)), traceparent=TRACEPARENT),
+    "JobRecord.1": JobRecord(
+        job=JOB,
+        function=ECHO,
+        state=JobState.FAILED,
+        submitted_us=AT_US,
+        deadline_us=AT_US + 9,
+        started_us=AT_US + 1,
+        ended_us=AT_US + 2,
+        gateway=GATEWAY,
+        runs=2,
+        losses=1,
+        address="team.a",
+        wish=WISH,
+        reply=InferReply(1, (INLINE,), ErrorBody(ErrorCode.INVALID, "no")),
+    ),
+    "KeyLimits.1": KEY_LIMITS,
+    "KeyUse.1": KeyUse(key=KEY, gateway=GATEWAY, taken=12, day=19_675, today=3),
     "LeaseHolder.1": LeaseHolder(holder="profiler-0a1b2c3d", version=2),
     "LoanReply.1": LoanReply(
         loan=LOAN, state=LoanState.LENT, replica="echo-loan-9-1", reason="spare on node-0-cpu0", version=2
@@ -421,6 +463,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     ),
     "ReplicaUse.1": REPLICA_USE,
     "ReplicaUse.2": ReplicaUse(time_share=0.25, backlogged_share=0.5, token_wait_ms=7.5, batches=12, drift=1.25),
+    "ReplyWish.1": WISH,
     "RequestTrace.1": RequestTrace(
         trace_id=TRACEPARENT[3:35],
         span_id=TRACEPARENT[36:52],

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import anyio
 from msgspec.structs import replace
 
+from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
-from fastgshare.gateway.ports import FunctionStats, FunctionView
+from fastgshare.gateway.ports import FunctionStats, FunctionView, Jobs
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidSpec
 from fastgshare.shared.functions import next_spec, problems_with
@@ -167,10 +168,15 @@ class FakeFunctions:
 
 @asynccontextmanager
 async def serving(
-    invoker: FakeInvoker, functions: FakeFunctions | None = None, settings: HttpSettings | None = None
+    invoker: FakeInvoker,
+    functions: FakeFunctions | None = None,
+    settings: HttpSettings | None = None,
+    *,
+    doorkeeper: KeyBook | None = None,
+    jobs: Jobs | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
-    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings())
+    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings(), doorkeeper=doorkeeper, jobs=jobs)
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "up": "fastgshare.cli.up.command",
     "deploy": "fastgshare.cli.commands.deploy",
     "invoke": "fastgshare.cli.commands.invoke",
+    "result": "fastgshare.cli.commands.result",
     "status": "fastgshare.cli.commands.status",
     "top": "fastgshare.cli.top.command",
     "update": "fastgshare.cli.commands.update",
@@ -24,6 +25,7 @@ COMMANDS = {
     "logs": "fastgshare.cli.commands.logs",
     "bill": "fastgshare.cli.commands.bill",
     "profile": "fastgshare.cli.commands.profile.command",
+    "key": "fastgshare.cli.commands.key",
     "trace": "fastgshare.cli.commands.trace",
     "journal": "fastgshare.cli.commands.journal",
     "simulate": "fastgshare.cli.commands.simulation.simulate",
@@ -32,7 +34,7 @@ COMMANDS = {
 
 
 class LazyCommands(TyperGroup):
-    """The commands of the table: each a function of its own name in its module."""
+    """The commands of the table: each a function, or a group, of its own name in its module."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names, in the table's order."""
@@ -43,6 +45,10 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         function = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        if isinstance(function, typer.Typer):  # a command that has commands of its own
+            group = typer.main.get_command(function)
+            group.name = cmd_name
+            return group
         alone = typer.Typer(add_completion=False)
         alone.command(cmd_name)(function)
         return typer.main.get_command(alone)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         TableFileInvalid,
         TableForeign,
     )
+    from fastgshare.client.jobs import JobPending, JobUnknown
+    from fastgshare.client.keys import KeyUnknown
     from fastgshare.client.status import PlatformStatus
     from fastgshare.client.values import Result
     from fastgshare.shared.errors import InvalidSpec, RequestRefused
@@ -31,6 +33,9 @@ __all__ = [
     "FunctionUnknown",
     "HandlerSource",
     "InvalidSpec",
+    "JobPending",
+    "JobUnknown",
+    "KeyUnknown",
     "ModelSource",
     "PlatformNotFound",
     "PlatformStatus",
@@ -51,6 +56,9 @@ _HOME = {
     "FunctionDefinition": "fastgshare.client.definition",
     "FunctionUnknown": "fastgshare.shared.registry",
     "HandlerSource": "fastgshare.client.definition",
+    "JobPending": "fastgshare.client.jobs",
+    "JobUnknown": "fastgshare.client.jobs",
+    "KeyUnknown": "fastgshare.client.keys",
     "InvalidSpec": "fastgshare.shared.errors",
     "ModelSource": "fastgshare.client.definition",
     "PlatformNotFound": "fastgshare.client.errors",

@@ -19,6 +19,8 @@ from fastgshare.client.deployment import Watch
 from fastgshare.client.errors import DeployFailed, PlatformNotFound, TableForeign
 from fastgshare.client.inbox import Inbox
 from fastgshare.client.inference import Inference
+from fastgshare.client.jobs import Jobs
+from fastgshare.client.keys import Keys
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import nats_url
 from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
@@ -65,6 +67,8 @@ class Client:
         self.url = url
         self._inference = inference
         self._wheels = wheels
+        self.keys = Keys(bus)
+        self.jobs = Jobs(bus)
         self._registry = Registry(bus)
 
     async def invoke(
@@ -84,6 +88,14 @@ class Client:
         """
         request = to_request(inputs, outputs)
         return to_result(await self._inference.invoke(FunctionName(function), request, timeout_s, trace))
+
+    async def submit(self, function: str, inputs: Mapping[str, Value], **options: Any) -> str:
+        """Queue a call whose answer is fetched later; the job's id. Options and faults are those of `jobs.submit`."""
+        return (await self.jobs.submit(function, inputs, **options)).job
+
+    async def result(self, job: str, *, wait_s: float = 0.0) -> Result:
+        """The answer of a job, awaited for up to `wait_s`. Raises as `jobs.result`."""
+        return await self.jobs.result(job, wait_s=wait_s)
 
     async def invoke_tensors(
         self,

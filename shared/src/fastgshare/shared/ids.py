@@ -12,6 +12,8 @@ HostId = NewType("HostId", str)
 RequestId = NewType("RequestId", str)
 AttemptId = NewType("AttemptId", str)
 Digest = NewType("Digest", str)
+KeyId = NewType("KeyId", str)
+JobId = NewType("JobId", str)
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 

@@ -27,20 +27,28 @@ BUCKETS: dict[str, float | None] = {
 """Every bucket, and after how many seconds its keys go (None: never)."""
 
 
+BUCKET_BYTES: dict[str, int] = {subjects.RESULTS: 1 << 30}
+"""Buckets that hold what callers bring, and how much of it; what is more is refused."""
+
+
 class Kept(msgspec.Struct, frozen=True):
-    """A stream: the subjects it keeps, for how long and how many bytes. A work queue keeps until it was done."""
+    """A stream: the subjects it keeps, for how long, how many bytes and messages (-1: any number).
+
+    A work queue keeps until it was done.
+    """
 
     subjects: str
     max_age_s: float
     max_bytes: int
     is_work_queue: bool = False
+    max_messages: int = -1
 
 
 STREAMS: dict[str, Kept] = {
     subjects.EVENT_STREAM: Kept(subjects.EVENT_ALL, 7 * DAY_S, 256 << 20),
     subjects.TRACE_STREAM: Kept(subjects.TRACE_ALL, DAY_S, 64 << 20),
     subjects.USAGE_STREAM: Kept(subjects.USAGE_ALL, 400 * DAY_S, 256 << 20),
-    subjects.JOB_STREAM: Kept(subjects.JOB_ALL, DAY_S, 1 << 30, is_work_queue=True),
+    subjects.JOB_STREAM: Kept(subjects.JOB_ALL, DAY_S, 1 << 30, is_work_queue=True, max_messages=100_000),
 }
 
 
@@ -48,7 +56,7 @@ async def ensure_storage(bus: Bus) -> None:
     """Create what is missing; safe to race."""
     jetstream = bus.jetstream
     for bucket, ttl_s in BUCKETS.items():
-        await jetstream.create_key_value(bucket=bucket, history=1, ttl=ttl_s)
+        await jetstream.create_key_value(bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket))
     await _ensure_objects(jetstream)
     for name, kept in STREAMS.items():
         await jetstream.add_stream(
@@ -56,6 +64,7 @@ async def ensure_storage(bus: Bus) -> None:
             subjects=[kept.subjects],
             max_age=kept.max_age_s,
             max_bytes=kept.max_bytes,
+            max_msgs=kept.max_messages,
             retention=api.RetentionPolicy.WORK_QUEUE if kept.is_work_queue else api.RetentionPolicy.LIMITS,
             discard=api.DiscardPolicy.NEW if kept.is_work_queue else api.DiscardPolicy.OLD,
         )

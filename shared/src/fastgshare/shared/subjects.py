@@ -3,7 +3,7 @@
 import re
 from hashlib import sha256
 
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, GatewayId, KeyId, NodeId, ReplicaId, RequestId
 
 _TOKEN = re.compile(r"[-_=a-zA-Z0-9]{1,64}|\*")
 
@@ -152,6 +152,14 @@ def job(function: FunctionName) -> str:
     return f"fast.job.{function}"
 
 
+RESULT_ALL = "fast.result.>"
+
+
+def result(address: str) -> str:
+    """Gateway → whoever listens at the address that a job's submitter named: the job's outcome as JSON."""
+    return f"fast.result.{address}"
+
+
 def token(text: str) -> str:
     """`text` as one token of a subject: itself where it fits, else a name for it."""
     if _TOKEN.fullmatch(text):
@@ -191,6 +199,16 @@ def profile_key(model_digest: Digest, device_kind: str) -> str:
 def profile_digest(profile_key: str) -> Digest:
     """The model of the table of this key."""
     return Digest(profile_key.partition(".")[0])
+
+
+def key_use(key: KeyId, gateway: GatewayId) -> str:
+    """What one gateway let through of a key."""
+    return f"{key}.{gateway}"
+
+
+def key_uses(key: KeyId) -> str:
+    """What every gateway let through of a key."""
+    return f"{key}.*"
 
 
 def profile_keys(model_digest: Digest) -> str:

@@ -11,6 +11,7 @@ import typer
 from fastgshare.cli.inputs import parse_file, parse_input, parse_json, to_json, to_line
 from fastgshare.cli.running import Url, Usage, in_ms, reported, say, with_client
 from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
+from fastgshare.client.jobs import DEFAULT_TIME_S
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import RequestRefused
@@ -33,7 +34,12 @@ def invoke(
     ] = None,
     output_json: Annotated[bool, typer.Option("--output-json", help="Print the answer as JSON.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Keep its trace, and tell the ids to find it by.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds until it must be answered.")] = DEFAULT_TIMEOUT_S,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds until it must be answered: 10, with --async 3600.")
+    ] = None,
+    asynchronous: Annotated[
+        bool, typer.Option("--async", help="Queue it, and print the id that `fastgshare result` takes.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Call a function with tensors, a file or JSON, and print its answer; one in parts as they come."""
@@ -43,9 +49,13 @@ def invoke(
         if signature is None and function not in {spec.name for spec in await client.functions()}:
             raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
+        if asynchronous:
+            print(await client.submit(function, tensors, outputs=outputs, time_s=timeout or DEFAULT_TIME_S))
+            return
         span = new_trace(sampled=True) if trace else None
+        time_s = timeout or DEFAULT_TIMEOUT_S
         try:
-            request = await _call(client, function, signature, tensors, outputs, timeout, span, output_json)
+            request = await _call(client, function, signature, tensors, outputs, time_s, span, output_json)
         except RequestRefused:
             if span is not None:
                 say(f"trace {span.trace_id}: `fastgshare trace {span.trace_id}` shows it")
@@ -56,7 +66,7 @@ def invoke(
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
             raise Usage(problem="give exactly one of --input (repeatable), --file and --json")
-        if not timeout > 0:
+        if timeout is not None and not timeout > 0:
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)

@@ -6,15 +6,24 @@ raise are listed with it.
 """
 
 from collections.abc import AsyncGenerator
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from fastgshare.gateway.core.keys import KeyLeft
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import Digest, FunctionName
-from fastgshare.shared.messages import FunctionSpec, InferReply, InferRequest, ReplicaState, Signature
+from fastgshare.shared.messages import (
+    FunctionSpec,
+    InferReply,
+    InferRequest,
+    JobRecord,
+    ReplicaState,
+    ReplyWish,
+    Signature,
+)
+from fastgshare.shared.messages import Scope as Scope  # doors ask with it
 from fastgshare.shared.tracing import TraceContext
 
 
@@ -158,12 +167,29 @@ class Functions(Protocol):
         ...
 
 
-class Scope(StrEnum):
-    """What a caller wants to do: call functions, look at the platform, or change what is deployed."""
+class Jobs(Protocol):
+    """Inference whose answer is fetched later. Every call may raise StorageUnavailable."""
 
-    INVOKE = "invoke"
-    READ = "read"
-    MANAGE = "manage"
+    async def submit(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        *,
+        time_us: int,
+        traceparent: str,
+        address: str,
+        wish: ReplyWish,
+    ) -> JobRecord:
+        """Queue a request, to be run within `time_us`. Raises RequestRefused: too large, no room, no address."""
+        ...
+
+    async def look(self, job: str) -> JobRecord | None:
+        """What became of it so far; None when it is not known."""
+        ...
+
+    async def cancel(self, job: str) -> JobRecord | None:
+        """End it unless it has ended; as it stands now, None when it is not known."""
+        ...
 
 
 class Doorkeeper(Protocol):
@@ -178,9 +204,31 @@ class Doorkeeper(Protocol):
         ...
 
 
+class MeteredDoorkeeper(Doorkeeper, Protocol):
+    """A doorkeeper that also tells what is left, as HTTP says it in headers."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in, so that looking for a key would be in vain."""
+        ...
+
+    def left(self, key: str | None, now_us: int) -> KeyLeft | None:
+        """What may still be called with this key; None where nothing limits it."""
+        ...
+
+
 class OpenDoor:
     """Lets everybody in."""
 
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Nobody is refused."""
+        return None
+
+    @property
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
+    def left(self, key: str | None, now_us: int) -> KeyLeft | None:
+        """Nothing is limited."""
         return None

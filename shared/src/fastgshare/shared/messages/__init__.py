@@ -25,6 +25,8 @@ from fastgshare.shared.messages.infer import (
     Timing,
     Work,
 )
+from fastgshare.shared.messages.jobs import Job, JobRecord, JobState, ReplyWish
+from fastgshare.shared.messages.keys import ApiKey, KeyLimits, KeyUse, Scope
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
 from fastgshare.shared.messages.profile import (
@@ -47,6 +49,7 @@ from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
 __all__ = [
     "INFER_VERSION",
+    "ApiKey",
     "Autoscale",
     "Cancel",
     "Completion",
@@ -64,6 +67,11 @@ __all__ = [
     "Histogram",
     "InferReply",
     "InferRequest",
+    "Job",
+    "JobRecord",
+    "JobState",
+    "KeyLimits",
+    "KeyUse",
     "LeaseHolder",
     "LoanReply",
     "LoanState",
@@ -83,7 +91,9 @@ __all__ = [
     "ReplicaState",
     "ReplicaStatus",
     "ReplicaUse",
+    "ReplyWish",
     "RequestTrace",
+    "Scope",
     "ServiceReady",
     "Signature",
     "Slice",

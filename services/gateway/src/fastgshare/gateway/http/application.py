@@ -1,4 +1,4 @@
-"""The application behind the HTTP port: the infer route in front, everything else behind a router."""
+"""The application behind the HTTP port: the gate, the infer route, and everything else behind a router."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,37 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
+from fastgshare.gateway.http.gate import Gate
 from fastgshare.gateway.http.infer import INFER, INFER_STREAM, InferRoute, infer_target
+from fastgshare.gateway.http.jobs import JobRoutes
 from fastgshare.gateway.http.models import ModelRoutes
+from fastgshare.gateway.http.openapi import openapi_route
 from fastgshare.gateway.http.responses import FAULTS
 from fastgshare.gateway.http.settings import HttpSettings
 from fastgshare.gateway.http.stream import StreamRoute
-from fastgshare.gateway.ports import Functions, Invoker
+from fastgshare.gateway.ports import Functions, Invoker, Jobs, MeteredDoorkeeper, OpenDoor
 
 
 def build_app(
-    invoker: Invoker, functions: Functions, settings: HttpSettings, more: Sequence[BaseRoute] = ()
+    invoker: Invoker,
+    functions: Functions,
+    settings: HttpSettings,
+    more: Sequence[BaseRoute] = (),
+    *,
+    doorkeeper: MeteredDoorkeeper | None = None,
+    jobs: Jobs | None = None,
 ) -> ASGIApp:
     """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
     budget = BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
     stream = StreamRoute(invoker, settings, budget)
+    job_routes = JobRoutes(invoker, jobs, infer, budget).routes() if jobs is not None else []
     others = Starlette(
         routes=[
             *ModelRoutes(invoker, settings, budget).routes(),
             *FunctionRoutes(invoker, functions, settings, budget).routes(),
+            *job_routes,
+            openapi_route(),
             *more,
         ],
         exception_handlers=FAULTS,
@@ -42,4 +54,4 @@ def build_app(
                     return
         await others(scope, receive, send)
 
-    return application
+    return Gate(application, doorkeeper or OpenDoor())

@@ -3,6 +3,7 @@
 from fastgshare.gateway.oip import encode_error
 from fastgshare.shared.errors import ErrorBody, FastGShareError
 
+UNAUTHORIZED = 401
 TOO_MANY_REQUESTS = 429
 UNAVAILABLE = 503
 INTERNAL_ERROR = 500

@@ -153,13 +153,12 @@ class InferRoute:
         if self._invoker.describe(FunctionName(name)) is None:
             await self._invoker.wait_for(FunctionName(name))
         view = find_function(self._invoker, name, version)
-        body = await self._read(receive, headers, connection, hold)
-        decoded = self._decode(body, headers)
+        body = await self.read(receive, headers, connection, hold)
+        decoded = self.decode(body, headers)
         return view, decoded, arrived_us + self._timeout_us(headers, decoded)
 
-    async def _read(
-        self, receive: Receive, headers: RequestHeaders, connection: Connection | None, hold: Hold
-    ) -> bytes:
+    async def read(self, receive: Receive, headers: RequestHeaders, connection: Connection | None, hold: Hold) -> bytes:
+        """The body without its coding, held in `hold`. Raises as `read_in_time` and `inflate`."""
         limit_bytes = self._settings.max_body_bytes
         refuse_announced(headers, limit_bytes)
         coding = headers.get(b"content-encoding")
@@ -174,7 +173,8 @@ class InferRoute:
         hold.grow(len(plain))
         return plain
 
-    def _decode(self, body: bytes, headers: RequestHeaders) -> DecodedRequest:
+    def decode(self, body: bytes, headers: RequestHeaders) -> DecodedRequest:
+        """The request in a body. Raises RequestRefused, HttpRefused."""
         json_bytes = number_in(headers, HEADER_LENGTH)
         limit_bytes = self._settings.max_json_bytes
         if (len(body) if json_bytes is None else json_bytes) > limit_bytes:

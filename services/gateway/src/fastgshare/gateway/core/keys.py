@@ -1,0 +1,194 @@
+"""Who may come in, and how often: API keys, their scopes, and limits that hold over all gateways together.
+
+Each gateway has a whole token bucket for every key and takes out of it both what it lets through itself and, as it
+hears of it, what others let through. A bucket may go into debt that way: over time no more than `rate_rps` passes
+anywhere, and what several gateways let through at one moment is paid back. Quotas of a day are sums over gateways.
+Time is an argument in Unix microseconds.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
+
+from fastgshare.shared.apikeys import is_key, key_id_in
+from fastgshare.shared.errors import ErrorBody, ErrorCode
+from fastgshare.shared.ids import FunctionName, GatewayId, KeyId
+from fastgshare.shared.messages import ApiKey, KeyUse, Scope
+from fastgshare.shared.units import US_PER_MS, US_PER_S
+
+DAY_US = 24 * 3600 * US_PER_S
+_NEEDED = ErrorBody(
+    ErrorCode.UNAUTHORIZED, "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"
+)
+_UNKNOWN = ErrorBody(ErrorCode.UNAUTHORIZED, "this API key is not known: it may have been revoked")
+_EXPIRED = ErrorBody(ErrorCode.UNAUTHORIZED, "this API key has expired")
+
+
+class KeyLeft(msgspec.Struct, frozen=True):
+    """What a key may still call: `remaining` of `limit`; it is all there again after `reset_s` seconds."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One key, and what is left of it here."""
+
+    key: ApiKey
+    level: float
+    filled_us: int
+    mine: KeyUse
+    others: dict[GatewayId, KeyUse] = field(default_factory=dict)
+    is_dirty: bool = False
+
+    @property
+    def burst(self) -> int:
+        """The most that may pass at once."""
+        limits = self.key.limits
+        return limits.burst or max(1, math.ceil(limits.rate_rps))
+
+    def fill(self, now_us: int) -> None:
+        """Add what the rate brought since the last time."""
+        if now_us > self.filled_us:
+            added = (now_us - self.filled_us) * self.key.limits.rate_rps / US_PER_S
+            self.level = min(float(self.burst), self.level + added)
+        self.filled_us = now_us
+
+    def today(self, day: int) -> int:
+        """How many passed today, anywhere."""
+        own = self.mine.today if self.mine.day == day else 0
+        return own + sum(use.today for use in self.others.values() if use.day == day)
+
+
+class KeyBook:
+    """Every key, as one gateway knows it. `always_closed`: without any key nobody comes in either."""
+
+    def __init__(self, gateway: GatewayId, *, always_closed: bool = False) -> None:
+        self._gateway = gateway
+        self._always_closed = always_closed
+        self._entries: dict[KeyId, _Entry] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in."""
+        return not self._entries and not self._always_closed
+
+    def key_known(self, key: ApiKey, now_us: int) -> None:
+        """A key was made, or its limits changed; what was used of it stays used."""
+        entry = self._entries.get(key.key)
+        if entry is None:
+            entry = _Entry(key, 0.0, now_us, KeyUse(key=key.key, gateway=self._gateway))
+            entry.level = float(entry.burst)
+            self._entries[key.key] = entry
+            return
+        entry.fill(now_us)
+        entry.key = key
+        entry.level = min(entry.level, float(entry.burst))
+
+    def key_gone(self, key: KeyId) -> None:
+        """A key was revoked."""
+        self._entries.pop(key, None)
+
+    def use_told(self, use: KeyUse, now_us: int) -> None:
+        """What a gateway let through; of itself it hears after a restart, and goes on counting from there."""
+        entry = self._entries.get(use.key)
+        if entry is None:
+            return
+        if use.gateway == self._gateway:
+            if use.taken > entry.mine.taken:
+                entry.mine = use
+            return
+        known = entry.others.get(use.gateway)
+        entry.others[use.gateway] = use
+        if known is not None and entry.key.limits.rate_rps:
+            entry.fill(now_us)
+            entry.level -= max(use.taken - known.taken, 0)
+
+    def take_uses(self) -> list[KeyUse]:
+        """What was let through here of each key that was used since the last call."""
+        used = [entry for entry in self._entries.values() if entry.is_dirty]
+        for entry in used:
+            entry.is_dirty = False
+        return [entry.mine for entry in used]
+
+    def admit(self, shown: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
+        """Let a caller in and count an invocation; else why not. As `ports.Doorkeeper`."""
+        if self.is_open:
+            return None
+        if shown is None:
+            return _NEEDED
+        entry = self._entry(shown)
+        if entry is None:
+            return _UNKNOWN
+        key = entry.key
+        if key.expires_us and now_us >= key.expires_us:
+            return _EXPIRED
+        if not _allows(key, scope, function):
+            return ErrorBody(ErrorCode.FORBIDDEN, _why_not(key, scope, function))
+        if scope is not Scope.INVOKE:
+            return None
+        return self._take(entry, now_us)
+
+    def left(self, shown: str | None, now_us: int) -> KeyLeft | None:
+        """What may still be called with this key, by the limit that is nearer; None where there is none."""
+        entry = self._entry(shown) if shown is not None else None
+        if entry is None:
+            return None
+        limits = entry.key.limits
+        by_rate = by_day = None
+        if limits.rate_rps:
+            entry.fill(now_us)
+            full_us = (entry.burst - entry.level) / limits.rate_rps * US_PER_S
+            by_rate = KeyLeft(entry.burst, max(math.floor(entry.level), 0), math.ceil(full_us / US_PER_S))
+        if limits.per_day:
+            left = max(limits.per_day - entry.today(now_us // DAY_US), 0)
+            by_day = KeyLeft(limits.per_day, left, math.ceil((DAY_US - now_us % DAY_US) / US_PER_S))
+        if by_rate is None or by_day is None:
+            return by_rate or by_day
+        return min(by_rate, by_day, key=lambda left: left.remaining)
+
+    def _entry(self, shown: str) -> _Entry | None:
+        key = key_id_in(shown)
+        entry = self._entries.get(key) if key is not None else None
+        return entry if entry is not None and is_key(shown, entry.key.digest) else None
+
+    def _take(self, entry: _Entry, now_us: int) -> ErrorBody | None:
+        limits = entry.key.limits
+        day = now_us // DAY_US
+        if limits.rate_rps:
+            entry.fill(now_us)
+            if entry.level < 1:
+                wait_ms = math.ceil((1 - entry.level) / limits.rate_rps * US_PER_S / US_PER_MS)
+                message = f"this key may call {limits.rate_rps:g} times a second, {entry.burst} at once"
+                return ErrorBody(ErrorCode.OVERLOADED, message, wait_ms)
+        if limits.per_day and entry.today(day) >= limits.per_day:
+            wait_ms = math.ceil((DAY_US - now_us % DAY_US) / US_PER_MS)
+            return ErrorBody(ErrorCode.OVERLOADED, f"this key's {limits.per_day} calls of today are used up", wait_ms)
+        mine = entry.mine
+        today = mine.today + 1 if mine.day == day else 1
+        entry.mine = replace(mine, taken=mine.taken + 1, day=day, today=today)
+        entry.level -= 1
+        entry.is_dirty = True
+        return None
+
+
+def _allows(key: ApiKey, scope: Scope, function: FunctionName | None) -> bool:
+    if key.functions and function not in key.functions:
+        return False
+    if scope in key.scopes:
+        return True
+    if scope is not Scope.READ:
+        return False
+    # who may call a function may see what it takes; who may change things may look at them
+    return Scope.MANAGE in key.scopes or (Scope.INVOKE in key.scopes and function is not None)
+
+
+def _why_not(key: ApiKey, scope: Scope, function: FunctionName | None) -> str:
+    if key.functions and function not in key.functions:
+        about = f"not about {function[:100]!r}" if function is not None else "while this is about all functions"
+        return f"this API key is for {', '.join(key.functions)}, {about}"
+    return f"this API key may {', '.join(key.scopes)}, not {scope}"

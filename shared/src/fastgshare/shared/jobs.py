@@ -1,0 +1,177 @@
+"""The jobs on the bus: a work queue of what is to be run, and a bucket with what became of it.
+
+Clients and gateways submit, look and cancel here; gateways alone take jobs up. Every change of a record is a
+compare-and-set, so an outcome is stored once however many run the job.
+"""
+
+import secrets
+from collections.abc import Callable
+
+import anyio
+from nats.js import errors as js_errors
+
+from fastgshare.shared import subjects
+from fastgshare.shared.buckets import BUS_FAULTS, Bucket, RevisionConflict, StorageUnavailable
+from fastgshare.shared.bus import Bus
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.codec import encode
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+from fastgshare.shared.ids import FunctionName, JobId
+from fastgshare.shared.jobrecords import (
+    DEFAULT_TIME_US,
+    ENDED,
+    MOST_TIME_US,
+    SECRET_BYTES,
+    as_seen,
+    cancelled,
+    function_of,
+    is_address,
+    job_id,
+)
+from fastgshare.shared.messages import InferRequest, Job, JobRecord, ReplyWish
+
+HEADER_ROOM_BYTES = 4096
+RETRY_AFTER_MS = 1000
+_FULL = (10077, 10047, 10023)  # the server's codes: the stream's most bytes or messages; out of storage
+_WRITE_ATTEMPTS = 16
+_LOOK_S = 2.0
+_NO_WISH = ReplyWish()
+
+
+class JobQueue:
+    """Every job. Calls raise StorageUnavailable where JetStream does not answer."""
+
+    def __init__(self, bus: Bus, on_submitted: Callable[[], None] | None = None) -> None:
+        self._bus = bus
+        self._on_submitted = on_submitted
+        self._records = Bucket(bus, subjects.RESULTS, JobRecord)
+
+    async def submit(
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        *,
+        time_us: int = DEFAULT_TIME_US,
+        traceparent: str = "",
+        address: str = "",
+        wish: ReplyWish = _NO_WISH,
+    ) -> JobRecord:
+        """Queue a request with all its tensors inline, to be run within `time_us`, at most a day.
+
+        Raises RequestRefused: too large, the queue is full, or `address` is none.
+        """
+        if address and not is_address(address):
+            message = f"the result's address is {address[:80]!r}, expected tokens of letters, digits, - and _ with dots"
+            raise RequestRefused(ErrorBody(ErrorCode.INVALID, message))
+        now_us = unix_us()
+        record = JobRecord(
+            job=job_id(function, secrets.token_bytes(SECRET_BYTES)),
+            function=function,
+            submitted_us=now_us,
+            deadline_us=now_us + min(time_us, MOST_TIME_US),
+            address=address,
+            wish=wish,
+        )
+        payload = encode(Job(job=record.job, function=function, request=request, traceparent=traceparent))
+        limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        if len(payload) > limit_bytes:
+            message = f"the job has {len(payload)} bytes, the queue takes at most {limit_bytes}"
+            raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
+        try:
+            await self._records.replace(record.job, record, 0)
+            await self._publish(record, payload)
+        except StorageUnavailable as error:
+            if not _is_full(error.__cause__):
+                raise
+            message = "as many jobs wait, or results are kept, as there is room for"
+            raise RequestRefused(ErrorBody(ErrorCode.OVERLOADED, message, RETRY_AFTER_MS)) from None
+        if self._on_submitted is not None:
+            self._on_submitted()
+        return record
+
+    async def look(self, job: str) -> JobRecord | None:
+        """What became of it so far; None for what is no job, or was one a day ago."""
+        record = await self.standing(job)
+        return as_seen(record, unix_us()) if record is not None else None
+
+    async def cancel(self, job: str) -> JobRecord | None:
+        """End it unless it has ended; as it stands now. Whoever runs it is told to let go."""
+        record = await self.change(job, lambda found: cancelled(found, unix_us()))
+        if record is not None:
+            await self._bus.publish(withdrawal(record.job), b"")
+        return record
+
+    async def wait(self, job: str, patience_s: float) -> JobRecord | None:
+        """As `look`, once it has ended or `patience_s` have passed."""
+        with anyio.move_on_after(patience_s):
+            while True:
+                try:
+                    record = await self.look(job)
+                except StorageUnavailable:  # who waits can wait for the server too
+                    await anyio.sleep(_LOOK_S / 4)
+                    continue
+                if record is None or record.state in ENDED:
+                    return record
+                await self._next_change(record)
+        return await self.look(job)
+
+    async def standing(self, job: str) -> JobRecord | None:
+        """The record as it is stored."""
+        return (await self._records.standing(job))[0] if function_of(job) is not None else None
+
+    async def change(self, job: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
+        """Replace the record by `change` of it, unless that is None; as it stands now. `change` may run more than once.
+
+        Raises RevisionConflict where others keep writing it.
+        """
+        if function_of(job) is None:
+            return None
+        for _ in range(_WRITE_ATTEMPTS):
+            record, revision = await self._records.standing(job)
+            changed = change(record) if record is not None else None
+            if changed is None:
+                return record
+            try:
+                await self._records.replace(job, changed, revision)
+            except RevisionConflict:
+                continue
+            return changed
+        raise RevisionConflict(bucket=subjects.RESULTS, key=job)
+
+    async def _publish(self, record: JobRecord, payload: bytes) -> None:
+        """Into the queue, once however often it has to be sent."""
+        headers = {"Nats-Msg-Id": record.job}
+        try:
+            await self._bus.jetstream.publish(subjects.job(record.function), payload, headers=headers)
+        except BUS_FAULTS as error:
+            if _is_full(error):  # it is certainly not in there; else nobody knows, and the record says "queued"
+                await self._records.delete(record.job)
+            reason = str(error) or type(error).__name__
+            raise StorageUnavailable(bucket=subjects.JOB_STREAM, key=record.job, reason=reason) from error
+
+    async def _next_change(self, record: JobRecord) -> None:
+        """Return when the record was written again, or when it is time to look."""
+        with anyio.move_on_after(_LOOK_S):
+            try:
+                watch = await self._records.watch(record.job)
+            except BUS_FAULTS:
+                await anyio.sleep(_LOOK_S / 4)
+                return
+            try:
+                while True:
+                    entry = await watch.next()
+                    if entry is not None and self._records.read(entry) != record:
+                        return
+            except BUS_FAULTS:
+                await anyio.sleep(_LOOK_S / 4)
+            finally:
+                await watch.stop()
+
+
+def withdrawal(job: JobId) -> str:
+    """Where it is told that nobody wants this job any more."""
+    return subjects.withdraw(job)  # type: ignore[arg-type]  # a job is withdrawn as a request is
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, js_errors.APIError) and error.err_code in _FULL

@@ -1,0 +1,148 @@
+"""Jobs and API keys on a whole platform: jobs outlive gateways and restarts, keys hold at every gateway."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import httpx
+import psutil
+import pytest
+
+from fastgshare.client import Client, connect
+from fastgshare.shared.messages import JobState, KeyLimits, Scope
+from tests.integration import functions
+from tests.integration.doors import PATIENCE_S, door, json_body, rows, until
+from tests.integration.world import GATEWAY, World, running, wait_until
+
+pytestmark = pytest.mark.timeout(180)
+WAIT_S = 90.0
+
+
+async def submit(http: httpx.AsyncClient, name: str, value: float) -> str:
+    taken = await http.post(f"/v2/models/{name}/infer_async", json=json_body({"x": rows(value)}))
+    assert taken.status_code == 202, taken.text
+    return str(taken.json()["id"])
+
+
+async def all_done(world: World, jobs: dict[str, float]) -> None:
+    async with connect(world.nats_url) as client:
+        for job, value in jobs.items():
+            result = await client.result(job, wait_s=WAIT_S)
+            assert result.outputs["y"][0, 0] == value * 2
+
+
+def test_jobs_outlive_a_gateway_and_the_platform(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    jobs: dict[str, float] = {}
+
+    async def many(world: World) -> None:
+        async with connect(world.nats_url) as client, door(world.http_url) as http:
+            await client.deploy(functions.times("double", tmp_path, 2.0, replicas=1))
+            for value in range(1, 21):
+                jobs[await submit(http, "double", value)] = value
+        world.kill(GATEWAY)
+        await all_done(world, jobs)
+
+    async def later(world: World) -> None:
+        async with connect(world.nats_url) as client:
+            await client.scale("double", 0, wait=False)
+            await until(lambda: _has_no_replica(world))
+            for value in range(30, 40):
+                jobs[await client.submit("double", {"x": rows(value)})] = value
+
+    async def again(world: World) -> None:
+        async with connect(world.nats_url) as client:
+            await client.scale("double", 1)
+            await all_done(world, jobs)
+            (job, *_) = jobs
+            assert (await client.jobs.look(job)).state is JobState.DONE
+
+    with running(data_dir, gateways=2) as world:
+        asyncio.run(many(world))
+        asyncio.run(later(world))
+        family = psutil.Process(world.up.pid).children(recursive=True)
+        world.up.send_signal(signal.SIGKILL)
+        wait_until(lambda: not any(_is_alive(process) for process in family))
+    with running(data_dir) as world:
+        asyncio.run(again(world))
+
+
+async def _has_no_replica(world: World) -> bool:
+    async with connect(world.nats_url) as client:
+        return not await client.replicas()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def fastgshare(world: World, *args: str) -> str:
+    argv = [sys.executable, "-m", "fastgshare.cli", *args]
+    env = {**os.environ, "FASTGSHARE_NATS_URL": world.nats_url}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_keys_hold_at_every_gateway_and_the_command_makes_them(tmp_path: Path) -> None:
+    async def guarded(world: World, key: str) -> None:
+        body = json_body({"x": rows(4)})
+        async with door(world.http_urls[0]) as one, door(world.http_urls[1]) as two:
+            await _answers(lambda: one.post("/v2/models/double/infer", json=body), 401)
+            await _answers(lambda: two.post("/v2/models/double/infer", json=body), 401)
+            mine = {"Authorization": f"Bearer {key}"}
+            answer = await one.post("/v2/models/double/infer", json=body, headers=mine)
+            assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (200, "4")
+            await _answers(lambda: two.get("/v2/models/double", headers=mine), 200)
+            assert (await two.get("/v1/functions", headers=mine)).status_code == 403
+            assert (await two.get("/v2/health/ready")).status_code == 200
+            taken = await two.post("/v2/models/double/infer_async", json=body, headers=mine)
+            assert taken.status_code == 202
+            place = taken.headers["location"]
+            await _answers(lambda: one.get(f"{place}/result", headers=mine), 200)
+            assert (await one.get(f"{place}/result")).status_code == 401
+            for http in (one, two):  # each knows within half a second what the other let in
+                await _answers(partial(http.post, "/v2/models/double/infer", json=body, headers=mine), 429)
+
+    async def opened(world: World) -> None:
+        async with door(world.http_urls[1]) as two:
+            await _answers(lambda: two.get("/v1/functions"), 200)
+
+    async def deploy(world: World) -> None:
+        async with connect(world.nats_url) as client:
+            await client.deploy(functions.times("double", tmp_path, 2.0))
+
+    async def limited(world: World) -> None:
+        async with connect(world.nats_url) as client:
+            (key,) = await client.keys.list()
+            assert (key.scopes, key.limits) == ((Scope.INVOKE,), KeyLimits(per_day=5))
+            await until(lambda: _used(client, 5, 6))
+            await client.keys.revoke(key.key)
+
+    with running(tmp_path / "data", gateways=2) as world:
+        asyncio.run(deploy(world))
+        key = fastgshare(world, "key", "create", "tests", "--function", "double", "--per-day", "5")
+        asyncio.run(guarded(world, key))
+        job = fastgshare(world, "invoke", "double", "--async", "-i", f"x={[[1.0] * 16]}")
+        assert fastgshare(world, "result", job, "--wait").startswith("y  FP32 [1, 16]  2 2")
+        asyncio.run(limited(world))
+        asyncio.run(opened(world))
+
+
+async def _used(client: Client, least: int, most: int) -> bool:
+    return all(least <= number <= most for number in (await client.keys.used_today()).values())
+
+
+async def _answers(ask: Callable[[], Awaitable[httpx.Response]], status: int) -> None:
+    with anyio.fail_after(PATIENCE_S):
+        while (await ask()).status_code != status:
+            await anyio.sleep(0.05)
