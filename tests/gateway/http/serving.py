@@ -94,7 +94,12 @@ class FakeInvoker:
         return self.behaviour(request)
 
     async def invoke_stream(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
     ) -> AsyncGenerator[InferReply, None]:
         self.asked.append(Asked(function, request, deadline_us - unix_us(), trace))
         try:

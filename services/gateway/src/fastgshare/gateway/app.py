@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -28,7 +29,7 @@ from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
-from fastgshare.gateway.ports import Doorkeeper, Functions, Invoker
+from fastgshare.gateway.ports import Doorkeeper, Functions
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -53,65 +54,121 @@ SERVICE = "gateway"
 VERSION = version("fastgshare-gateway")
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What all doors stand before."""
+
+    gateway: GatewayId
+    incarnation: str
+    control: Bus
+    data: Bus
+    jobs: Bus
+    gatekeeper: Gatekeeper
+    dispatcher: Dispatcher
+    newcomers: Newcomers
+    invoker: BusInvoker
+    traces: TraceTeller
+    reporter: Reporter
+    sampler: Sampler
+
+
 async def serve(config: GatewayConfig) -> None:
     """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
     check_name("instance", config.instance)
-    gateway = GatewayId(config.instance)
-    trace_ratio = sampling_ratio(config.trace_ratio, os.environ)
     async with AsyncExitStack() as stack:
-        control, data, jobs = await _open_buses(stack, config.nats_url, gateway)
-        gatekeeper = Gatekeeper(_limits(config))
-        traces = await _keep_traces(stack, control, gateway, gatekeeper)
-        dispatcher = Dispatcher(data, gateway)
-        incarnation = new_incarnation()
-        reporter = Reporter(control, gatekeeper, gateway, incarnation)
-        inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
-        await inbox.open()
-        newcomers = Newcomers(control, gatekeeper)
-        invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, newcomers, host_id())
-        stack.callback(invoker.close)
+        parts = await _open_parts(stack, config)
         async with anyio.create_task_group() as work:
-            work.start_soon(dispatcher.run)
-            work.start_soon(traces.run)
-            feed = Feed(control, data, gatekeeper, dispatcher, gateway, incarnation, config)
-            await feed.start(work)
-            doorkeeper = await _start_doorkeeper(control, gateway, config, work)
-            runner = JobRunner(jobs, gateway, invoker, gatekeeper, config.concurrent_jobs)
+            work.start_soon(parts.dispatcher.run)
+            work.start_soon(parts.traces.run)
+            work.start_soon(parts.reporter.run)
+            await _start_feed(parts, config, work)
+            runner = JobRunner(parts.jobs, parts.gateway, parts.invoker, parts.gatekeeper, config.concurrent_jobs)
             work.start_soon(runner.run)
-            work.start_soon(reporter.run)
-            metrics = _start_metrics(
-                ProcessMetrics(SERVICE, gateway, VERSION, data, control),
-                GatewayMetrics(gatekeeper, reporter),
-                gateway,
-                work,
-            )
             stop = anyio.Event()
-            pages = [*MetricsRoute(metrics.page).routes(), *_start_console(control, stop, work)]
-            functions = BucketFunctions(control)
-            app = build_app(
-                invoker,
-                functions,
-                _http_settings(config, trace_ratio),
-                pages,
-                doorkeeper=doorkeeper,
-                jobs=runner.queue,
-            )
-            endpoints = await _start_http(app, config, stop, work)
-            sampler = Sampler(trace_ratio)
-            if config.grpc_port >= 0:
-                endpoints["grpc"] = await _start_grpc(invoker, functions, doorkeeper, sampler, config, stop, work)
-            ingress = Ingress(data, gatekeeper, dispatcher, invoker, newcomers, sampler, config, work)
-            requests = await data.subscribe_prompt(
-                subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE
-            )
-            await work.start(answer_pings, control, SERVICE, gateway, endpoints)
+            endpoints = await _start_doors(parts, runner, config, stop, work)
+            requests = await _start_ingress(parts, config, work)
+            await work.start(answer_pings, parts.control, SERVICE, parts.gateway, endpoints)
             await stop_signal()
             stop.set()
             runner.take_no_more()
-            await _finish(requests, gatekeeper, dispatcher, config.drain_s)
-            await traces.finish()
-            await reporter.publish()
+            await _finish(parts, requests, config.drain_s)
             work.cancel_scope.cancel()
+
+
+async def _open_parts(stack: AsyncExitStack, config: GatewayConfig) -> Gateway:
+    gateway, incarnation = GatewayId(config.instance), new_incarnation()
+    sampler = Sampler(sampling_ratio(config.trace_ratio, os.environ))
+    control, data, jobs = await _open_buses(stack, config.nats_url, gateway)
+    gatekeeper = Gatekeeper(_limits(config))
+    dispatcher = Dispatcher(data, gateway)
+    inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
+    await inbox.open()
+    newcomers = Newcomers(control, gatekeeper)
+    invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, newcomers, host_id())
+    stack.callback(invoker.close)
+    return Gateway(
+        gateway=gateway,
+        incarnation=incarnation,
+        control=control,
+        data=data,
+        jobs=jobs,
+        gatekeeper=gatekeeper,
+        dispatcher=dispatcher,
+        newcomers=newcomers,
+        invoker=invoker,
+        traces=await _keep_traces(stack, control, gateway, gatekeeper),
+        reporter=Reporter(control, gatekeeper, gateway, incarnation),
+        sampler=sampler,
+    )
+
+
+async def _start_feed(parts: Gateway, config: GatewayConfig, work: anyio.abc.TaskGroup) -> None:
+    """Return once functions, profiles and replicas are known."""
+    feed = Feed(
+        parts.control,
+        parts.data,
+        parts.gatekeeper,
+        parts.dispatcher,
+        parts.gateway,
+        parts.incarnation,
+        config,
+    )
+    await feed.start(work)
+
+
+async def _start_ingress(parts: Gateway, config: GatewayConfig, work: anyio.abc.TaskGroup) -> Subscription:
+    ingress = Ingress(
+        parts.data,
+        parts.gatekeeper,
+        parts.dispatcher,
+        parts.invoker,
+        parts.newcomers,
+        parts.sampler,
+        config,
+        work,
+    )
+    return await parts.data.subscribe_prompt(subjects.INVOKE_ALL, ingress.on_message, queue=subjects.GATEWAY_QUEUE)
+
+
+async def _start_doors(
+    parts: Gateway, runner: JobRunner, config: GatewayConfig, stop: anyio.Event, work: anyio.abc.TaskGroup
+) -> dict[str, str]:
+    """HTTP and gRPC; what is served where."""
+    doorkeeper = await _start_doorkeeper(parts.control, parts.gateway, config, work)
+    functions = BucketFunctions(parts.control)
+    metrics = _start_metrics(parts, work)
+    app = build_app(
+        parts.invoker,
+        functions,
+        _http_settings(config, parts.sampler.ratio),
+        [*MetricsRoute(metrics.page).routes(), *_start_console(parts.control, stop, work)],
+        doorkeeper=doorkeeper,
+        jobs=runner.queue,
+    )
+    endpoints = await _start_http(app, config, stop, work)
+    if config.grpc_port >= 0:
+        endpoints["grpc"] = await _start_grpc(parts, functions, doorkeeper, config, stop, work)
+    return endpoints
 
 
 async def _open_buses(stack: AsyncExitStack, url: str, gateway: GatewayId) -> list[Bus]:
@@ -122,7 +179,9 @@ async def _open_buses(stack: AsyncExitStack, url: str, gateway: GatewayId) -> li
     return buses
 
 
-async def _start_http(app: ASGIApp, config: GatewayConfig, stop: anyio.Event, work: anyio.abc.TaskGroup) -> dict[str, str]:
+async def _start_http(
+    app: ASGIApp, config: GatewayConfig, stop: anyio.Event, work: anyio.abc.TaskGroup
+) -> dict[str, str]:
     """What is served where."""
     serve_app = partial(serve_http, app, config.http_host, config.http_port, stop=stop, grace_s=config.drain_s)
     port = await work.start(serve_app)
@@ -131,10 +190,9 @@ async def _start_http(app: ASGIApp, config: GatewayConfig, stop: anyio.Event, wo
 
 
 async def _start_grpc(
-    invoker: Invoker,
+    parts: Gateway,
     functions: Functions,
     doorkeeper: Doorkeeper,
-    sampler: Sampler,
     config: GatewayConfig,
     stop: anyio.Event,
     work: anyio.abc.TaskGroup,
@@ -147,7 +205,7 @@ async def _start_grpc(
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
         max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
     )
-    inside = Inside(invoker, functions, doorkeeper, settings, sampler)
+    inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler)
     serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
     port = await work.start(serve_door)
     return f"{config.grpc_host}:{port}"
@@ -158,11 +216,11 @@ def _limits(config: GatewayConfig) -> Limits:
     return Limits(config.held_per_function, config.rows_per_replica, payload_bytes)
 
 
-def _start_metrics(
-    own: ProcessMetrics, gateway_metrics: GatewayMetrics, gateway: GatewayId, work: anyio.abc.TaskGroup
-) -> Metrics:
-    metrics = Metrics(own.families, gateway_metrics.families)
-    metrics.start_otlp(work, resource_attributes(SERVICE, gateway, VERSION, os.environ))
+def _start_metrics(parts: Gateway, work: anyio.abc.TaskGroup) -> Metrics:
+    own = ProcessMetrics(SERVICE, parts.gateway, VERSION, parts.data, parts.control)
+    metrics = Metrics(own.families, GatewayMetrics(parts.gatekeeper, parts.reporter).families)
+    metrics.exports.watch("spans", lambda: parts.traces.dropped)
+    metrics.start_otlp(work, resource_attributes(SERVICE, parts.gateway, VERSION, os.environ))
     return metrics
 
 
@@ -203,11 +261,13 @@ async def _take_no_more(requests: Subscription, drain_s: float) -> None:
         await requests.drain()
 
 
-async def _finish(requests: Subscription, gatekeeper: Gatekeeper, dispatcher: Dispatcher, drain_s: float) -> None:
+async def _finish(parts: Gateway, requests: Subscription, drain_s: float) -> None:
     await _take_no_more(requests, drain_s)
-    for action in gatekeeper.stop(unix_us()):
-        await dispatcher.perform(action)
+    for action in parts.gatekeeper.stop(unix_us()):
+        await parts.dispatcher.perform(action)
     with anyio.move_on_after(drain_s):
-        while gatekeeper.in_flight:
+        while parts.gatekeeper.in_flight:
             await anyio.sleep(0.01)
-    await dispatcher.finish()
+    await parts.dispatcher.finish()
+    await parts.traces.finish()
+    await parts.reporter.publish()

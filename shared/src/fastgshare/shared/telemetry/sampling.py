@@ -21,14 +21,14 @@ class Sampler:
     """Begins or continues the trace of each request; `ratio` of those that are begun here are sampled."""
 
     def __init__(self, ratio: float) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
 
     def begin(self, traceparent: str | None) -> TraceContext:
         """This hop's own span of a request that came with `traceparent`; what is unusable counts as none."""
         caller = parse_traceparent(traceparent) if traceparent else None
         if caller is not None:
             return caller.child()
-        return new_trace(random.random() < self._ratio)
+        return new_trace(random.random() < self.ratio)
 
 
 def sampling_ratio(own: float | None, env: Mapping[str, str]) -> float:

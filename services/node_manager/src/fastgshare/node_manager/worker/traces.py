@@ -76,7 +76,7 @@ class ReplicaTraces:
         return timing
 
     def recalled(self, batch: BatchRun | None) -> None:
-        """One of a batch has ended; by itself, of a request that nobody wants any more and that is told of no further."""
+        """One of a batch has ended; called for a request that nobody wants any more, of which nothing else is told."""
         if batch is not None:
             batch.left -= 1
             if not batch.left and batch.members:
