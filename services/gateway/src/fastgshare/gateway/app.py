@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
+import msgspec
 from nats.aio.subscription import Subscription
 
 from fastgshare.gateway.adapters.dispatcher import Dispatcher
@@ -19,7 +20,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.config import check_name
+from fastgshare.shared.config import check_name, host_name
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
@@ -32,11 +33,13 @@ SERVICE = "gateway"
 
 async def serve(config: GatewayConfig) -> None:
     """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
+    config = msgspec.structs.replace(config, instance=config.instance or host_name())
     check_name("instance", config.instance)
     gateway = GatewayId(config.instance)
     async with AsyncExitStack() as stack:
-        data = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, f"{gateway}-data")))
-        control = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, gateway)))
+        access = BusConfig(config.nats_url, gateway, password_file=config.nats_password_file)
+        data = await stack.enter_async_context(open_bus(msgspec.structs.replace(access, name=f"{gateway}-data")))
+        control = await stack.enter_async_context(open_bus(access))
         await ensure_storage(control)
         payload_bytes = config.max_payloads_mib * BYTES_PER_MIB
         gatekeeper = Gatekeeper(Limits(config.held_per_function, config.rows_per_replica, payload_bytes))

@@ -4,9 +4,10 @@ import msgspec
 
 
 class GatewayConfig(msgspec.Struct, frozen=True):
-    """Settings of one gateway. Times in the unit that their name ends in."""
+    """Settings of one gateway. Times in the unit that their name ends in; an empty `instance` is the host's name."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     instance: str = "gateway-0"
     http_host: str = "127.0.0.1"
     http_port: int = 8080

@@ -29,9 +29,10 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
-    """Settings of one node. Quotas of time are accounted over `window_ms`."""
+    """Settings of one node; one without a name is named after its host. Quotas of time are accounted over `window_ms`."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     node: str = "node-0"
     device: str = "auto"
     window_ms: int = 100
@@ -50,6 +51,7 @@ class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):
 
     nats_url: str
     device_id: str
+    nats_password_file: str = ""
     device: str = "cpu"
     device_index: int = 0
     window_ms: int = 100
