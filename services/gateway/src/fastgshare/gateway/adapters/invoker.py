@@ -26,7 +26,7 @@ from fastgshare.shared.messages import (
     InferRequest,
     Timing,
 )
-from fastgshare.shared.minting import new_incarnation, new_request_id
+from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.slots import SlotPool
 from fastgshare.shared.slotted import inline_bytes, into_slot, out_of_slot, wants_slot
 from fastgshare.shared.tracing import TraceContext
@@ -44,7 +44,7 @@ class AnswerInbox:
     def __init__(self, bus: Bus, on_nobody: Callable[[RequestId], None]) -> None:
         self._bus = bus
         self._on_nobody = on_nobody
-        self._prefix = f"_INBOX.gateway-{new_incarnation()}"
+        self._prefix = bus.connection.new_inbox()
         self._waiting: dict[str, asyncio.Future[InferReply]] = {}
 
     async def open(self) -> Subscription:
