@@ -1,4 +1,4 @@
-"""Makes a password for each user of the bus, once: one that stands is kept, one that is given by the environment is used.
+"""A password for each user of the bus: the one that the environment gives, else the one that stands, else a new one.
 
 `/credentials/<user>/password` is for whoever is that user, `/credentials/nats/passwords.json` for the server; each
 folder is a volume of its own, so that nobody sees another's. `FASTGSHARE_ADMIN_PASSWORD` and so on give passwords.

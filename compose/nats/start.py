@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 PASSWORDS = Path("/run/credentials/passwords.json")
-ROUTES = Path("/tmp/routes.conf")  # noqa: S108  # the one place that can be written to, and nobody else's
+ROUTES = Path("/tmp/routes.conf")  # the one place that can be written to, and nobody else's
 SERVER = "nats-server"
 
 

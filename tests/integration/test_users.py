@@ -14,10 +14,10 @@ from fastgshare.shared import subjects
 from fastgshare.shared.access import inbox_prefix
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import BusUnavailable
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec, ServiceReady
-from fastgshare.shared.codec import decode
 from fastgshare.shared.storage import STREAM_NAMES
 from tests.integration import functions
 from tests.integration.doors import door, json_body, rows
@@ -35,10 +35,11 @@ REFUSED_PUBLISHES = {
     "admin": ("$KV.placements.n.r", "$KV.leases.leader", "fast.replica.r", DELETE_FUNCTIONS, "_INBOX.client.x"),
     "provision": ("$KV.functions.f", "fast.invoke.f", DELETE_FUNCTIONS, "$JS.API.STREAM.MSG.GET.KV_keys"),
 }
+TOO_WIDE = (">", "fast.>", "fast.replica.*", "$KV.>", "_INBOX.>", "_INBOX.other.>")
 REFUSED_SUBSCRIPTIONS = {
-    user: (">", "fast.>", "fast.replica.*", "$KV.>", "_INBOX.>", "_INBOX.other.>")
-    for user in ("gateway", "scheduler", "profiler", "client", "admin", "provision")
-} | {"node": (">", "fast.invoke.*", "$KV.keys.>", "_INBOX.gateway.>")}
+    **dict.fromkeys(("gateway", "scheduler", "profiler", "client", "admin", "provision"), TOO_WIDE),
+    "node": (">", "fast.invoke.*", "$KV.keys.>", "_INBOX.gateway.>"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from fastgshare.shared.storage import BUCKETS, STREAMS
 
 ANY = "*"
 REST = ">"
+WRITTEN = "# Written by `make nats-users` from fastgshare.shared.rights.\n"
 API = "$JS.API"
 
 Subjects = tuple[str, ...]
@@ -207,7 +208,7 @@ RIGHTS: dict[str, Rights] = {
 def users_conf() -> str:
     """The server's block `authorization`; each password is a variable of the server's environment."""
     users = ",\n".join(_user(name, rights) for name, rights in RIGHTS.items())
-    return f"# Written by `make nats-users` from fastgshare.shared.rights.\nauthorization {{\n  users: [\n{users}\n  ]\n}}\n"
+    return f"{WRITTEN}authorization {{\n  users: [\n{users}\n  ]\n}}\n"
 
 
 def _user(name: str, rights: Rights) -> str:

@@ -30,7 +30,7 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class HealthConfig(msgspec.Struct, frozen=True):
-    """Where a ready process shows that it lives: a file it touches each second that it is on the bus; empty: nowhere."""
+    """Where a ready process shows that it lives: a file, touched each second that it is on the bus; empty: nowhere."""
 
     health_file: str = ""
 

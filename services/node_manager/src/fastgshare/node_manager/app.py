@@ -129,6 +129,8 @@ async def serve(config: NodeConfig) -> None:
     check_window(config.window_ms)
     check_name("node", subjects.device_id(NodeId(config.node), 0, "cpu"))
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.node, password_file=config.nats_password_file)))
+        bus = await stack.enter_async_context(
+            open_bus(BusConfig(config.nats_url, config.node, password_file=config.nats_password_file))
+        )
         await ensure_storage(bus)
         await Node(config, bus).run()

@@ -29,7 +29,7 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
-    """Settings of one node; one without a name is named after its host. Quotas of time are accounted over `window_ms`."""
+    """Settings of one node; without a name it has its host's. Quotas of time are accounted over `window_ms`."""
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_password_file: str = ""

@@ -38,7 +38,9 @@ async def serve(config: ProfilerConfig) -> None:
     config = msgspec.structs.replace(config, instance=config.instance or host_name())
     check_name("instance", config.instance)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file)))
+        bus = await stack.enter_async_context(
+            open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file))
+        )
         async with anyio.create_task_group() as work:
             await work.start(run_profiler, bus, config)
             await stop_signal()

@@ -41,7 +41,10 @@ async def serve(config: SchedulerConfig) -> None:
     if config.policy not in POLICIES:
         expected = f"one of {', '.join(POLICIES)}"
         raise InvalidConfig(setting=variable_for("policy"), value=config.policy, expected=expected)
-    async with open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file)) as bus, anyio.create_task_group() as work:
+    async with (
+        open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file)) as bus,
+        anyio.create_task_group() as work,
+    ):
         await work.start(run_scheduler, bus, config)
         await stop_signal()
         work.cancel_scope.cancel()

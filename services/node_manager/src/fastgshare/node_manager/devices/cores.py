@@ -1,7 +1,7 @@
 """Which cores are this process's where it gets only some: such as no other process of the host has taken.
 
-A taken core is a locked file in shared memory, which the kernel lets go of with its process. So several nodes on a host,
-containers that share its memory included, take different cores as long as there are enough; beyond that they share.
+A taken core is a locked file in shared memory, which the kernel lets go of with its process. So several nodes on a
+host, containers that share its memory included, take different cores while there are enough; beyond that they share.
 """
 
 import fcntl
