@@ -17,12 +17,12 @@ WRITERS = {
     subjects.PLACEMENTS: {"scheduler"},
     subjects.REPLICAS: {"node"},
     subjects.LEASES: {"scheduler", "profiler", "admin"},
-    subjects.RESULTS: {"gateway"},
+    subjects.RESULTS: {"gateway", "admin"},
     subjects.KEYS: {"gateway", "admin"},
-    subjects.KEY_USE: {"gateway"},
+    subjects.KEY_USE: {"gateway", "admin"},
 }
 NOT_SUBJECTS = {"token", "device_id", "function_events", "event", "ping"}
-KEYS = re.compile(r"_keys?$|_digest$|^profile_lease$")
+KEYS = re.compile(r"_keys?$|_digest$|^profile_lease$|^key_uses?$")
 
 
 def matches(pattern: str, subject: str) -> bool:

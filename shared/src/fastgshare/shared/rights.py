@@ -114,6 +114,7 @@ RIGHTS: dict[str, Rights] = {
             subjects.demand(_FUNCTION),
             subjects.trace(_FUNCTION, _REQUEST, ANY),
             subjects.job(_FUNCTION),
+            subjects.withdraw(_REQUEST),
             subjects.ping(ANY),
             *read_bucket(*BUCKETS),
             *write_bucket(subjects.FUNCTIONS),
@@ -187,6 +188,7 @@ RIGHTS: dict[str, Rights] = {
     "admin": Rights(
         publish=(
             *CALLS,
+            subjects.job(_FUNCTION),
             subjects.profile(_FUNCTION),
             subjects.ping(ANY),
             subjects.PING,
@@ -194,6 +196,8 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.FUNCTIONS),
             *write_bucket(subjects.PROFILES),
             *write_bucket(subjects.KEYS),
+            *write_bucket(subjects.KEY_USE),
+            *write_bucket(subjects.RESULTS),
             *write_bucket(subjects.LEASES, subjects.profile_lease(REST)),
             *read_objects(),
             *write_objects(),
