@@ -21,7 +21,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-head
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup torch check format test test-compose demo nats-users bench-overhead bench-quota bench-profiler bench-scheduler gpu-check lock clean
+.PHONY: help setup torch check format test demo bench-overhead bench-quota bench-profiler bench-scheduler bench-telemetry gpu-check lock clean
+.PHONY: test-compose nats-users
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +80,9 @@ bench-profiler: setup $(WHEELS_STAMP) ## how much of a grid has to be measured t
 
 bench-scheduler: setup ## objectives with the fewest devices, and how true the simulator is (QUICK=1 for the short run)
 	@$(PY) benchmarks/scheduler/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+bench-telemetry: setup ## what traces and metrics cost, and whether violations are kept (QUICK=1 for the short run)
+	@$(PY) benchmarks/telemetry/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 nats-users: setup ## write compose/nats/users.conf from the rights in the code
 	@$(PY) -m scripts.nats_users
