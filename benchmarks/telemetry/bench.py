@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 import msgspec
-from benchmarks.otlp_receiver import Receiver, run_receiver
 
+from benchmarks.otlp_receiver import Receiver, run_receiver
 from benchmarks.overhead.identity import row, write_model
 from benchmarks.overhead.load import closed_loop
 from benchmarks.overhead.systems import platform_call

@@ -8,11 +8,11 @@ stream, and at the collector.
 from collections.abc import Callable, Collection
 
 import anyio
-from fastgshare.client.traces import last_traces
 
 from benchmarks.overhead.identity import INPUT, row
 from benchmarks.telemetry.figures import Kept
 from fastgshare.client import Client
+from fastgshare.client.traces import last_traces
 from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.errors import RequestRefused
