@@ -58,7 +58,7 @@ async def under_load(client: Client, examples: list[Example]) -> AsyncIterator[L
         yield load
         await load.more()
         stopped.set()
-    assert load.wrong == []
+    assert not load.wrong, load.wrong
 
 
 @asynccontextmanager
