@@ -97,7 +97,7 @@ async def answer_pings(
 
 
 async def show_health(bus: Bus, config: HealthConfig) -> None:
-    """Touch the health file for ever, while the bus is there: a look at its age is all that a container engine needs."""
+    """Touch the health file for ever, while the bus is there: its age tells a container engine all."""
     while config.health_file:
         if bus.is_connected:
             Path(config.health_file).touch()
