@@ -114,6 +114,9 @@ async def test_a_container_that_dies_comes_back_and_nothing_is_lost(
 async def test_a_node_without_a_network_is_done_without_and_taken_back(
     platform: Composed, examples: dict[str, list[Example]], tmp_path: Path
 ) -> None:
+    async with client_of(platform, tmp_path) as client:
+        for name in FUNCTIONS[1:]:  # one node on one core has no room for all three
+            await client.delete(name)
     async with client_of(platform, tmp_path) as client, under_load(client, examples["filetype"]) as load:
         nodes = platform.ids("node")
         serving = {status.node for status in await client.replicas() if status.function == "filetype"}
