@@ -32,8 +32,12 @@ class Load:
 
 @asynccontextmanager
 async def under_load(client: Client, examples: list[Example]) -> AsyncIterator[Load]:
-    """`CALLERS` callers ask until the end of the block, and every one of them gets its right answer."""
+    """`CALLERS` callers ask until the end of the block, and every one of them gets its right answer.
+
+    They ask about Python's files alone: of those the model is sure.
+    """
     load = Load()
+    examples = [example for example in examples if example.expected == "python"]
     stopped = anyio.Event()
 
     async def call(first: int) -> None:
