@@ -8,6 +8,7 @@ UV := .cache/uv-$(UV_VERSION)/bin/uv
 
 DISTRIBUTIONS := shared cli services/gateway services/scheduler services/profiler services/node_manager simulator
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
+IMAGES := gateway scheduler profiler node_manager
 
 # Both live inside what they vouch for, so that removing the folder undoes the stamp.
 SETUP_STAMP := $(VENV)/.set-up
@@ -21,6 +22,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-head
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup torch check format test demo bench-overhead bench-quota bench-profiler bench-scheduler bench-telemetry gpu-check protos lock clean
+.PHONY: test-compose nats-users
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +52,9 @@ format: setup ## rewrite the code as `make check` wants it
 
 test: setup ## run the tests (ARGS="-k gateway" is passed to pytest)
 	$(PY) -m pytest $(ARGS)
+
+test-compose: setup $(WHEELS_STAMP) ## the images and compose files on a container engine, which has to run; a quarter of an hour
+	$(PY) -m pytest -s tests/compose/containers.py tests/compose/cluster.py $(ARGS)
 
 demo: setup $(WHEELS_STAMP) ## the whole platform on real models, about three minutes
 	@$(PY) -m examples.demo.run $(ARGS)
@@ -82,11 +87,21 @@ protos: setup ## write the Python modules of the gateway's .proto files anew
 bench-telemetry: setup ## what traces and metrics cost, and whether violations are kept (QUICK=1 for the short run)
 	@$(PY) benchmarks/telemetry/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
+nats-users: setup ## write compose/nats/users.conf from the rights in the code
+	@$(PY) -m scripts.nats_users
+
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
 	$(COMPILE) $(ARGS) $(SISTERS) $(PROJECTS) --output-file requirements/run.lock
 	$(COMPILE) $(ARGS) $(SISTERS) --constraints requirements/run.lock \
 		requirements/dev.in $(PROJECTS) --output-file requirements/dev.lock
 	$(COMPILE) --no-deps requirements/models.in --output-file requirements/models.lock
+	for service in $(IMAGES); do $(COMPILE) $(SISTERS) --constraints requirements/run.lock \
+		services/$$service/pyproject.toml --output-file requirements/images/$$service.lock || exit; done
+	$(COMPILE) $(SISTERS) --constraints requirements/run.lock cli/pyproject.toml --output-file requirements/images/cli.lock
+	$(COMPILE) $(SISTERS) --constraints requirements/run.lock --extra cuda --extra torch \
+		services/node_manager/pyproject.toml --output-file requirements/images/node_manager_cuda.lock
+	$(COMPILE) --constraints requirements/run.lock requirements/images/nats.in --output-file requirements/images/nats.lock
+	$(COMPILE) --constraints requirements/dev.lock requirements/images/build.in --output-file requirements/images/build.lock
 
 $(UV): | setup
 	@$(PY) -m venv $(UV:%/bin/uv=%)

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,11 @@ jetstream {{ store_dir: "{directory}/store" }}
 class Natsd:
     """One server that keeps its port and its store between `kill` and `restart`. Made by `run_natsd`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: str, env: Mapping[str, str]) -> None:
         self.port = ANY_PORT
         self._directory = directory
+        self._more = more
+        self._env = {**os.environ, **env}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,12 +55,14 @@ class Natsd:
         for stale in self._directory.glob("*.ports"):
             stale.unlink()
         config = self._directory / "nats.conf"
-        config.write_text(CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory))
+        text = CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory)
+        config.write_text(text + self._more)
         with (self._directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [BINARY, "-c", config],
                 stdout=log,
                 stderr=log,
+                env=self._env,
                 preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # nothing else outlives SIGKILL
             )
         self.port = self._wait_until_listening(self._process)
@@ -93,9 +97,9 @@ class Natsd:
 
 
 @contextmanager
-def run_natsd(directory: Path) -> Iterator[Natsd]:
-    """A running server whose files lie in `directory`."""
-    server = Natsd(directory)
+def run_natsd(directory: Path, more: str = "", env: Mapping[str, str] | None = None) -> Iterator[Natsd]:
+    """A running server whose files lie in `directory`; `more` configuration, which may use variables of `env`."""
+    server = Natsd(directory, more, env or {})
     try:
         server.start()
         yield server

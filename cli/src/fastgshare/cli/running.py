@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from fastgshare.client.definition import FunctionDefinition
 from fastgshare.client.errors import PlatformNotFound, SourceUnavailable
 from fastgshare.client.location import URL_VARIABLE, nats_url
 from fastgshare.client.specfile import read_definition
+from fastgshare.shared.access import read_access
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.errors import FastGShareError, InvalidSpec, RequestRefused
 from fastgshare.shared.registry import FunctionUnknown
@@ -72,13 +73,13 @@ def with_client(url: str | None, act: Callable[[Client], Awaitable[None]]) -> No
 
 async def _probe(url: str) -> None:
     """Fail at once where nothing listens: a person waits here, while a program may outlast a server's restart."""
-    server = _server(url)
-    try:
-        with anyio.fail_after(CONNECT_TIMEOUT_S):
+    for server in [_server(part) for part in url.split(",")]:
+        with suppress(OSError), anyio.fail_after(CONNECT_TIMEOUT_S):
             stream = await anyio.connect_tcp(server.hostname or "", server.port or NATS_PORT)
             await stream.aclose()
-    except OSError as error:
-        raise PlatformNotFound(url=url, reason="nothing listens there") from error
+            return
+    servers = ",".join(read_access(url).servers)
+    raise PlatformNotFound(url=servers, reason="nothing listens there")
 
 
 def _server(url: str) -> SplitResult:

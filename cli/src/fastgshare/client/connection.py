@@ -22,7 +22,7 @@ from fastgshare.client.inference import Inference
 from fastgshare.client.jobs import Jobs
 from fastgshare.client.keys import Keys
 from fastgshare.client.large import LargeTensors
-from fastgshare.client.location import nats_url
+from fastgshare.client.location import PASSWORD_FILE_VARIABLE, nats_url
 from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
@@ -345,13 +345,15 @@ async def connect(
 ) -> AsyncGenerator[Client]:
     """Connect to the platform at `url`, or at `FASTGSHARE_NATS_URL`, or to the one that runs on this machine.
 
+    Where the URL names a user, its password stands there too or in the file that `FASTGSHARE_NATS_PASSWORD_FILE` names.
+
     Raises:
         PlatformNotFound: nobody answers there.
     """
     chosen = nats_url(url, env)
     failure: Exception | None = None
     async with AsyncExitStack() as stack:
-        bus = await _open_bus(stack, BusConfig(chosen, name, connect_timeout_s))
+        bus = await _open_bus(stack, BusConfig(chosen, name, connect_timeout_s, env.get(PASSWORD_FILE_VARIABLE, "")))
         inbox = Inbox(bus)
         await inbox.open()
         stack.push_async_callback(inbox.close)
@@ -373,7 +375,7 @@ async def _open_bus(stack: AsyncExitStack, config: BusConfig) -> Bus:
         return await stack.enter_async_context(open_bus(config))
     except BusUnavailable as error:
         reason = str(error.fields["reason"])
-        raise PlatformNotFound(url=config.url, reason=reason) from error
+        raise PlatformNotFound(url=error.fields["url"], reason=reason) from error
 
 
 def _say_nothing(_: str) -> None:

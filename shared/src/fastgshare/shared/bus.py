@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from fastgshare.shared import subjects
+from fastgshare.shared.access import Access, inbox_prefix, read_access
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import BusUnavailable, FastGShareError, PayloadInvalid
@@ -41,11 +42,16 @@ logger = logging.getLogger(__name__)
 
 
 class BusConfig(msgspec.Struct, frozen=True):
-    """How to reach the bus: the server's URL, this connection's name, and how long the first connect may take."""
+    """How to reach the bus: the server's URL, this connection's name, and how long the first connect may take.
+
+    `url` may name the servers of a cluster, with commas between, and a user; the password is there too or in
+    `password_file`. A user's inboxes bear its name, and it hears no others.
+    """
 
     url: str = "nats://127.0.0.1:4222"
     name: str = "fastgshare"
     connect_timeout_s: float = 20.0
+    password_file: str = ""
 
 
 class NoAnswer(FastGShareError):
@@ -210,9 +216,10 @@ async def open_bus(config: BusConfig) -> AsyncIterator[Bus]:
     Raises:
         BusUnavailable: no server answered within `connect_timeout_s`.
     """
+    access = read_access(config.url, config.password_file)
     connection = PromptClient()
     bus = Bus(connection, connection.jetstream(timeout=CONTROL_TIMEOUT_S), config.name)
-    await _connect(connection, bus, config)
+    await _connect(connection, bus, config, access)
     try:
         yield bus
     finally:
@@ -220,7 +227,7 @@ async def open_bus(config: BusConfig) -> AsyncIterator[Bus]:
             await _close(connection)
 
 
-async def _connect(connection: Client, bus: Bus, config: BusConfig) -> None:
+async def _connect(connection: Client, bus: Bus, config: BusConfig, access: Access) -> None:
     async def on_error(error: Exception) -> None:
         logger.warning("bus %s: %s %s", config.name, type(error).__name__, error)
 
@@ -231,8 +238,11 @@ async def _connect(connection: Client, bus: Bus, config: BusConfig) -> None:
     try:
         with anyio.fail_after(config.connect_timeout_s):
             await connection.connect(
-                config.url,
+                list(access.servers),
                 name=config.name,
+                user=access.user or None,
+                password=access.password if access.user else None,
+                inbox_prefix=inbox_prefix(access.user),
                 error_cb=on_error,
                 reconnected_cb=on_reconnected,
                 max_reconnect_attempts=-1,
@@ -242,7 +252,7 @@ async def _connect(connection: Client, bus: Bus, config: BusConfig) -> None:
                 skip_subject_validation=True,  # ours are made of checked names, replies were valid when they arrived
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
-        raise BusUnavailable(url=config.url, reason=str(error) or "timeout") from error
+        raise BusUnavailable(url=",".join(access.servers), reason=str(error) or "timeout") from error
 
 
 async def _close(connection: Client) -> None:

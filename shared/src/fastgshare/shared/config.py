@@ -3,6 +3,8 @@
 `FASTGSHARE_` + the field's name in capitals; a missing variable takes the default, a bad one is refused by name.
 """
 
+import re
+import socket
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -44,6 +46,12 @@ def check_name(field: str, value: str) -> None:
     """Raises InvalidConfig unless `value` fits into subjects and keys, as the setting `field` has to."""
     if not is_name(value):
         raise InvalidConfig(setting=variable_for(field), value=value, expected=f"to match {NAME_PATTERN.pattern}")
+
+
+def host_name() -> str:
+    """The host's name, or the container's, as a name on the bus; empty if nothing of it can be one."""
+    name = socket.gethostname().partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-_")[:63]
 
 
 def to_env(config: msgspec.Struct) -> dict[str, str]:

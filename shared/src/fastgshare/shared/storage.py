@@ -52,26 +52,51 @@ STREAMS: dict[str, Kept] = {
 }
 
 
-async def ensure_storage(bus: Bus) -> None:
-    """Create what is missing; safe to race."""
-    jetstream = bus.jetstream
+STREAM_NAMES = (*(f"KV_{bucket}" for bucket in BUCKETS), f"OBJ_{subjects.MODELS}", *STREAMS)
+"""Every stream as the server names it."""
+
+
+async def ensure_storage(bus: Bus, replicas: int = 1) -> dict[str, api.StreamConfig]:
+    """Create what is missing, kept by that many servers; safe to race. Where all stands, nothing is written.
+
+    Returns how each stream stands, what buckets and the object store are made of included.
+    """
+    standing = {name: await _standing(bus.jetstream, name) for name in STREAM_NAMES}
     for bucket, ttl_s in BUCKETS.items():
-        await jetstream.create_key_value(bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket))
-    await _ensure_objects(jetstream)
+        if standing[f"KV_{bucket}"] is None:
+            await bus.jetstream.create_key_value(
+                bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket), replicas=replicas
+            )
+    if standing[f"OBJ_{subjects.MODELS}"] is None:
+        await bus.jetstream.create_object_store(subjects.MODELS, replicas=replicas)
     for name, kept in STREAMS.items():
-        await jetstream.add_stream(
-            name=name,
-            subjects=[kept.subjects],
-            max_age=kept.max_age_s,
-            max_bytes=kept.max_bytes,
-            max_msgs=kept.max_messages,
-            retention=api.RetentionPolicy.WORK_QUEUE if kept.is_work_queue else api.RetentionPolicy.LIMITS,
-            discard=api.DiscardPolicy.NEW if kept.is_work_queue else api.DiscardPolicy.OLD,
-        )
+        if standing[name] is None:
+            await _create_stream(bus.jetstream, name, kept, replicas)
+    return {name: config for name, config in standing.items() if config is not None}
 
 
-async def _ensure_objects(jetstream: JetStreamContext) -> None:
+async def provide_storage(bus: Bus, replicas: int) -> None:
+    """As `ensure_storage`, and what stands is brought to `replicas` copies; needs the right to change streams."""
+    for config in (await ensure_storage(bus, replicas)).values():
+        if config.num_replicas != replicas:
+            await bus.jetstream.update_stream(config.evolve(num_replicas=replicas))
+
+
+async def _standing(jetstream: JetStreamContext, name: str) -> api.StreamConfig | None:
     try:
-        await jetstream.object_store(subjects.MODELS)
-    except js_errors.BucketNotFoundError:
-        await jetstream.create_object_store(subjects.MODELS)
+        return (await jetstream.stream_info(name)).config
+    except js_errors.NotFoundError:
+        return None
+
+
+async def _create_stream(jetstream: JetStreamContext, name: str, kept: Kept, replicas: int) -> None:
+    await jetstream.add_stream(
+        name=name,
+        subjects=[kept.subjects],
+        max_age=kept.max_age_s,
+        max_bytes=kept.max_bytes,
+        max_msgs=kept.max_messages,
+        retention=api.RetentionPolicy.WORK_QUEUE if kept.is_work_queue else api.RetentionPolicy.LIMITS,
+        discard=api.DiscardPolicy.NEW if kept.is_work_queue else api.DiscardPolicy.OLD,
+        num_replicas=replicas,
+    )

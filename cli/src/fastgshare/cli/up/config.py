@@ -1,7 +1,5 @@
 """What a person can choose about a local platform, and the children that follow from it."""
 
-import re
-import socket
 import sys
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import msgspec
 
 from fastgshare.cli.up.ports import HOST, free_port
 from fastgshare.cli.up.process import ChildSpec
-from fastgshare.shared.config import variable_for
+from fastgshare.shared.config import host_name, variable_for
 from fastgshare.shared.ids import NodeId
 
 GATEWAY = "gateway"
@@ -62,8 +60,7 @@ class UpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def host_node() -> NodeId:
     """The host's name as a name on the bus."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().partition(".")[0].lower()).strip("-_")[:63]
-    return NodeId(name or EMBEDDED_NODE)
+    return NodeId(host_name() or EMBEDDED_NODE)
 
 
 def choose_http_ports(config: UpConfig) -> list[int]:

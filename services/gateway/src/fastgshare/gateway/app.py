@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import anyio
 import anyio.abc
+import msgspec
 from nats.aio.subscription import Subscription
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -34,7 +35,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.config import check_name
+from fastgshare.shared.config import check_name, host_name
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.overview.fold import Overview
@@ -74,6 +75,7 @@ class Gateway:
 
 async def serve(config: GatewayConfig) -> None:
     """Run a gateway until it is told to stop; then take nothing new and finish what is in flight."""
+    config = msgspec.structs.replace(config, instance=config.instance or host_name())
     check_name("instance", config.instance)
     async with AsyncExitStack() as stack:
         parts = await _open_parts(stack, config)
@@ -98,7 +100,7 @@ async def serve(config: GatewayConfig) -> None:
 async def _open_parts(stack: AsyncExitStack, config: GatewayConfig) -> Gateway:
     gateway, incarnation = GatewayId(config.instance), new_incarnation()
     sampler = Sampler(sampling_ratio(config.trace_ratio, os.environ))
-    control, data, jobs = await _open_buses(stack, config.nats_url, gateway)
+    control, data, jobs = await _open_buses(stack, config, gateway)
     gatekeeper = Gatekeeper(_limits(config))
     dispatcher = Dispatcher(data, gateway)
     inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
@@ -171,10 +173,11 @@ async def _start_doors(
     return endpoints
 
 
-async def _open_buses(stack: AsyncExitStack, url: str, gateway: GatewayId) -> list[Bus]:
+async def _open_buses(stack: AsyncExitStack, config: GatewayConfig, gateway: GatewayId) -> list[Bus]:
     """The connections for control, for requests and for jobs, none of which waits for another's bytes."""
     names = (gateway, f"{gateway}-data", f"{gateway}-jobs")
-    buses = [await stack.enter_async_context(open_bus(BusConfig(url, name))) for name in names]
+    access = BusConfig(config.nats_url, password_file=config.nats_password_file)
+    buses = [await stack.enter_async_context(open_bus(msgspec.structs.replace(access, name=name))) for name in names]
     await ensure_storage(buses[0])
     return buses
 

@@ -6,11 +6,14 @@ import msgspec
 class GatewayConfig(msgspec.Struct, frozen=True):
     """Settings of one gateway. Times in the unit that their name ends in; a port of 0 takes any, gRPC's of -1 none.
 
+    An empty `instance` is the host's name.
+
     `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
     say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     instance: str = "gateway-0"
     http_host: str = "127.0.0.1"
     http_port: int = 8080

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import anyio
 import anyio.abc
+import msgspec
 import nats.errors
 
 from fastgshare.node_manager.adapters.device_manager import DeviceManager
@@ -20,6 +21,7 @@ from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
+from fastgshare.shared.config import host_name
 from fastgshare.shared.ids import HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import NodeStatus, Placement
 from fastgshare.shared.minting import new_incarnation
@@ -136,10 +138,13 @@ async def _sweep() -> None:
 
 async def serve(config: NodeConfig) -> None:
     """Run a node manager until it is told to stop."""
+    config = msgspec.structs.replace(config, node=config.node or host_name())
     check_name("node", config.node)
     check_window(config.window_ms)
     check_name("node", subjects.device_id(NodeId(config.node), 0, "cpu"))
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.node)))
+        bus = await stack.enter_async_context(
+            open_bus(BusConfig(config.nats_url, config.node, password_file=config.nats_password_file))
+        )
         await ensure_storage(bus)
         await Node(config, bus).run()

@@ -29,13 +29,14 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
-    """Settings of one node. Quotas of time are accounted over `window_ms`.
+    """Settings of one node; without a name it has its host's. Quotas of time are accounted over `window_ms`.
 
     What was used of its devices is written down every `usage_interval_s`. Its metrics are found on `metrics_port` of
     `metrics_host` (0: nowhere).
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     node: str = "node-0"
     device: str = "auto"
     window_ms: int = 100
@@ -57,6 +58,7 @@ class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):
 
     nats_url: str
     device_id: str
+    nats_password_file: str = ""
     device: str = "cpu"
     device_index: int = 0
     window_ms: int = 100

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import anyio
 import anyio.abc
+import msgspec
 from anyio.abc import TaskGroup
 
 from fastgshare.profiler.adapters.claim_session import ClaimSession
@@ -25,7 +26,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.config import check_name
+from fastgshare.shared.config import check_name, host_name
 from fastgshare.shared.messages import FunctionSpec, NodeStatus, Profile, ReplicaStatus
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
@@ -41,9 +42,12 @@ MS_PER_S = 1_000
 
 async def serve(config: ProfilerConfig) -> None:
     """Run one profiler until it is told to stop; what it was measuring is continued by the next."""
+    config = msgspec.structs.replace(config, instance=config.instance or host_name())
     check_name("instance", config.instance)
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.instance)))
+        bus = await stack.enter_async_context(
+            open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file))
+        )
         async with anyio.create_task_group() as work:
             await work.start(run_profiler, bus, config)
             await stop_signal()

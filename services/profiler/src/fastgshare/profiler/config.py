@@ -16,6 +16,7 @@ class ProfilerConfig(msgspec.Struct, frozen=True):
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     instance: str = "profiler"
     budget_ms: BudgetMs = 600
     open_ms: BudgetMs = 800

@@ -24,7 +24,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket, StorageUnavailable
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import monotonic_us, unix_us
-from fastgshare.shared.config import check_name, variable_for
+from fastgshare.shared.config import check_name, host_name, variable_for
 from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.functions import POLICIES
 from fastgshare.shared.minting import new_incarnation
@@ -42,11 +42,15 @@ SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
 
 async def serve(config: SchedulerConfig) -> None:
     """Run one scheduler until it is told to stop; if it leads, another can take over at once."""
+    config = msgspec.structs.replace(config, instance=config.instance or host_name())
     check_name("instance", config.instance)
     if config.policy not in POLICIES:
         expected = f"one of {', '.join(POLICIES)}"
         raise InvalidConfig(setting=variable_for("policy"), value=config.policy, expected=expected)
-    async with open_bus(BusConfig(config.nats_url, config.instance)) as bus, anyio.create_task_group() as work:
+    async with (
+        open_bus(BusConfig(config.nats_url, config.instance, password_file=config.nats_password_file)) as bus,
+        anyio.create_task_group() as work,
+    ):
         await work.start(run_scheduler, bus, config)
         await stop_signal()
         work.cancel_scope.cancel()

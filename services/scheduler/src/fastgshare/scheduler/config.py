@@ -21,6 +21,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_password_file: str = ""
     instance: str = "scheduler"
     tick_ms: int = 500
     node_silent_s: float = 2.0

@@ -12,7 +12,6 @@ from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid
 from fastgshare.shared.ids import RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply
-from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.parts import PartOrder, whole
 
 WAITING_PARTS = 256
@@ -63,7 +62,7 @@ class AnswerInbox:
     def __init__(self, bus: Bus, on_nobody: Callable[[RequestId], None]) -> None:
         self._bus = bus
         self._on_nobody = on_nobody
-        self._prefix = f"_INBOX.gateway-{new_incarnation()}"
+        self._prefix = bus.connection.new_inbox()
         self._waiting: dict[str, asyncio.Future[InferReply]] = {}
         self._parts: dict[str, Parts] = {}
 

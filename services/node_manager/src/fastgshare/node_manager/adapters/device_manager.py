@@ -236,6 +236,7 @@ class DeviceManager:
         shared = {field.name: own[field.name] for field in msgspec.structs.fields(DeviceSettings)}
         return WorkerConfig(
             nats_url=self._config.nats_url,
+            nats_password_file=self._config.nats_password_file,
             device_id=self.device_id,
             device=self._name.kind,
             device_index=self._name.index,

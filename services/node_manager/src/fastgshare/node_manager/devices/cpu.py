@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fastgshare.node_manager.core.memory import MemoryLedger
+from fastgshare.node_manager.devices.cores import take_cores
 from fastgshare.node_manager.devices.faults import MemoryRefused, ModelFault
 from fastgshare.node_manager.devices.kinds import kind_of
 from fastgshare.node_manager.devices.ports import (
@@ -38,11 +39,11 @@ WORKER_ENV = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
 
 
 class CpuDevice:
-    """This process's cores, or the first `cores` of them; `runtimes` by format."""
+    """This process's cores, or `cores` of them that no other node has; `runtimes` by format."""
 
     def __init__(self, runtimes: Mapping[str, Runtime], cores: int = 0) -> None:
-        available = sorted(os.sched_getaffinity(0))
-        self._cores = available[:cores] if cores > 0 else available
+        self._taken = take_cores(sorted(os.sched_getaffinity(0)), cores)
+        self._cores = self._taken.cores
         self._runtimes = runtimes
         self._store: ModelStore[HostModel] = ModelStore()
         self._lock = threading.Lock()
@@ -70,7 +71,8 @@ class CpuDevice:
         return DeviceState(True, "", rss_mib(), self._store.table(), {})
 
     def close(self) -> None:
-        """Nothing is left to let go of."""
+        """Let go of the cores."""
+        self._taken.let_go()
 
     def enter(self, chunks: tuple[int, ...]) -> None:
         """Pin the calling thread, and the threads it makes from now on, to the chunks' cores."""

@@ -245,7 +245,8 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
         device = await stack.enter_async_context(_open_device(config, channel))
-        bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.device_id)))
+        access = BusConfig(config.nats_url, config.device_id, password_file=config.nats_password_file)
+        bus = await stack.enter_async_context(open_bus(access))
         spans = await stack.enter_async_context(open_spans(SERVICE, config.device_id, os.environ))
         await Worker(config, channel, bus, device, spans).run()
 

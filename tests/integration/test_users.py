@@ -1,0 +1,141 @@
+"""Under a user for each service the whole platform works, and each is refused what is not its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats.errors
+import numpy as np
+import pytest
+from nats.aio.client import Client as Connection
+
+from fastgshare.client import Client, connect
+from fastgshare.shared import subjects
+from fastgshare.shared.access import inbox_prefix
+from fastgshare.shared.buckets import Bucket
+from fastgshare.shared.bus import BusConfig, open_bus
+from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import BusUnavailable
+from fastgshare.shared.ids import FunctionName
+from fastgshare.shared.messages import FunctionSpec, ServiceReady
+from fastgshare.shared.storage import STREAM_NAMES
+from tests.integration import functions
+from tests.integration.doors import door, json_body, rows
+from tests.integration.guarded import SERVICES, Guarded, guarded_bus, guarded_platform
+
+LARGE = (600 << 10) // 4
+DELETE_FUNCTIONS = "$JS.API.STREAM.DELETE.KV_functions"
+
+REFUSED_PUBLISHES = {
+    "gateway": ("$KV.placements.n.r", "$KV.replicas.n.r", "$KV.leases.leader", "fast.node.n.status", DELETE_FUNCTIONS),
+    "scheduler": ("$KV.functions.f", "$KV.replicas.n.r", "$KV.leases.profile.k", "fast.replica.r", "fast.invoke.f"),
+    "profiler": ("$KV.functions.f", "$KV.placements.n.r", "$KV.leases.leader", "fast.replica.r", "fast.invoke.f"),
+    "node": ("$KV.functions.f", "$KV.placements.n.r", "$KV.profiles.p", "$O.models.C.x", "fast.invoke.f"),
+    "client": ("$KV.functions.f", "$O.models.C.x", "fast.replica.r", "fast.profile.f", "_INBOX.gateway.x"),
+    "admin": ("$KV.placements.n.r", "$KV.leases.leader", "fast.replica.r", DELETE_FUNCTIONS, "_INBOX.client.x"),
+    "provision": ("$KV.functions.f", "fast.invoke.f", DELETE_FUNCTIONS, "$JS.API.STREAM.MSG.GET.KV_keys"),
+}
+TOO_WIDE = (">", "fast.>", "fast.replica.*", "$KV.>", "_INBOX.>", "_INBOX.other.>")
+REFUSED_SUBSCRIPTIONS = {
+    **dict.fromkeys(("gateway", "scheduler", "profiler", "client", "admin", "provision"), TOO_WIDE),
+    "node": (">", "fast.invoke.*", "$KV.keys.>", "_INBOX.gateway.>"),
+}
+
+
+@pytest.fixture(scope="module")
+def bus_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """The bus alone."""
+    with guarded_bus(tmp_path_factory.mktemp("users")) as guarded:
+        yield guarded
+
+
+@asynccontextmanager
+async def client_as(guarded: Guarded, user: str) -> AsyncIterator[Client]:
+    async with connect(guarded.url(user), env=guarded.env(user)) as client:
+        yield client
+
+
+@pytest.mark.timeout(180)
+async def test_the_platform_works_with_a_user_for_each_service(tmp_path: Path) -> None:
+    with guarded_platform(tmp_path) as guarded:
+        async with client_as(guarded, "admin") as admin, client_as(guarded, "client") as client:
+            await admin.deploy(functions.times("guarded", tmp_path, 2.0), timeout_s=60)
+            answer = await client.invoke("guarded", {"x": rows(1.5)}, timeout_s=60)
+            np.testing.assert_array_equal(answer.outputs["y"], rows(3.0))
+            large = await client.invoke("guarded", {"x": rows(2.0, width=LARGE)}, timeout_s=60)
+            np.testing.assert_array_equal(large.outputs["y"], rows(4.0, width=LARGE))
+            await _over_http(admin)
+            assert {service.service for service in (await admin.status()).services} == set(SERVICES.values())
+            await admin.delete("guarded")
+
+
+async def _over_http(admin: Client) -> None:
+    answer = await admin.bus.request(subjects.ping("gateway"), b"", 10)
+    url = decode(ServiceReady, answer.data).endpoints["http"]
+    async with door(url) as http:
+        response = await http.post("/v2/models/guarded/infer", json=json_body({"x": rows(1.5, width=2)}))
+        assert response.status_code == 200, response.text
+        assert response.json()["outputs"][0]["data"] == [3.0, 3.0]
+
+
+async def test_what_stands_is_there_for_everybody_to_see_and_made_by_one(bus_with_users: Guarded) -> None:
+    config = BusConfig(bus_with_users.url("node"), password_file=bus_with_users.password_file("node"))
+    async with open_bus(config) as bus:
+        for name in STREAM_NAMES:
+            assert (await bus.jetstream.stream_info(name)).config.num_replicas == 1
+
+
+@pytest.mark.parametrize("user", REFUSED_PUBLISHES)
+async def test_what_is_not_its_own_a_user_cannot_do(bus_with_users: Guarded, user: str) -> None:
+    refused: list[str] = []
+    connection = await _connection(bus_with_users, user, refused)
+    for subject in REFUSED_PUBLISHES[user]:
+        await connection.publish(subject, b"")
+    for subject in REFUSED_SUBSCRIPTIONS[user]:
+        await connection.subscribe(subject)
+    await connection.flush()
+    await connection.flush()  # its errors come before the server's second answer
+    await connection.close()
+    for subject in REFUSED_PUBLISHES[user]:
+        assert f'publish to "{subject.lower()}"' in "\n".join(refused)
+    for subject in REFUSED_SUBSCRIPTIONS[user]:
+        assert f'subscription to "{subject.lower()}"' in "\n".join(refused)
+
+
+async def test_a_wrong_password_and_none_are_turned_away(bus_with_users: Guarded) -> None:
+    wrong = bus_with_users.nats.url.replace("//", "//admin:wrong@")
+    for url in (wrong, bus_with_users.nats.url):
+        with pytest.raises(BusUnavailable) as caught:
+            async with open_bus(BusConfig(url, connect_timeout_s=1.0)):
+                pass
+        assert "wrong" not in str(caught.value)
+
+
+async def test_nobody_hears_anothers_answers(bus_with_users: Guarded) -> None:
+    config = BusConfig(bus_with_users.url("client"), password_file=bus_with_users.password_file("client"))
+    async with open_bus(config) as bus:
+        assert bus.connection.new_inbox().startswith(inbox_prefix("client") + ".")
+
+
+async def test_a_client_may_not_even_read_functions(bus_with_users: Guarded) -> None:
+    config = BusConfig(bus_with_users.url("client"), password_file=bus_with_users.password_file("client"))
+    async with open_bus(config) as bus:
+        store = await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).store()
+        with pytest.raises(nats.errors.TimeoutError):
+            await store.get(FunctionName("any"))
+
+
+async def _connection(guarded: Guarded, user: str, refused: list[str]) -> Connection:
+    async def on_error(error: Exception) -> None:
+        refused.append(str(error))
+
+    connection = Connection()
+    await connection.connect(
+        guarded.nats.url,
+        user=user,
+        password=Path(guarded.password_file(user)).read_text().strip(),
+        error_cb=on_error,
+        inbox_prefix=inbox_prefix(user),
+        allow_reconnect=False,
+    )
+    return connection
