@@ -1,0 +1,1 @@
+"""What makes parts of this tree out of other parts; nothing here is installed."""
