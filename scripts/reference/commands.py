@@ -20,8 +20,8 @@ def page() -> str:
             root.help,
             "",
             (
-                "Answers go to standard output, everything else to standard error. Exit status 0: done; 1: the platform "
-                "refused or could not; 2: what was asked for makes no sense; 130: interrupted."
+                "Answers go to standard output, everything else to standard error. Exit status 0: done; 1: the "
+                "platform refused or could not; 2: what was asked for makes no sense; 130: interrupted."
             ),
             "",
             (

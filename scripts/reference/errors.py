@@ -33,9 +33,9 @@ def page() -> str:
             "",
             (
                 "Every request is answered or refused by its deadline. A refusal has a code, a sentence and, where it "
-                "makes sense, after how many milliseconds to try again. The Python client raises it as `RequestRefused` "
-                "(`.body.code`, `.body.message`, `.body.retry_after_ms`); over HTTP it is a status with "
-                '`{"error": "<sentence>"}` and, where there is a time, `Retry-After`.'
+                "makes sense, after how many milliseconds to try again. The Python client raises it as "
+                "`RequestRefused` (`.body.code`, `.body.message`, `.body.retry_after_ms`); over HTTP it is a status "
+                'with `{"error": "<sentence>"}` and, where there is a time, `Retry-After`.'
             ),
             "",
             table(("code", "HTTP status", "when"), rows),

@@ -77,8 +77,8 @@ def page() -> str:
         "# A function's YAML",
         "",
         (
-            "What `fastgshare deploy FILE.yaml` reads. Unknown keys are refused by name; everything that is wrong is told "
-            "at once, with its place and what was expected. The Python client takes the same as "
+            "What `fastgshare deploy FILE.yaml` reads. Unknown keys are refused by name; everything that is wrong is "
+            "told at once, with its place and what was expected. The Python client takes the same as "
             "[`FunctionDefinition`](client.md#functiondefinition)."
         ),
         "",

@@ -78,8 +78,8 @@ def page() -> str:
         "# Settings",
         "",
         (
-            "Services are configured by environment variables alone. A value that does not fit is refused by name when the "
-            "service starts."
+            "Services are configured by environment variables alone. A value that does not fit is refused by name when "
+            "the service starts."
         ),
         "",
     ]
