@@ -12,8 +12,17 @@ if str(TREE) not in sys.path:  # MkDocs runs this file by its path
 
 from scripts.site.elsewhere import DOCS, PAGES  # noqa: E402  # found by the line above
 from scripts.site.links import relinked  # noqa: E402
+from scripts.site.menu import expanded  # noqa: E402
 
 _SOURCES = {page: source for source, page in PAGES.items()}
+
+
+def on_config(config: Any) -> Any:
+    """Put every page into the menu."""
+    documents = TREE / DOCS
+    own = (path.relative_to(documents).as_posix() for path in documents.rglob("*.md"))
+    config["nav"] = expanded(config["nav"], {*own, *PAGES.values()})
+    return config
 
 
 def on_files(files: Files, *, config: Any) -> Files:
