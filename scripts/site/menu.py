@@ -1,4 +1,4 @@
-"""The site's menu: `folder/*` stands for the pages of a folder that the menu does not name, in their names' order. Pure."""
+"""The site's menu: `folder/*` stands for the pages of a folder that it does not name, in their names' order. Pure."""
 
 import fnmatch
 from collections.abc import Iterable, Iterator
