@@ -20,12 +20,20 @@ SERVICES: dict[str, type[msgspec.Struct]] = {
 }
 MEANINGS = {
     "nats_url": "The bus.",
+    "nats_password_file": "A file with the password of the user that `NATS_URL` names.",
     "instance": "Its name on the bus; must differ between instances of a service.",
     "drain_s": "How long it finishes what it has when it is told to stop.",
     "log_level": "DEBUG, INFO, WARNING or ERROR.",
+    "metrics_host": "Where its page of metrics listens.",
+    "metrics_port": "On which port; 0: nowhere.",
     # gateway
     "http_host": "Where it listens for HTTP.",
     "http_port": "On which port; 0: any free one.",
+    "grpc_host": "Where it listens for gRPC.",
+    "grpc_port": "On which port; 0: any free one, -1: not at all.",
+    "trace_ratio": "Share of requests whose trace is kept by chance; unset: `OTEL_TRACES_SAMPLER_ARG`, else 0.01.",
+    "require_keys": "Let nobody in without an API key, also where there is none yet.",
+    "concurrent_jobs": "Asynchronous calls that one gateway has under way.",
     "default_timeout_ms": "The deadline of requests that name none.",
     "max_timeout_ms": "The longest deadline a request may have.",
     "max_body_mib": "Of an HTTP request, decompressed.",
@@ -57,6 +65,7 @@ MEANINGS = {
     "window_ms": f"Over which quotas of time are accounted, {MIN_WINDOW_MS} to {MAX_WINDOW_MS}.",
     "status_interval_ms": "How often it beats.",
     "worker_silent_ms": "A device worker that is silent for so long is ended and started again.",
+    "usage_interval_s": "How often it writes down what was used of its devices.",
     "cores": "Chunks of the `cpu` device; 0: every core this process may use.",
     "data_dir": "Where models and user code are cached.",
     "sim_gpu": "The GPU that `sim` emulates: `v100` or `h200`.",

@@ -43,6 +43,7 @@ capabilities: {drop: [ALL]}
 - {name: FASTGSHARE_NATS_PASSWORD_FILE, value: /run/credentials/password}
 - {name: FASTGSHARE_LOG_LEVEL, value: {{ .root.Values.logLevel | quote }}}
 - {name: FASTGSHARE_DRAIN_S, value: {{ .root.Values.drainSeconds | quote }}}
+- {name: FASTGSHARE_METRICS_HOST, value: 0.0.0.0}
 - {name: FASTGSHARE_METRICS_PORT, value: {{ .root.Values.telemetry.metricsPort | quote }}}
 {{- with .root.Values.telemetry.otlpEndpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
