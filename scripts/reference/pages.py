@@ -12,9 +12,10 @@ PAGES: dict[str, Callable[[], str]] = {
     "bus.md": bus.page,
     "client.md": client.page,
 }
-_NOTE = "<!-- Made from the code by `make reference`: change it there. -->\n\n"
+# At the end: a page's title is only found where it stands first.
+_NOTE = "\n<!-- Made from the code by `make reference`: change it there. -->\n"
 
 
 def render(name: str) -> str:
     """The whole text of a page."""
-    return _NOTE + PAGES[name]().rstrip() + "\n"
+    return PAGES[name]().rstrip() + "\n" + _NOTE
