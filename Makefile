@@ -22,7 +22,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-head
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup torch chart check format test demo docs docs-serve reference bench-overhead bench-quota bench-profiler bench-scheduler gpu-check lock clean
+.PHONY: help setup torch chart check format test demo docs docs-serve reference bench-overhead bench-quota bench-profiler bench-scheduler bench-telemetry gpu-check lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -101,6 +101,9 @@ bench-profiler: setup $(WHEELS_STAMP) ## how much of a grid has to be measured t
 
 bench-scheduler: setup ## objectives with the fewest devices, and how true the simulator is (QUICK=1 for the short run)
 	@$(PY) benchmarks/scheduler/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+bench-telemetry: setup ## what traces and metrics cost, and whether violations are kept (QUICK=1 for the short run)
+	@$(PY) benchmarks/telemetry/run.py $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--upgrade takes newer ones)
 	$(COMPILE) $(ARGS) $(SISTERS) $(PROJECTS) --output-file requirements/run.lock
