@@ -1,1 +1,1 @@
-"""The pages of docs/reference that follow from the code. `python -m scripts.reference` writes them anew."""
+"""The pages of docs/ that follow from the code. `python -m scripts.reference` writes them anew."""

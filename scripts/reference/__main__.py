@@ -1,11 +1,11 @@
-"""Writes the generated pages of docs/reference; with `--check` it writes nothing and tells which are out of date."""
+"""Writes the generated pages of docs/; with `--check` it writes nothing and tells which are out of date."""
 
 import sys
 from pathlib import Path
 
 from scripts.reference.pages import PAGES, render
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "reference"
+DIRECTORY = Path(__file__).resolve().parents[2] / "docs"
 
 
 def stale(directory: Path = DIRECTORY) -> list[str]:
@@ -22,12 +22,11 @@ def main() -> int:
     found = stale()
     if "--check" in sys.argv[1:]:
         for name in found:
-            print(f"docs/reference/{name} is out of date: make reference", file=sys.stderr)
+            print(f"docs/{name} is out of date: make reference", file=sys.stderr)
         return 1 if found else 0
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     for name in found:
         (DIRECTORY / name).write_text(render(name), encoding="utf-8")
-        print(f"wrote docs/reference/{name}")
+        print(f"wrote docs/{name}")
     return 0
 
 

@@ -1,19 +1,20 @@
-"""Which reference pages there are, and what makes each."""
+"""Which pages of docs/ are made from the code, and what makes each."""
 
 from collections.abc import Callable
 
-from scripts.reference import bus, client, commands, errors, function_keys, settings
+from scripts.reference import bus, client, commands, decisions, errors, function_keys, settings
 
 PAGES: dict[str, Callable[[], str]] = {
-    "cli.md": commands.page,
-    "function.md": function_keys.page,
-    "settings.md": settings.page,
-    "errors.md": errors.page,
-    "bus.md": bus.page,
-    "client.md": client.page,
+    "reference/cli.md": commands.page,
+    "reference/function.md": function_keys.page,
+    "reference/settings.md": settings.page,
+    "reference/errors.md": errors.page,
+    "reference/bus.md": bus.page,
+    "reference/client.md": client.page,
+    "decisions/index.md": decisions.page,
 }
 # At the end: a page's title is only found where it stands first.
-_NOTE = "\n<!-- Made from the code by `make reference`: change it there. -->\n"
+_NOTE = "\n<!-- Made by `make reference`: change it there. -->\n"
 
 
 def render(name: str) -> str:
