@@ -3,12 +3,13 @@
 from pathlib import Path
 
 DECISIONS = Path(__file__).resolve().parents[2] / "docs" / "decisions"
-FIGURES = """\
-## Benchmarks
-
-[Overhead](../figures/overhead.md), [slices](../figures/quota.md), [tables](../figures/profiler.md), [scheduling](../figures/scheduler.md),
-[on a GPU](../figures/gpu_check.md): what each measures, and how. Their figures stand in the repository's `README.md`.
-"""
+BENCHMARKS = {
+    "overhead": "beside a bare bus and FastAPI",
+    "quota": "how well slices hold",
+    "profiler": "how well tables are known",
+    "scheduler": "objectives with the fewest devices, and the simulator",
+    "gpu_check": "what a GPU confirms",
+}
 
 
 def page() -> str:
@@ -16,7 +17,9 @@ def page() -> str:
     found = sorted(DECISIONS.glob("[0-9]*.md"))
     lines = [f"- [{_heading(file)}]({file.name})" for file in found]
     intro = "Why something is as it is, with the measurements that decided."
-    return "\n".join(["# Decisions and figures", "", intro, "", *lines, "", FIGURES])
+    figures = [f"- [{name}](../figures/{name}.md): {told}" for name, told in BENCHMARKS.items()]
+    about = "What each measures, and how; the figures themselves stand in the repository's `README.md`."
+    return "\n".join(["# Decisions and figures", "", intro, "", *lines, "", "## Benchmarks", "", about, "", *figures])
 
 
 def _heading(file: Path) -> str:
