@@ -1,4 +1,4 @@
-"""The measurement itself: three platforms that differ in tracing alone, taking turns; then violations, console, containers."""
+"""The measurement itself: platforms that differ in tracing alone take turns; then violations, console, containers."""
 
 import argparse
 import sys
@@ -72,7 +72,8 @@ def main(argv: list[str]) -> int:
 
 async def measure(plan: Plan) -> Measured:
     """All of it, one after the other: nothing runs beside what is timed but idle platforms."""
-    rounds, failures = [], []
+    rounds: list[Round] = []
+    failures: list[str] = []
     without: dict[str, str] = {}
     with run_receiver() as receiver, tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         async with open_scene(Path(home), receiver) as scene:
@@ -89,7 +90,7 @@ async def measure(plan: Plan) -> Measured:
             say("violations")
             platform, client = scene[SAMPLED]
             kept = await look_for_violations(
-                client, platform.endpoints.nats_url, HOPELESS, plan.violating_s, lambda: _traces_of(receiver)
+                client, platform.endpoints.nats_url, HOPELESS, plan.violating_s, receiver.trace_ids
             )
             say("console")
             painted_ms = None
@@ -162,10 +163,6 @@ def _settings(mode: str, receiver: Receiver) -> Mapping[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "FASTGSHARE_TRACE_RATIO": RATIOS[mode],
     }
-
-
-def _traces_of(receiver: Receiver) -> set[str]:
-    return {span.trace_id for span in receiver.spans()}
 
 
 def say(line: str) -> None:

@@ -1,11 +1,12 @@
 """Whether every request that missed its objective has its trace, though its caller said not to sample it.
 
-A function whose objective nobody can keep is called by several clients at once, as fast as it answers, under trace ids of
-our own; so it is known which traces there must be. Then they are looked for where people look: in the platform's own
+A function whose objective nobody can keep is called by several clients at once, as fast as it answers, under trace ids
+of our own; so it is known which traces there must be. Then they are looked for where people look: in the platform's own
 stream, and at the collector.
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import anyio
 
@@ -54,10 +55,8 @@ async def _miss(client: Client, function: str, seconds: float) -> set[str]:
     async def call() -> None:
         while True:
             trace = new_trace(sampled=False)
-            try:
+            with suppress(RequestRefused):  # whoever is refused has missed it too
                 await client.invoke_tensors(function, request, timeout_s=TIMEOUT_S, trace=trace)
-            except RequestRefused:
-                pass  # whoever is refused has missed it too
             missed.add(trace.trace_id)
 
     async with anyio.create_task_group() as clients:

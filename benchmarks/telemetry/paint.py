@@ -1,7 +1,7 @@
 """How long a browser takes from asking for the console to its first contentful paint, and to its first live picture.
 
-A headless Chromium, a new profile for every visit, so that nothing comes from a cache. The paint is what the browser itself
-reports (Paint Timing, https://www.w3.org/TR/paint-timing/), in milliseconds since the navigation began.
+A headless Chromium, a new profile for every visit, so that nothing comes from a cache. The paint is what the browser
+itself reports (Paint Timing, https://www.w3.org/TR/paint-timing/), in milliseconds since the navigation began.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""`make bench-telemetry`: what seeing everything costs, and whether nothing is missed. See README.md beside this file."""
+"""`make bench-telemetry`: what seeing costs, and whether nothing is missed. See README.md beside this file."""
 
 import sys
 from pathlib import Path

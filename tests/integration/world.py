@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import psutil
@@ -71,8 +72,17 @@ class World:
 
 
 @contextmanager
-def running(data_dir: Path, gateways: int = 1, schedulers: int = 1, device: str = "cpu") -> Iterator[World]:
-    """A platform that serves on ports nobody else has; after it nothing of it runs or lies in shared memory."""
+def running(
+    data_dir: Path,
+    gateways: int = 1,
+    schedulers: int = 1,
+    device: str = "cpu",
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[World]:
+    """A platform that serves on ports nobody else has; after it nothing of it runs or lies in shared memory.
+
+    `env` holds settings for all of its services.
+    """
     config = UpConfig(
         data_dir=data_dir, nats_port=0, http_port=0, gateways=gateways, schedulers=schedulers, device=device
     )
@@ -80,7 +90,7 @@ def running(data_dir: Path, gateways: int = 1, schedulers: int = 1, device: str 
     with (data_dir / "up.log").open("ab") as log:
         argv = [sys.executable, str(LAUNCHER), msgspec.json.encode(config, enc_hook=str).decode()]
         up = subprocess.Popen(
-            argv, env={**os.environ, **PROFILER_SETTINGS}, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            argv, env={**os.environ, **PROFILER_SETTINGS, **env}, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
     try:
         world = World(data_dir, up, _endpoints(data_dir, up))

@@ -33,6 +33,7 @@ from fastgshare.shared.messages import (
     FunctionLoad,
     FunctionReport,
     FunctionSpec,
+    FunctionUsage,
     GatewayLoad,
     GatewayReport,
     HandlerRef,
@@ -58,6 +59,7 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     ReplicaUse,
+    RequestTrace,
     ServiceReady,
     Signature,
     Slice,
@@ -65,6 +67,8 @@ from fastgshare.shared.messages import (
     SurfacePoint,
     Tensor,
     Timing,
+    TracedAttempt,
+    UsageRecord,
     Work,
     WorkerHello,
 )
@@ -88,6 +92,9 @@ IN_SLOT = Tensor("image", "FP32", (1, 1_024), slot=SLOT)
 ERROR = ErrorBody(ErrorCode.OVERLOADED, "the queue is full", 250)
 TIMING = Timing(queue_us=11, token_us=12, execute_us=13, batch=4, handler_us=15)
 COMPLETION = Completion(ATTEMPT, False, TIMING, AT_US, "deadline_exceeded")
+TRACED_ATTEMPT = TracedAttempt(
+    attempt=ATTEMPT, replica=REPLICA, node=NODE, device=DEVICE, sent_us=AT_US + 3, lost_us=AT_US + 9
+)
 MODEL = ModelRef(digest=MODEL_DIGEST, size_bytes=1_024, format="torch", source="magika==1.0.3 model.onnx")
 HANDLER = HandlerRef(digest=Digest("cd" * 32), module="handler.py", class_name="FileType", memory_limit_mib=512)
 SLICE = Slice(sm_partition=25, quota_request=0.25, quota_limit=0.75, gpu_mem_mib=512)
@@ -200,6 +207,10 @@ FUNCTION_REPORT = FunctionReport(
     held=1,
 )
 
+FUNCTION_USAGE = FunctionUsage(
+    sm_us=9_000, promised_sm_us=12_000, profiling_sm_us=500, memory_mib_s=640.5, requests=7, batches=3
+)
+
 EXAMPLES: dict[str, msgspec.Struct] = {
     "Autoscale.1": Autoscale(min=1, max=4),
     "Autoscale.2": Autoscale(min=1, max=4, policy="objective"),
@@ -232,6 +243,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "FunctionLoad.1": FUNCTION_LOAD,
     "FunctionReport.1": FUNCTION_REPORT,
     "FunctionSpec.1": FUNCTION,
+    "FunctionUsage.1": FUNCTION_USAGE,
     "GatewayLoad.1": GatewayLoad(
         gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_LOAD}, version=2, pid=4_242
     ),
@@ -409,6 +421,27 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     ),
     "ReplicaUse.1": REPLICA_USE,
     "ReplicaUse.2": ReplicaUse(time_share=0.25, backlogged_share=0.5, token_wait_ms=7.5, batches=12, drift=1.25),
+    "RequestTrace.1": RequestTrace(
+        trace_id=TRACEPARENT[3:35],
+        span_id=TRACEPARENT[36:52],
+        parent_id="00f067aa0ba902b7",
+        request=RequestId("f00d"),
+        function=ECHO,
+        gateway=GATEWAY,
+        door="http",
+        is_sampled=True,
+        is_met=False,
+        outcome="deadline_exceeded",
+        arrived_us=AT_US,
+        end_us=AT_US + 90,
+        objective_us=AT_US + 50,
+        deadline_us=AT_US + 80,
+        held_us=AT_US + 1,
+        rows=2,
+        attempts=(TRACED_ATTEMPT,),
+        timing=TIMING,
+        version=2,
+    ),
     "ServiceReady.1": ServiceReady(
         service="gateway",
         instance="node-0-gateway-0",
@@ -426,8 +459,22 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "TensorSpec.1": TensorSpec("text", "BYTES", (-1, 4)),
     "Timing.1": TIMING,
     "Timing.2": Timing(11, 12, 13, 4, 15, AT_US, AT_US + 60, TRACEPARENT[3:52]),
+    "Timing.3": Timing(11, 12, 13, 4, 15, AT_US, AT_US + 60, TRACEPARENT[3:52], 7),
+    "TracedAttempt.1": TRACED_ATTEMPT,
     "Work.1": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90")),
     "Work.2": Work(1, ATTEMPT, GATEWAY, AT_US, TRACEPARENT, memoryview(b"\x92\x01\x90"), AT_US - 500),
+    "UsageRecord.1": UsageRecord(
+        node=NODE,
+        device=DEVICE,
+        kind="cpu",
+        sms=2,
+        incarnation="0a1b2c3d",
+        sequence=4,
+        from_us=AT_US,
+        to_us=AT_US + 10_000_000,
+        functions={ECHO: FUNCTION_USAGE},
+        version=2,
+    ),
     "WorkerHello.1": WorkerHello(device=DEVICE, incarnation="0a1b2c3d", version=2),
 }
 

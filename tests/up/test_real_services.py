@@ -32,7 +32,7 @@ async def test_all_services_come_up_come_back_and_leave_nothing(tmp_path: Path) 
     async with open_platform(real_config(tmp_path)) as platform:
         before = platform.pids()
         answers = await platform.roll_call()
-        assert answers["gateway"].endpoints == {"http": platform.endpoints.http_url}
+        assert answers["gateway"].endpoints["http"] == platform.endpoints.http_url
         wait_until(lambda: len(device_workers(tmp_path)) == 1)
         for name in before:
             platform.kill(name)

@@ -78,7 +78,12 @@ class FakeInvoker:
         self.cancelled = 0
 
     async def invoke(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
     ) -> InferReply:
         self.asked.append(Asked(function, request, deadline_us - unix_us(), trace))
         if self.go is not None:

@@ -20,12 +20,14 @@ from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
+from fastgshare.node_manager.worker.traces import SpanTeller
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState
+from fastgshare.shared.telemetry.otlp_spans import NoSpans
 
 X = (TensorSpec("x", "FP32", (-1, 2)),)
 WAIT_S = 20.0
@@ -103,6 +105,7 @@ class Fakes:
             "on_fault": self.faults.append,
             "profile_of": {}.get,
             "changes": self.changes,
+            "spans": SpanTeller(NoSpans(), DeviceId("d")),
         }
         return cast("Parts", SimpleNamespace(**dict.fromkeys(names, self), **others))
 

@@ -9,6 +9,7 @@ from nats import errors as nats_errors
 from fastgshare.client.inbox import Call, Inbox
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.patience import Patience
+from fastgshare.client.spans import current_span
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus, is_no_responders
 from fastgshare.shared.clock import monotonic_us, unix_us
@@ -18,7 +19,7 @@ from fastgshare.shared.ids import FunctionName, RequestId, is_name
 from fastgshare.shared.messages import InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
 from fastgshare.shared.slots import Slot
-from fastgshare.shared.tracing import TraceContext, new_trace
+from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import s_to_us, us_to_s
 
 # The server counts headers towards its limit, and gateways add their own to ours.
@@ -43,7 +44,8 @@ class Inference:
         if not is_name(function):
             raise refused(ErrorCode.NOT_FOUND, f"'{function}' is not the name of a function")
         deadline_us = monotonic_us() + s_to_us(timeout_s)
-        traceparent = (trace or new_trace()).header()
+        span = trace or current_span()
+        traceparent = span.header() if span is not None else ""  # without one a gateway decides whether to trace
         reply = await self._route(function, request, deadline_us, traceparent)
         if reply.error is not None:
             raise RequestRefused(reply.error)

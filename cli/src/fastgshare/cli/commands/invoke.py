@@ -12,8 +12,10 @@ from fastgshare.cli.running import Url, Usage, in_ms, reported, say, with_client
 from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
+from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.messages import Signature
 from fastgshare.shared.registry import FunctionUnknown
+from fastgshare.shared.tracing import new_trace
 
 STDIN = "-"
 
@@ -29,6 +31,7 @@ def invoke(
         str | None, typer.Option("--json", help='A request as {"inputs": [...]}, or - for standard input.')
     ] = None,
     output_json: Annotated[bool, typer.Option("--output-json", help="Print the answer as JSON.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Keep its trace, and tell the ids to find it by.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it must be answered.")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
 ) -> None:
@@ -40,11 +43,20 @@ def invoke(
             raise FunctionUnknown(function=function)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
         start_us = monotonic_us()
-        result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout)
+        span = new_trace(sampled=True) if trace else None
+        try:
+            result = await client.invoke(function, tensors, outputs=outputs, timeout_s=timeout, trace=span)
+        except RequestRefused:
+            if span is not None:
+                say(f"trace {span.trace_id}: `fastgshare trace {span.trace_id}` shows it")
+            raise
         if output_json:
             print(json.dumps(to_json(function, result)))
         else:
             _show(result, monotonic_us() - start_us)
+        if span is not None:
+            request = request_of(result)
+            say(f"request {request}, trace {span.trace_id}: `fastgshare trace {request}` shows it")
 
     with reported():
         if sum(given is not None and given != [] for given in (inputs, file, json_text)) != 1:
@@ -53,6 +65,11 @@ def invoke(
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)
+
+
+def request_of(result: Result) -> str:
+    """The request that an answer is to; its trace's id finds it where that is not told."""
+    return (result.attempt or "").rpartition(".")[0]
 
 
 def _parse(

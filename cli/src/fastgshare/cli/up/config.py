@@ -72,16 +72,27 @@ def choose_http_ports(config: UpConfig) -> list[int]:
     return ports
 
 
-def service_specs(config: UpConfig, nats_url: str, http_ports: list[int]) -> list[ChildSpec]:
+def choose_metrics_ports(config: UpConfig, taken: list[int]) -> list[int]:
+    """A port for the metrics of each service that is no gateway: those show theirs where they serve."""
+    ports: list[int] = []
+    for _ in range(config.schedulers + len((PROFILER, NODE_MANAGER))):
+        ports.append(free_port(0, taken=[*taken, *ports]))
+    return ports
+
+
+def service_specs(config: UpConfig, nats_url: str, http_ports: list[int], metrics_ports: list[int]) -> list[ChildSpec]:
     """The services to run, gateways first."""
+    ports = iter(metrics_ports)
     cores = {} if config.cores is None else {"cores": str(config.cores)}
     gateways = [{"http_host": HOST, "http_port": str(port)} for port in http_ports]
     journal = {"journal_dir": str(config.data_dir / JOURNAL)}
-    node: dict[str, str] = {"node": config.node, "device": config.device, **cores}
+    schedulers = [{**journal, **_shown_at(next(ports))} for _ in range(config.schedulers)]
+    profiler = _shown_at(next(ports))
+    node: dict[str, str] = {"node": config.node, "device": config.device, **cores, **_shown_at(next(ports))}
     wanted: list[tuple[str, list[dict[str, str]]]] = [
         (GATEWAY, gateways),
-        (SCHEDULER, [journal for _ in range(config.schedulers)]),
-        (PROFILER, [{}]),
+        (SCHEDULER, schedulers),
+        (PROFILER, [profiler]),
         (NODE_MANAGER, [node]),
     ]
     return [
@@ -89,6 +100,10 @@ def service_specs(config: UpConfig, nats_url: str, http_ports: list[int]) -> lis
         for service, instances in wanted
         for index, settings in enumerate(instances, start=1)
     ]
+
+
+def _shown_at(port: int) -> dict[str, str]:
+    return {"metrics_host": HOST, "metrics_port": str(port)}
 
 
 def _spec(config: UpConfig, nats_url: str, service: str, index: int, settings: dict[str, str]) -> ChildSpec:

@@ -14,7 +14,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from fastgshare.cli.up import embedded
-from fastgshare.cli.up.config import GATEWAY, UpConfig, choose_http_ports, service_specs
+from fastgshare.cli.up.config import GATEWAY, UpConfig, choose_http_ports, choose_metrics_ports, service_specs
 from fastgshare.cli.up.core import Policy
 from fastgshare.cli.up.data_dir import Endpoints, forget_endpoints, hold_data_dir, published
 from fastgshare.cli.up.logs import Logs
@@ -152,7 +152,7 @@ async def _start_services(
         await roll.answer_of(spec.service, pid)
 
     http_ports = choose_http_ports(config)
-    services = service_specs(config, nats_url, http_ports)
+    services = service_specs(config, nats_url, http_ports, choose_metrics_ports(config, http_ports))
     for spec in services:
         supervisor.start(spec, probe, work)
     await supervisor.wait_ready(config.ready_timeout_s)

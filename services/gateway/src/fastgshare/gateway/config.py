@@ -4,7 +4,11 @@ import msgspec
 
 
 class GatewayConfig(msgspec.Struct, frozen=True):
-    """Settings of one gateway. Times in the unit that their name ends in."""
+    """Settings of one gateway. Times in the unit that their name ends in.
+
+    `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
+    say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
+    """
 
     nats_url: str = "nats://127.0.0.1:4222"
     instance: str = "gateway-0"
@@ -21,3 +25,4 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     tick_interval_ms: int = 50
     drain_s: float = 5.0
     log_level: str = "INFO"
+    trace_ratio: float | None = None

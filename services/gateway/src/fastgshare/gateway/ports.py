@@ -77,9 +77,16 @@ class Invoker(Protocol):
     """Carries requests to replicas and knows what is deployed."""
 
     async def invoke(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
     ) -> InferReply:
-        """Answer `request` by `deadline_us` (wall clock, Unix microseconds); `trace` is this hop's own span.
+        """Answer `request` by `deadline_us` (wall clock, Unix microseconds).
+
+        `trace` is this hop's own span (`Sampler.begin`), `door` names how the request came in for those who read it.
 
         Every expected outcome is a reply; a refusal is its `error`. Outputs come back inline, whatever way
         they travelled. Cancelled when the caller has gone: stop waiting and free what was held.

@@ -3,13 +3,16 @@
 import logging
 import os
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 
 import anyio
 import anyio.abc
 import nats.errors
 
 from fastgshare.node_manager.adapters.device_manager import DeviceManager
+from fastgshare.node_manager.adapters.metrics import NodeMetrics
 from fastgshare.node_manager.adapters.status_writer import StatusWriter
+from fastgshare.node_manager.adapters.usage_writer import UsageWriter
 from fastgshare.node_manager.config import NodeConfig, check_name, check_window
 from fastgshare.node_manager.devices.catalog import discover
 from fastgshare.shared import subjects
@@ -23,9 +26,12 @@ from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id, sweep_orphans
 from fastgshare.shared.storage import ensure_storage
+from fastgshare.shared.telemetry.process import ProcessMetrics
+from fastgshare.shared.telemetry.service import Metrics, resource_attributes
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 SERVICE = "node_manager"
+VERSION = version("fastgshare-node-manager")
 SWEEP_INTERVAL_S = 30
 
 logger = logging.getLogger(__name__)
@@ -42,6 +48,10 @@ class Node:
         self._incarnation = new_incarnation()
         self._statuses = StatusWriter(bus, self._node)
         self._devices = {manager.device_id: manager for manager in self._open_devices()}
+        devices = self._devices.values()
+        self._usage = UsageWriter(bus, self._node, self._incarnation, devices, config.usage_interval_s)
+        own = ProcessMetrics(SERVICE, self._node, VERSION, bus)
+        self._metrics = Metrics(own.families, NodeMetrics(devices, self._usage).families)
 
     async def run(self) -> None:
         """Manage until told to stop, then drain."""
@@ -60,13 +70,17 @@ class Node:
             tasks.start_soon(self._statuses.run)
             tasks.start_soon(self._heartbeat)
             tasks.start_soon(_sweep)
+            tasks.start_soon(self._usage.run)
+            endpoints = await self._metrics.start_page(tasks, self._config.metrics_host, self._config.metrics_port)
+            self._metrics.start_otlp(tasks, resource_attributes(SERVICE, self._node, VERSION, os.environ))
             async with anyio.create_task_group() as workers:
                 for device in self._devices.values():
                     workers.start_soon(device.run)
-                await tasks.start(answer_pings, self._bus, SERVICE, self._node, {})
+                await tasks.start(answer_pings, self._bus, SERVICE, self._node, endpoints)
                 await stop_signal()
                 for device in self._devices.values():
                     workers.start_soon(device.stop)
+            await self._usage.finish()
             with anyio.move_on_after(1):
                 await self._statuses.flush()
             tasks.cancel_scope.cancel()

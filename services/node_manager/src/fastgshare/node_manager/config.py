@@ -29,7 +29,11 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
-    """Settings of one node. Quotas of time are accounted over `window_ms`."""
+    """Settings of one node. Quotas of time are accounted over `window_ms`.
+
+    What was used of its devices is written down every `usage_interval_s`. Its metrics are found on `metrics_port` of
+    `metrics_host` (0: nowhere).
+    """
 
     nats_url: str = "nats://127.0.0.1:4222"
     node: str = "node-0"
@@ -39,6 +43,9 @@ class NodeConfig(DeviceSettings, frozen=True, kw_only=True):
     worker_silent_ms: int = 15_000
     drain_s: float = 5.0
     log_level: str = "INFO"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    usage_interval_s: float = 10.0
 
 
 class WorkerConfig(DeviceSettings, frozen=True, kw_only=True):

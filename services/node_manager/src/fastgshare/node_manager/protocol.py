@@ -2,7 +2,8 @@
 
 import msgspec
 
-from fastgshare.shared.ids import ReplicaId
+from fastgshare.node_manager.core.spending import Spent
+from fastgshare.shared.ids import FunctionName, ReplicaId
 from fastgshare.shared.messages import ModelOnDevice, Placement, ReplicaState, ReplicaUse, Signature
 
 
@@ -29,12 +30,16 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager: on the bus and ready for commands, with a device of this kind and size."""
+    """Worker → manager: on the bus and ready for commands, with a device of this kind and size.
+
+    `sms` are the SMs (cores, on a CPU) that its chunks are in all.
+    """
 
     incarnation: str
     kind: str
     chunks: int
     memory_mib: int
+    sms: int = 0
 
 
 class DeviceFaulted(msgspec.Struct, frozen=True, tag=True):
@@ -69,7 +74,10 @@ class ReplicaDrained(msgspec.Struct, frozen=True, tag=True):
 
 
 class Pulse(msgspec.Struct, frozen=True, tag=True):
-    """Worker → manager, periodic: alive, how many requests wait or run per replica, and the device as it is."""
+    """Worker → manager, periodic: alive, how many requests wait or run per replica, and the device as it is.
+
+    `running` hold a token as this is written; `spent` is what functions had since the pulse before.
+    """
 
     depth: dict[ReplicaId, int]
     rss_mib: float
@@ -79,6 +87,8 @@ class Pulse(msgspec.Struct, frozen=True, tag=True):
     models: tuple[ModelOnDevice, ...] = ()
     use: dict[ReplicaId, ReplicaUse] = {}
     gauges: dict[str, float] = {}
+    running: tuple[ReplicaId, ...] = ()
+    spent: dict[FunctionName, Spent] = {}
 
 
 class LogLine(msgspec.Struct, frozen=True, tag=True):

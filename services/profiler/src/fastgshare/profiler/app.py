@@ -1,13 +1,17 @@
 """Wiring: buckets and subjects feed the core, its commands go to claim sessions and to the outbox."""
 
+import os
 import random
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 
 import anyio
 import anyio.abc
 from anyio.abc import TaskGroup
 
 from fastgshare.profiler.adapters.claim_session import ClaimSession
+from fastgshare.profiler.adapters.metrics import ProfilerMetrics
 from fastgshare.profiler.adapters.outbox import Outbox
 from fastgshare.profiler.config import ProfilerConfig
 from fastgshare.profiler.core.arrivals import Luck
@@ -26,9 +30,12 @@ from fastgshare.shared.messages import FunctionSpec, NodeStatus, Profile, Replic
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.storage import ensure_storage
+from fastgshare.shared.telemetry.process import ProcessMetrics
+from fastgshare.shared.telemetry.service import Metrics, resource_attributes
 from fastgshare.shared.units import s_to_us
 
 SERVICE = "profiler"
+VERSION = version("fastgshare-profiler")
 MS_PER_S = 1_000
 
 
@@ -53,12 +60,17 @@ async def run_profiler(
         handlers = Handlers(bus, engine.learn, engine.outbox.send)
         work.start_soon(engine.outbox.run)
         work.start_soon(handlers.serve_requests)
-        await _mirror(bus, handlers, work)
+        tables = await _mirror(bus, handlers, work)
         await bus.listen(subjects.NODE_STATUS_ALL, NodeStatus, handlers.node_heard)
         await bus.subscribe(subjects.PROFILE_ALL, handlers.on_request, queue=subjects.PROFILE_QUEUE)
         await bus.flush()  # who is told that this profiler is ready may ask it at once
         work.start_soon(_tick, engine, config.tick_ms)
-        await work.start(answer_pings, bus, SERVICE, config.instance, {})
+        own = ProfilerMetrics(lambda: tables.values, lambda: engine.sessions)
+        engine.watch(own.carried_out)
+        metrics = Metrics(ProcessMetrics(SERVICE, config.instance, VERSION, bus).families, own.families)
+        endpoints = await metrics.start_page(work, config.metrics_host, config.metrics_port)
+        metrics.start_otlp(work, resource_attributes(SERVICE, config.instance, VERSION, os.environ))
+        await work.start(answer_pings, bus, SERVICE, config.instance, endpoints)
         task_status.started()
 
 
@@ -71,6 +83,7 @@ class Engine:
         self._instance = config.instance
         self._work = work
         self._sessions: dict[TableKey, ClaimSession] = {}
+        self._watch: Callable[[Command], None] | None = None
         limits = Limits(
             budget_ms=config.budget_ms,
             open_ms=config.open_ms,
@@ -81,12 +94,23 @@ class Engine:
         )
         self._profiler = Profiler(limits, Luck(lambda seed: random.Random(seed).expovariate))
 
+    @property
+    def sessions(self) -> int:
+        """How many claims it works on."""
+        return len(self._sessions)
+
+    def watch(self, watch: Callable[[Command], None]) -> None:
+        """Tell `watch` of every command from now on."""
+        self._watch = watch
+
     def learn(self, fact: Fact) -> None:
         """Take one fact in."""
         for command in self._profiler.step(unix_us(), fact):
             self._carry_out(command)
 
     def _carry_out(self, command: Command) -> None:
+        if self._watch is not None:
+            self._watch(command)
         if isinstance(command, Claim):
             holder = f"{self._instance}-{new_incarnation()}"
             self._sessions[command.key] = ClaimSession(self._bus, command, holder, self.learn)
@@ -104,13 +128,14 @@ class Engine:
         self.learn(ClaimEnded(key))
 
 
-async def _mirror(bus: Bus, handlers: Handlers, work: TaskGroup) -> None:
+async def _mirror(bus: Bus, handlers: Handlers, work: TaskGroup) -> Mirror[Profile]:
     functions = Mirror(bus, subjects.FUNCTIONS, FunctionSpec, handlers.function_changed)
     replicas = Mirror(bus, subjects.REPLICAS, ReplicaStatus, handlers.replica_changed)
     tables = Mirror(bus, subjects.PROFILES, Profile, handlers.table_changed)
     await work.start(tables.run)
     await work.start(functions.run)
     await work.start(replicas.run)
+    return tables
 
 
 async def _tick(engine: Engine, tick_ms: int) -> None:

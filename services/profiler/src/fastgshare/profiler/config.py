@@ -12,7 +12,7 @@ class ProfilerConfig(msgspec.Struct, frozen=True):
     it back), to a `precision` of its throughput (half a 95 % confidence interval, relative), and for at least
     `open_ms` with requests that arrive by chance, longer where few would come by then; batches that take longer than
     `slowest_ms` are not measured. A request fails when it had no slice for `ready_wait_s`; what nobody asked for wishes
-    for one for `patience_s` at a time.
+    for one for `patience_s` at a time. Its metrics are found on `metrics_port` of `metrics_host` (0: nowhere).
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -25,3 +25,5 @@ class ProfilerConfig(msgspec.Struct, frozen=True):
     patience_s: float = 5.0
     tick_ms: int = 200
     log_level: str = "INFO"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0

@@ -1,6 +1,8 @@
 """Wires one scheduler: the bus feeds the inbox, the inbox the core, the core's commands the writer."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -10,6 +12,7 @@ import msgspec
 from fastgshare.scheduler.adapters.inbox import Inbox
 from fastgshare.scheduler.adapters.journal import Journal
 from fastgshare.scheduler.adapters.leadership import Leadership
+from fastgshare.scheduler.adapters.metrics import SchedulerMetrics
 from fastgshare.scheduler.adapters.observer import Observer
 from fastgshare.scheduler.adapters.wishes import Wishes
 from fastgshare.scheduler.adapters.writer import Writer
@@ -27,9 +30,12 @@ from fastgshare.shared.functions import POLICIES
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.storage import ensure_storage
+from fastgshare.shared.telemetry.process import ProcessMetrics
+from fastgshare.shared.telemetry.service import Metrics, resource_attributes
 from fastgshare.shared.units import BYTES_PER_MIB, us_to_s
 
 SERVICE = "scheduler"
+VERSION = version("fastgshare-scheduler")
 SWEPT = (subjects.PLACEMENTS, subjects.REPLICAS)
 """Buckets whose keys come and go, and never come again."""
 
@@ -58,7 +64,9 @@ async def run_scheduler(
     wishes = Wishes(bus, inbox, lambda: leadership.is_leading)
     core = Scheduler(config.settings())
     journal = Journal(core, Path(config.journal_dir), config.instance, config.journal_mib * BYTES_PER_MIB)
-    engine = Engine(core, inbox, writer, journal)
+    decisions = SchedulerMetrics(leadership, journal)
+    engine = Engine(core, inbox, writer, journal, decisions)
+    metrics = Metrics(ProcessMetrics(SERVICE, config.instance, VERSION, bus).families, decisions.families)
     async with anyio.create_task_group() as work:
         if config.journal_dir:
             journal.begin()
@@ -69,7 +77,9 @@ async def run_scheduler(
         work.start_soon(writer.run)
         work.start_soon(leadership.run)
         work.start_soon(sweep, bus, config.sweep_s)
-        await work.start(answer_pings, bus, SERVICE, config.instance, {})
+        endpoints = await metrics.start_page(work, config.metrics_host, config.metrics_port)
+        metrics.start_otlp(work, resource_attributes(SERVICE, config.instance, VERSION, os.environ))
+        await work.start(answer_pings, bus, SERVICE, config.instance, endpoints)
         task_status.started()
 
 
@@ -79,11 +89,14 @@ class Engine:
     Whatever it steps through goes into the journal.
     """
 
-    def __init__(self, core: Scheduler, inbox: Inbox, writer: Writer, journal: Journal) -> None:
+    def __init__(
+        self, core: Scheduler, inbox: Inbox, writer: Writer, journal: Journal, metrics: SchedulerMetrics
+    ) -> None:
         self._core = core
         self._inbox = inbox
         self._writer = writer
         self._journal = journal
+        self._metrics = metrics
         self._wake_at_us: int | None = None
 
     async def run(self) -> None:
@@ -103,6 +116,7 @@ class Engine:
         except Exception:
             self._journal.record(now_us, event, Decision())  # what it stumbled over is the last entry
             raise
+        self._metrics.stepped(decision, monotonic_us() - now_us)
         self._wake_at_us = decision.wake_at_us
         self._writer.submit(decision.commands)
         self._journal.record(now_us, event, decision)

@@ -16,7 +16,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     A function that may have no replica loses its last one `idle_s` after its last request; a smaller number must
     have been enough for `scale_down_s`; `headroom` is kept above the measured rate. Deletions in the buckets are
     forgotten every `sweep_s`. What it steps through is kept under `journal_dir` (empty: nowhere), in at most
-    `journal_mib` for all runs of this instance. `policy` is what an empty `autoscale.policy` means.
+    `journal_mib` for all runs of this instance. `policy` is what an empty `autoscale.policy` means. Its metrics are
+    found on `metrics_port` of `metrics_host` (0: nowhere).
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -31,6 +32,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True):
     log_level: str = "INFO"
     journal_dir: str = ""
     journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 64
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
 
     def settings(self) -> Settings:
         """What the core needs of these."""

@@ -42,6 +42,8 @@ from fastgshare.shared.messages.profile import (
     SurfacePoint,
 )
 from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
+from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
 __all__ = [
     "INFER_VERSION",
@@ -55,6 +57,7 @@ __all__ = [
     "FunctionLoad",
     "FunctionReport",
     "FunctionSpec",
+    "FunctionUsage",
     "GatewayLoad",
     "GatewayReport",
     "HandlerRef",
@@ -80,6 +83,7 @@ __all__ = [
     "ReplicaState",
     "ReplicaStatus",
     "ReplicaUse",
+    "RequestTrace",
     "ServiceReady",
     "Signature",
     "Slice",
@@ -87,6 +91,8 @@ __all__ = [
     "SurfacePoint",
     "Tensor",
     "Timing",
+    "TracedAttempt",
+    "UsageRecord",
     "Work",
     "WorkerHello",
 ]

@@ -78,7 +78,8 @@ class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a request's time went on its worker, in microseconds, and the batch it ran in, in rows.
 
     Of a request whose trace is kept also `arrived_us` and `end_us` (Unix microseconds: it reached the worker, its
-    answer left), and `batch_span`, the span of its batch as `<trace id>-<span id>`; else 0 and empty.
+    answer left), and `batch_span`, the span of its batch as `<trace id>-<span id>`; else 0 and empty. `before_us` is
+    the part of `handler_us` that came before its batch.
     """
 
     queue_us: int = 0
@@ -89,6 +90,7 @@ class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     arrived_us: int = 0
     end_us: int = 0
     batch_span: str = ""
+    before_us: int = 0
 
 
 class InferReply(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -16,8 +16,10 @@ class FunctionReport(msgspec.Struct, frozen=True, kw_only=True):
     """One function at one gateway.
 
     `met` were answered within the objective, `missed` were not: too late, or refused or failed by no fault of the
-    caller's. `refused` counts by error code. `whole` is from arrival to answer, of those answered; `stages` are its
-    parts (`route`, `queue`, `token`, `handler`, `execute`). `batches` counts executed batches by rows.
+    caller's. `refused` counts by error code every request that ended without an answer here, those that `failed` on
+    their replica among them, and as `handed_back` those that another gateway was to take. `whole` is from arrival to
+    answer, of those answered; `stages` are its parts (`route`, `queue`, `token`, `handler`, `execute`). `batches`
+    counts executed batches by rows.
     """
 
     arrived: int = 0

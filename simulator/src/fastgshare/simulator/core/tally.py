@@ -147,6 +147,12 @@ class Call(Ticket):
         self.predicted_us = 0
         self.rows_ahead = 0
         self.latest = None
+        self.parent_span = ""
+        self.came_by = ""
+        self.objective_us = 0
+        self.left_us = 0
+        self.held_us = 0
+        self.lost = ()
         self.tally = tally
         self.door = door
         self.sample = sample

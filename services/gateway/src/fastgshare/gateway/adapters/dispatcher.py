@@ -8,6 +8,7 @@ import nats.errors
 from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Refuse
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import NO_RESPONDERS, Bus
+from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
@@ -66,7 +67,9 @@ class Dispatcher:
             ticket.deadline_us,
             ticket.traceparent,
             memoryview(ticket.payload),
+            ticket.objective_us,
         )
+        ticket.left_us = unix_us()
         await self._bus.publish(subjects.replica(action.replica), encode(work), ticket.reply)
 
 

@@ -28,12 +28,13 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, Reque
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
 from fastgshare.shared.minting import new_request_id
-from fastgshare.shared.tracing import TRACEPARENT, TraceContext, new_trace, parse_traceparent
+from fastgshare.shared.telemetry.sampling import Sampler
+from fastgshare.shared.tracing import TRACEPARENT, TraceContext
 from fastgshare.shared.units import US_PER_MS
 
+DOOR = "nats"
 _JSON = b"{"
 _ID_LIMIT = 64
-_TRACE_LIMIT = 64
 _ENVELOPE_BYTES = 1024  # what a gateway adds to a request on its way to a worker is less
 _NO_HEADERS: dict[str, str] = {}
 _STOPPING = ErrorBody(ErrorCode.UNAVAILABLE, "the gateway is stopping", 1000)
@@ -52,6 +53,7 @@ class Ingress:
         dispatcher: Dispatcher,
         invoker: BusInvoker,
         newcomers: Newcomers,
+        sampler: Sampler,
         config: GatewayConfig,
         work: anyio.abc.TaskGroup,
     ) -> None:
@@ -60,6 +62,7 @@ class Ingress:
         self._dispatcher = dispatcher
         self._invoker = invoker
         self._newcomers = newcomers
+        self._sampler = sampler
         self._default_us = config.default_timeout_ms * US_PER_MS
         self._max_us = config.max_timeout_ms * US_PER_MS
         self._work = work
@@ -127,15 +130,17 @@ class Ingress:
         request_id = request.request_id or RequestId(headers.get(subjects.REQUEST_ID, ""))
         if not 0 < len(request_id) <= _ID_LIMIT or self._gatekeeper.is_taken(request_id, msg.reply):
             request_id = new_request_id()
+        trace = self._sampler.begin(request.traceparent or headers.get(TRACEPARENT))
         return Ticket(
             request_id=request_id,
             function=function,
             payload=msg.data,
             reply=msg.reply,
             deadline_us=self._deadline_us(request.deadline_us, headers, now_us),
-            traceparent=request.traceparent[:_TRACE_LIMIT] or _trace(headers).header(),
+            traceparent=trace.header(),
             arrived_us=now_us,
             host=_host_of(request),
+            parent_span=trace.parent_id,
         )
 
     def _deadline_us(self, packed_us: int, headers: dict[str, str], now_us: int) -> int:
@@ -157,12 +162,13 @@ class Ingress:
             await self._refuse(msg, ErrorBody(ErrorCode.OVERLOADED, "too many JSON requests at once", 100))
             return
         self._json_left -= 1
-        self._work.start_soon(self._answer_json, msg, function, deadline_us, _trace(headers))
+        trace = self._sampler.begin(headers.get(TRACEPARENT))
+        self._work.start_soon(self._answer_json, msg, function, deadline_us, trace)
 
     async def _answer_json(self, msg: Msg, function: FunctionName, deadline_us: int, trace: TraceContext) -> None:
         try:
             request = decode_json_request(msg.data)
-            reply = await self._invoker.invoke(function, request, deadline_us, trace)
+            reply = await self._invoker.invoke(function, request, deadline_us, trace, door=DOOR)
         except RequestRefused as refused:
             reply = InferReply(INFER_VERSION, error=refused.body)
         except asyncio.CancelledError:
@@ -175,10 +181,6 @@ class Ingress:
         finally:
             self._json_left += 1
         await self._answer(msg, reply)
-
-
-def _trace(headers: dict[str, str]) -> TraceContext:
-    return parse_traceparent(headers.get(TRACEPARENT)) or new_trace()
 
 
 def _host_of(request: InferRequest) -> HostId | None:

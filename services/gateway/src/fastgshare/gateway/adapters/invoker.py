@@ -97,18 +97,24 @@ class BusInvoker(Views):
         self._reply_room: dict[FunctionName, int] = {}
 
     async def invoke(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str = "http",
     ) -> InferReply:
         """One request to its answer, refusal or deadline. Never raises for an expected outcome."""
         if wants_slot(request) and not self._is_elsewhere(function):
-            reply = await self._invoke_slotted(function, request, deadline_us, trace)
+            reply = await self._invoke_slotted(function, request, deadline_us, trace, door)
             if reply is not None:
                 return reply
+            trace = trace.sibling()
         limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
         if inline_bytes(request) > limit:
             message = f"{inline_bytes(request)} bytes of tensors, the limit between hosts is {limit}"
             return _refused(ErrorCode.TOO_LARGE, message)
-        return await self._send(function, request, request, deadline_us, trace, None)
+        return await self._send(function, request, request, deadline_us, trace, door, None)
 
     def is_ready(self) -> bool:
         """Whether requests can be taken; this exists only once the mirrors are complete."""
@@ -119,7 +125,7 @@ class BusInvoker(Views):
         self._slots.close()
 
     async def _invoke_slotted(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext, door: str
     ) -> InferReply | None:
         """The answer by way of shared memory; None where that does not work and the tensors have to go inline."""
         room = max(inline_bytes(request), self._reply_room.get(function, 0))
@@ -129,7 +135,7 @@ class BusInvoker(Views):
         slotted, slot = placed
         answered = False
         try:
-            reply = await self._send(function, request, slotted, deadline_us, trace, self._slots.host)
+            reply = await self._send(function, request, slotted, deadline_us, trace, door, self._slots.host)
             reply = out_of_slot(reply, slot)
             answered = True
         finally:
@@ -147,6 +153,7 @@ class BusInvoker(Views):
         sent: InferRequest,
         deadline_us: int,
         trace: TraceContext,
+        door: str,
         host: HostId | None,
     ) -> InferReply:
         now_us = unix_us()
@@ -162,6 +169,8 @@ class BusInvoker(Views):
             arrived_us=now_us,
             notice=False,
             host=host,
+            parent_span=trace.parent_id,
+            came_by=door,
         )
         try:
             action = self._gatekeeper.admit(ticket, request, now_us)

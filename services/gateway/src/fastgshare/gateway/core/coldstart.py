@@ -7,6 +7,7 @@ answer. Nobody's wait for a replica that is only away (its worker restarts) is o
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastgshare.shared.histograms import Durations
 from fastgshare.shared.ids import FunctionName
 
 
@@ -33,9 +34,10 @@ class _Start:
 
 
 class ColdStarts:
-    """Those under way, by function, and those that ended."""
+    """Those under way, by function, and those that ended; `counted` tells how long all took so far."""
 
     def __init__(self) -> None:
+        self.counted: dict[FunctionName, Durations] = {}
         self._starts: dict[FunctionName, _Start] = {}
         self._ended: list[ColdStarted] = []
 
@@ -73,6 +75,7 @@ class ColdStarts:
             ready_us=start.released_us - start.placed_us - load_us,
             answer_us=max(end_us - start.released_us, 0),
         )
+        self.counted.setdefault(function, Durations()).add(started.total_us)
         self._ended.append(started)
 
     def forget(self, function: FunctionName) -> None:

@@ -12,6 +12,7 @@ from fastgshare.gateway.core import refusals
 from fastgshare.gateway.core.coldstart import ColdStarts
 from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.holding import Holding
+from fastgshare.gateway.core.keeping import traced
 from fastgshare.gateway.core.ledger import Ledger
 from fastgshare.gateway.core.tickets import Action, Counters, Dispatch, HandBack, RaiseDemand, Refuse, Ticket, Watch
 from fastgshare.shared.errors import ErrorBody, ErrorCode
@@ -124,8 +125,10 @@ class Gatekeeper:
     def admit(self, ticket: Ticket, request: InferRequest, now_us: int) -> Action | None:
         """Decide on an arriving request; None: it is held, or it is already here."""
         function = ticket.function
-        if function not in self.functions:
+        spec = self.functions.get(function)
+        if spec is None:
             return Refuse(ticket, refusals.unknown(function))
+        ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
         ledger = self._ledger
         known = ledger.tickets.get(ticket.request_id)
         if known is not None:
@@ -226,6 +229,11 @@ class Gatekeeper:
         }
 
     @property
+    def payload_bytes(self) -> int:
+        """Bytes that the payloads of open requests take."""
+        return self._ledger.payload_bytes
+
+    @property
     def in_flight(self) -> int:
         """Requests neither answered nor refused yet."""
         return len(self._ledger)
@@ -281,6 +289,7 @@ class Gatekeeper:
             return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
         self._ledger.open(ticket)
         ticket.replica = None
+        ticket.held_us = now_us
         self.cold_starts.held(function, now_us, not self.fleet.of(function), not self._holding.count(function))
         self._holding.add(ticket)
         demand = self._demand(function, now_us)
@@ -313,6 +322,8 @@ class Gatekeeper:
     def _again(self, targets: Iterable[Target], now_us: int) -> list[Action]:
         """What is outstanding there tries elsewhere, or the same place in its next life; each request once."""
         tickets = [ticket for target in targets for ticket in target.take_outstanding()]
+        for ticket in tickets:
+            ticket.lost += (traced(ticket, self.fleet, now_us),)
         actions = [self._try_again(ticket, now_us) for ticket in tickets]
         return [action for action in actions if action is not None]
 

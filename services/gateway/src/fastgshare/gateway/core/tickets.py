@@ -7,7 +7,7 @@ import msgspec
 
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, FunctionName, HostId, ReplicaId, RequestId
-from fastgshare.shared.messages import FunctionLoad, Timing
+from fastgshare.shared.messages import FunctionLoad, Timing, TracedAttempt
 
 
 @dataclass(slots=True)
@@ -17,6 +17,10 @@ class Ticket:
     `reply` is the subject its answer goes to; `notice` tells that the answer bypasses this gateway, so that the
     worker must report the completion. `host` binds a request whose tensors lie in that host's shared memory.
     `losses` counts the attempts that ended with their replica.
+
+    `traceparent` is this gateway's own span, below the caller's `parent_span` if it had one; `came_by` names the door.
+    Admission sets `objective_us`, until when an answer meets the function's objective. `left_us` is when the latest
+    attempt left, `held_us` when the request began to wait for a replica; `lost` are the attempts that came to nothing.
     """
 
     request_id: RequestId
@@ -36,6 +40,12 @@ class Ticket:
     predicted_us: int = 0
     rows_ahead: int = 0
     latest: AttemptId | None = None
+    parent_span: str = ""
+    came_by: str = "nats"
+    objective_us: int = 0
+    left_us: int = 0
+    held_us: int = 0
+    lost: tuple[TracedAttempt, ...] = ()
 
     @property
     def attempt_id(self) -> AttemptId:

@@ -42,7 +42,7 @@ from fastgshare.gateway.ports import FunctionView, Invoker
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.tracing import new_trace, parse_traceparent
+from fastgshare.shared.telemetry.sampling import Sampler
 from fastgshare.shared.units import US_PER_MS
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -94,6 +94,7 @@ class InferRoute:
         self._invoker = invoker
         self._settings = settings
         self._budget = budget
+        self._sampler = Sampler(settings.trace_ratio)
         self._zip_threads = CapacityLimiter(2)
 
     async def __call__(self, scope: Any, receive: Receive, send: Any, name: str, version: str | None) -> None:
@@ -182,8 +183,7 @@ class InferRoute:
         connection: Connection | None,
     ) -> EncodedReply:
         caller = headers.get(b"traceparent")
-        begun = parse_traceparent(caller.decode("latin-1")) if caller is not None else None
-        trace = begun.child() if begun is not None else new_trace()
+        trace = self._sampler.begin(caller.decode("latin-1") if caller is not None else None)
         function = view.spec.name
         if connection is not None:
             if connection.is_lost:

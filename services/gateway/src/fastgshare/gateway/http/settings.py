@@ -4,6 +4,7 @@ import tempfile
 
 import msgspec
 
+from fastgshare.shared.telemetry.sampling import DEFAULT_RATIO
 from fastgshare.shared.units import US_PER_S
 
 
@@ -25,3 +26,4 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_uploads: int = 4
     body_timeout_s: float = 30.0
     upload_directory: str = tempfile.gettempdir()
+    trace_ratio: float = DEFAULT_RATIO

@@ -9,6 +9,8 @@ import msgspec
 
 from fastgshare.node_manager.adapters.status_writer import StatusWriter
 from fastgshare.node_manager.config import DeviceSettings, NodeConfig, WorkerConfig
+from fastgshare.node_manager.core.books import DeviceBooks
+from fastgshare.node_manager.core.quota_error import QuotaErrors
 from fastgshare.node_manager.core.reconcile import (
     Command,
     DeviceCore,
@@ -78,6 +80,10 @@ class DeviceManager:
         self._reason = "starting"
         self._fault = ""
         self._memory_mib = 0
+        self.sms = 0
+        self.restarts = 0
+        self.books = DeviceBooks(unix_us())
+        self.quotas = QuotaErrors()
 
     # Facts
 
@@ -96,7 +102,7 @@ class DeviceManager:
         pulse, is_up = self._pulse, self.core.worker_ready
         return DeviceStatus(
             device=self.device_id,
-            kind=self.core.device_kind or self._name.kind,
+            kind=self.kind,
             chunks=self.core.chunks,
             memory_mib=self._memory_mib,
             healthy=is_up and pulse.healthy,
@@ -108,7 +114,14 @@ class DeviceManager:
             models=pulse.models,
             use=pulse.use,
             gauges=pulse.gauges,
+            running=pulse.running,
+            sms=self.sms,
         )
+
+    @property
+    def kind(self) -> str:
+        """The key of its profiles, once its worker has told."""
+        return self.core.device_kind or self._name.kind
 
     # The worker process
 
@@ -123,6 +136,7 @@ class DeviceManager:
             self._reason = self._fault or f"its worker ended with {ending(returncode)}"
             logger.warning("device %s: %s", self.device_id, self._reason)
             self._carry_out(self.core.worker_died(self._reason, unix_us()))
+            self.restarts += 1
             await self._bus.tell("worker_died", text=self._reason, device=self.device_id, returncode=returncode)
             stable = monotonic_us() - started_us > STABLE_US
             wait_s = RESTART_FIRST_S if stable else min(wait_s * 2, RESTART_MAX_S)
@@ -165,8 +179,9 @@ class DeviceManager:
         while (message := await child.channel.receive()) is not None:
             now_us = unix_us()
             match message:
-                case WorkerReady(incarnation, kind, chunks, memory_mib):
-                    self._memory_mib = memory_mib
+                case WorkerReady(incarnation, kind, chunks, memory_mib, sms):
+                    self._memory_mib, self.sms = memory_mib, sms
+                    self.books.away(now_us)
                     self._carry_out(self.core.worker_started(incarnation, kind, chunks, now_us))
                 case DeviceFaulted(reason):
                     self._fault = reason
@@ -176,8 +191,16 @@ class DeviceManager:
                     self._carry_out(self.core.drained(replica, now_us))
                 case Pulse():
                     self._pulse, self._pulse_us = message, monotonic_us()
+                    self._keep_books(message, now_us)
                 case LogLine(function, replica, text):
                     await self._bus.tell("log", function, text, replica=replica)
+
+    def _keep_books(self, pulse: Pulse, now_us: int) -> None:
+        statuses = self.core.actual.values()
+        self.books.spent(pulse.spent, self.sms, self.core.chunks)
+        self.books.held(statuses, now_us)
+        slices = {status.replica: status.slice for status in statuses if status.slice is not None and not status.loan}
+        self.quotas.heard(pulse.use, slices)
 
     async def _on_change(self, change: ReplicaChanged, now_us: int) -> None:
         report = ReplicaReport(

@@ -28,12 +28,26 @@ FADING = 256  # a long batch counts as the longest for some hundreds of shorter 
 
 @dataclass(slots=True)
 class Use:
-    """What a replica had since it was last asked for: microseconds, batches, and its longest wait for a token."""
+    """What a replica had since it was last asked for: microseconds, batches, and its longest wait for a token.
+
+    `chunk_us` and `promised_us` are chunks times microseconds: that it held, and that it was promised.
+    """
 
     used_us: int = 0
     backlogged_us: int = 0
     longest_wait_us: int = 0
     batches: int = 0
+    chunk_us: int = 0
+    promised_us: int = 0
+
+    def add(self, other: "Use") -> None:
+        """Take in what else it had."""
+        self.used_us += other.used_us
+        self.backlogged_us += other.backlogged_us
+        self.longest_wait_us = max(self.longest_wait_us, other.longest_wait_us)
+        self.batches += other.batches
+        self.chunk_us += other.chunk_us
+        self.promised_us += other.promised_us
 
 
 @dataclass(slots=True, eq=False)
@@ -74,15 +88,18 @@ class Account:
     _owed_rest: int = 0
     _clear_rest: int = 0
     _window_us: int = 0
+    _promised_to_us: int = field(init=False)
 
     def __post_init__(self) -> None:
         """What follows from its share."""
         self._hold(self.share)
+        self._promised_to_us = self.owed_us
 
     def change(self, share: Share, now_us: int) -> None:
         """Hold another share from now on. Device time had ahead of its time is the same afterwards, so that whoever
         gets more waits less for it; how long it has been owed stays as well."""
         before = self.share
+        self._count_promise(now_us)
         self._hold(share)
         self.owed_us = _rescaled(self.owed_us, now_us, before.request_permille, share.request_permille)
         self.clear_us = _rescaled(self.clear_us, now_us, _spare_permille(before), _spare_permille(share))
@@ -139,9 +156,10 @@ class Account:
 
     def charge(self, used_us: int) -> None:
         """Its batch took this much device time."""
-        self.running = 0
         use, share = self.use, self.share
         use.used_us += used_us
+        use.chunk_us += used_us * self.running.bit_count()
+        self.running = 0
         use.batches += 1
         if self.is_paid_by_debt:
             step_us, self._owed_rest = divmod(used_us * PER_MILLE + self._owed_rest, share.request_permille)
@@ -158,8 +176,15 @@ class Account:
         if self.backlogged_since_us is not None:
             self.use.backlogged_us += now_us - self.backlogged_since_us
             self.backlogged_since_us = now_us
+        self._count_promise(now_us)
         taken, self.use = self.use, Use()
         return taken
+
+    def _count_promise(self, now_us: int) -> None:
+        """What it held so far was promised up to now."""
+        promised_us = self.mask.bit_count() * self.share.request_permille * (now_us - self._promised_to_us)
+        self.use.promised_us += promised_us // PER_MILLE
+        self._promised_to_us = now_us
 
     def _hold(self, share: Share) -> None:
         self.share = share

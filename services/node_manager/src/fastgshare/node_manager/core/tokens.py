@@ -56,6 +56,7 @@ class TokenBook:
         self._distinct: list[Group] = []
         self._background: Background | None = None  # the last of them, where there are such replicas
         self._taken = 0
+        self._left: dict[ReplicaId, Use] = {}  # what those had that left since `take_use`
         self.plans = 0  # grows whenever `look_again_us` of somebody who waits may have changed
 
     # Replicas
@@ -83,6 +84,7 @@ class TokenBook:
         if account is None:
             return []
         self._taken &= ~account.running
+        self._left.setdefault(replica, Use()).add(account.take_use(now_us))
         if account.is_background:
             del self._groups[replica]
             self._plan_background()
@@ -213,8 +215,11 @@ class TokenBook:
         return self._groups[replica].timetable
 
     def take_use(self, now_us: int) -> dict[ReplicaId, Use]:
-        """What each replica had since the last call."""
-        return {replica: account.take_use(now_us) for replica, account in self._accounts.items()}
+        """What each replica had since the last call, those that left meanwhile included."""
+        taken, self._left = self._left, {}
+        for replica, account in self._accounts.items():
+            taken.setdefault(replica, Use()).add(account.take_use(now_us))
+        return taken
 
     def others_us(self, replica: ReplicaId, now_us: int) -> int:
         """For how long others had a background replica's chunks so far, or kept it waiting for them. Never less."""

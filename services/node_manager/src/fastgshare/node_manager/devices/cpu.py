@@ -47,7 +47,7 @@ class CpuDevice:
         self._store: ModelStore[HostModel] = ModelStore()
         self._lock = threading.Lock()
         self.kind = cpu_kind()
-        self.chunks = len(self._cores)
+        self.chunks = self.sms = len(self._cores)
         self.memory_mib = memory_limit_mib()
         self._ledger = MemoryLedger(self.memory_mib)
 

@@ -119,11 +119,13 @@ class DeviceState(NamedTuple):
 class Device(Protocol):
     """Something that replicas share in chunks: cores of a CPU, groups of SMs of a GPU.
 
-    `kind` is the key of profiles: devices of one kind run a model equally fast. Methods may be called from any thread.
+    `kind` is the key of profiles: devices of one kind run a model equally fast. `sms` are the SMs (cores, on a CPU)
+    that the chunks are in all. Methods may be called from any thread.
     """
 
     kind: str
     chunks: int
+    sms: int
     memory_mib: int
 
     def open_session(self, model: StoredModel, lane: Lane) -> Session:

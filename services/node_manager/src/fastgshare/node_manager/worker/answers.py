@@ -44,12 +44,14 @@ class Answers:
         self._outbox_filled = anyio.Event()
         self._done: dict[Key, list[Completion]] = {}
         self._done_added = anyio.Event()
+        self._answered: dict[ReplicaId, int] = {}
 
     def put(
         self, request: Request, replica: ReplicaId, payload: bytes, error: ErrorBody | None, timing: Timing
     ) -> None:
         """Answer a request."""
         self._publish(request.reply, payload)
+        self._answered[replica] = self._answered.get(replica, 0) + 1
         if request.gateway is not None:
             code = error.code.value if error is not None else ""
             completion = Completion(request.attempt, error is None, timing, unix_us(), code)
@@ -79,6 +81,11 @@ class Answers:
             await anyio.sleep(self._interval_s)
             for key in list(self._done):
                 self._push_notice(key)
+
+    def take_answered(self) -> dict[ReplicaId, int]:
+        """How many requests of each replica were answered since the last call."""
+        taken, self._answered = self._answered, {}
+        return taken
 
     @property
     def idle(self) -> bool:

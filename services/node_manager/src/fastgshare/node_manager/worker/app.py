@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +18,12 @@ import msgspec
 
 from fastgshare.node_manager.config import WorkerConfig, check_name
 from fastgshare.node_manager.core.accounts import Use
+from fastgshare.node_manager.core.spending import Spending
 from fastgshare.node_manager.devices.catalog import DeviceName, gpu_uuid, open_device
 from fastgshare.node_manager.devices.faults import DeviceLost, DeviceUnavailable
 from fastgshare.node_manager.devices.ports import Device
 from fastgshare.node_manager.ipc.channel import Channel, open_channel
-from fastgshare.node_manager.ipc.frames import Dialect
+from fastgshare.node_manager.ipc.frames import ChannelClosed, Dialect
 from fastgshare.node_manager.protocol import (
     DeviceFaulted,
     Drain,
@@ -39,6 +41,7 @@ from fastgshare.node_manager.worker.device_lock import hold_device, lock_path
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
+from fastgshare.node_manager.worker.traces import SpanTeller
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Mirror
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -50,8 +53,10 @@ from fastgshare.shared.messages import Profile, ReplicaUse, WorkerHello
 from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
+from fastgshare.shared.telemetry.otlp_spans import Spans, open_spans
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
+SERVICE = "node_manager"
 SWITCH_INTERVAL_S = 0.0005
 FLUSH_S = 1.0
 
@@ -67,12 +72,14 @@ class WorkerFault(FastGShareError):
 class Worker:
     """Carries out the manager's commands."""
 
-    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: Device) -> None:
+    def __init__(self, config: WorkerConfig, channel: ManagerChannel, bus: Bus, device: Device, spans: Spans) -> None:
         self._config = config
         self._channel = channel
         self._bus = bus
         self._incarnation = new_incarnation()
         self._replicas: dict[ReplicaId, Replica] = {}
+        self._spending = Spending()
+        self._looked_us = monotonic_us()
         self._fault: BaseException | None = None
         self._fault_seen = anyio.Event()
         self._back_on_bus = asyncio.Event()
@@ -80,6 +87,7 @@ class Worker:
         self._profiles = Mirror(bus, subjects.PROFILES, Profile, self._on_profile)
         interval_s = us_to_s(config.notice_interval_ms * US_PER_MS)
         self._answers = Answers(bus, self._incarnation, self._depth_of, interval_s, config.notice_batch)
+        self._spans = SpanTeller(spans, DeviceId(config.device_id))
         self._parts = Parts(
             bus=bus,
             objects=Objects(bus),
@@ -90,6 +98,7 @@ class Worker:
             report=channel.send_nowait,
             on_fault=self._on_fault,
             profile_of=self._profile_of,
+            spans=self._spans,
         )
 
     async def run(self) -> None:
@@ -99,21 +108,28 @@ class Worker:
             await tasks.start(self._profiles.run)
             tasks.start_soon(self._answers.send)
             tasks.start_soon(self._answers.notify)
+            tasks.start_soon(self._spans.run)
             tasks.start_soon(self._pulse)
             tasks.start_soon(self._raise_fault)
             self._bus.on_reconnect(self._back_on_bus.set)
             tasks.start_soon(self._say_hello_again)
             await self._say_hello()
             device = self._parts.device
-            self._channel.send_nowait(WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib))
+            self._channel.send_nowait(
+                WorkerReady(self._incarnation, device.kind, device.chunks, device.memory_mib, device.sms)
+            )
             await self._obey(tasks)
             await self._drain_all()
+            await self._spans.finish()
+            with suppress(ChannelClosed):
+                self._channel.send_nowait(await self._take_pulse())  # what was spent since the last one
             tasks.cancel_scope.cancel()
 
     async def _obey(self, tasks: anyio.abc.TaskGroup) -> None:
         while (command := await self._channel.receive()) is not None:
             match command:
                 case Load(placement):
+                    self._spending.loaded(placement)
                     replica = Replica(placement, self._parts, tasks)
                     self._replicas[placement.replica] = replica
                     tasks.start_soon(self._live, replica)
@@ -144,19 +160,19 @@ class Worker:
                 await anyio.sleep(0.01)
 
     async def _pulse(self) -> None:
-        looked_us = monotonic_us()
         while True:
-            now_us = monotonic_us()
-            self._channel.send_nowait(await self._take_pulse(max(now_us - looked_us, 1)))
-            looked_us = now_us
+            self._channel.send_nowait(await self._take_pulse())
             await anyio.sleep(us_to_s(self._config.status_interval_ms * US_PER_MS))
 
-    async def _take_pulse(self, elapsed_us: int) -> Pulse:
+    async def _take_pulse(self) -> Pulse:
         hung = self._parts.gate.hung(self._config.hung_s * US_PER_S)
         if hung is not None:
             reason = f"{hung} has not come back from a batch for more than {self._config.hung_s} s"
             self._on_fault(DeviceLost(device=self._config.device_id, reason=reason))
         state = await anyio.to_thread.run_sync(self._parts.device.state)
+        now_us = monotonic_us()
+        elapsed_us, self._looked_us = max(now_us - self._looked_us, 1), now_us
+        had = self._parts.gate.take_use()
         return Pulse(
             depth={replica.replica: replica.depth for replica in self._replicas.values()},
             rss_mib=rss_mib(),
@@ -164,8 +180,10 @@ class Worker:
             reason=state.reason,
             used_mib=state.used_mib,
             models=state.models,
-            use={name: self._use(name, had, elapsed_us) for name, had in self._parts.gate.take_use().items()},
+            use={name: self._use(name, had[name], elapsed_us) for name in had.keys() & self._replicas.keys()},
             gauges=state.gauges,
+            running=self._parts.gate.running(),
+            spent=self._spending.take(had, self._answers.take_answered(), self._replicas.keys()),
         )
 
     async def _say_hello_again(self) -> None:
@@ -228,7 +246,8 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
         device = await stack.enter_async_context(_open_device(config, channel))
         bus = await stack.enter_async_context(open_bus(BusConfig(config.nats_url, config.device_id)))
-        await Worker(config, channel, bus, device).run()
+        spans = await stack.enter_async_context(open_spans(SERVICE, config.device_id, os.environ))
+        await Worker(config, channel, bus, device, spans).run()
 
 
 @asynccontextmanager

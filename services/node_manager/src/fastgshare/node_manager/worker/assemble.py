@@ -25,6 +25,7 @@ class Request:
     """What the worker must remember of a request to answer it.
 
     `arrays` feed the model; `finished` is awaited by the task that carries a request through its handler.
+    `traceparent` is its gateway's span, `objective_us` until when an answer meets its objective (0: there is none).
     """
 
     reply: str
@@ -38,6 +39,8 @@ class Request:
     arrays: dict[str, Array] | None = None
     handler_us: int = 0
     finished: "asyncio.Future[Any] | None" = None
+    traceparent: str = ""
+    objective_us: int = 0
 
 
 def batch_feed(feeds: list[dict[str, Array]]) -> dict[str, Array]:

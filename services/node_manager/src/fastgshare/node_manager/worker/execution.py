@@ -13,15 +13,17 @@ from fastgshare.shared.arrays import Array, to_array
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, SlotInvalid
 from fastgshare.shared.messages import Timing
+from fastgshare.shared.telemetry.spans_request import BatchRun
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job's end: its rows of the outputs, or why there are none."""
+    """A job's end: its rows of the outputs, or why there are none; and the batch it ran in, if it came to one."""
 
     job: Job
     result: dict[str, Array] | ErrorBody
     timing: Timing
+    batch: BatchRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def late(job: Job, now_us: int) -> Finished:
     """The end of a job that cannot meet its deadline any more."""
     left_ms = (job.deadline_us - now_us) / 1000
     text = f"{left_ms:.0f} ms were left when its turn came, too few to run it"
-    return Finished(job, ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text), Timing())
+    waited = Timing(queue_us=max(now_us - job.arrived_us, 0))
+    return Finished(job, ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text), waited)
 
 
 def _finish(executed: Executed, token_us: int, now_us: int) -> list[Finished]:
@@ -84,12 +87,13 @@ def _finish(executed: Executed, token_us: int, now_us: int) -> list[Finished]:
     except ModelFault as fault:  # no rows to hand out: nobody's input is to blame
         return [Finished(job, _failed(fault), Timing()) for job in jobs]
     rows = sum(job.rows for job in jobs)
+    batch = BatchRun(started_us=now_us, used_us=executed.used_us, rows=rows, requests=len(jobs), left=len(jobs))
     finished: list[Finished] = []
     for job, part in zip(jobs, parts, strict=True):
         waited_us = max(now_us - job.arrived_us, 0)
         own_token_us = min(token_us, waited_us)
         timing = Timing(waited_us - own_token_us, own_token_us, executed.used_us, rows)
-        finished.append(Finished(job, part, timing))
+        finished.append(Finished(job, part, timing, batch))
     return finished
 
 

@@ -89,6 +89,11 @@ class TokenGate:
         with self._lock:
             return self._book.take_use(monotonic_us())
 
+    def running(self) -> tuple[ReplicaId, ...]:
+        """Who holds a token now."""
+        with self._lock:
+            return tuple(self._book.running())
+
     def hung(self, limit_us: int) -> ReplicaId | None:
         """Who holds a token for longer than that, and than many times what it expected: nobody can take it away."""
         with self._lock:

@@ -20,7 +20,10 @@ def read_work(msg: Msg, now_us: int) -> tuple[Work, Request]:
     work = decode(Work, msg.data)
     if work.gateway is not None and not is_name(work.gateway):  # it becomes a subject
         raise PayloadInvalid(expected="Work", reason=f"gateway {work.gateway!r} is no name")
-    return work, Request(msg.reply, work.attempt, work.gateway, work.deadline_us, now_us)
+    request = Request(msg.reply, work.attempt, work.gateway, work.deadline_us, now_us)
+    request.traceparent = work.traceparent
+    request.objective_us = work.objective_us
+    return work, request
 
 
 def fill_request(request: Request, work: Work, signature: Signature, max_batch: int) -> ErrorBody | None:

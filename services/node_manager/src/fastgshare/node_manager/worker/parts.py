@@ -10,6 +10,7 @@ from fastgshare.node_manager.protocol import FromWorker
 from fastgshare.node_manager.worker.answers import Answers
 from fastgshare.node_manager.worker.changes import Changes
 from fastgshare.node_manager.worker.gate import TokenGate
+from fastgshare.node_manager.worker.traces import SpanTeller
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile
@@ -29,6 +30,7 @@ class Parts:
     report: Callable[[FromWorker], None]
     on_fault: Callable[[BaseException], None]
     profile_of: Callable[[Digest], Profile | None]
+    spans: SpanTeller
     changes: Changes = field(default_factory=Changes)
 
     @property

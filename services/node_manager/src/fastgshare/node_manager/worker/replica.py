@@ -28,6 +28,7 @@ from fastgshare.node_manager.worker.intake import fill_request, handled_job, is_
 from fastgshare.node_manager.worker.measuring import Measuring
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.runner import Runner
+from fastgshare.node_manager.worker.traces import ReplicaTraces
 from fastgshare.shared import subjects
 from fastgshare.shared.arrays import to_array, to_tensor
 from fastgshare.shared.buckets import StorageUnavailable
@@ -36,6 +37,7 @@ from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, ObjectMissing, PayloadInvalid
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Placement, Profile, ReplicaState, Signature, Tensor, Timing
+from fastgshare.shared.telemetry.spans_request import BatchRun
 from fastgshare.shared.units import US_PER_MS
 
 FETCH_RETRY_S = 0.5
@@ -45,6 +47,8 @@ SPARSE_US = 100
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 logger = logging.getLogger(__name__)
+
+Packed = tuple[Finished, Request, bytes, ErrorBody | None, Timing]
 
 
 class Replica:
@@ -64,6 +68,7 @@ class Replica:
         self._gap_us = 0
         self._burst: list[Job] = []
         self._handler: Handler | None = None
+        self._traces = ReplicaTraces(parts.spans, self._spec.name, self.replica)
         self._signature = Signature(inputs=(), outputs=())
         self._info = ModelInfo(inputs=(), outputs=(), metadata={})
         self._max_batch = 1
@@ -286,7 +291,7 @@ class Replica:
         made = await handler.preprocess(request.inputs, request.deadline_us)
         request.handler_us = monotonic_us() - started_us
         if isinstance(made, ErrorBody):
-            self._answer(request, made, Timing())
+            self._answer(request, made, Timing(handler_us=request.handler_us, before_us=request.handler_us))
             return
         arrays = {tensor.name: to_array(tensor) for tensor in made}
         job = handled_job(request, arrays, self._info.is_batched, unix_us())
@@ -298,7 +303,7 @@ class Replica:
         self._runner.submit(job)
         finished: Finished = await request.finished
         if isinstance(finished.result, ErrorBody):
-            self._answer(request, finished.result, finished.timing)
+            self._answer(request, finished.result, finished.timing, finished.batch)
             return
         await self._postprocess(request, handler, finished)
 
@@ -310,32 +315,43 @@ class Replica:
         handler_us = request.handler_us + monotonic_us() - started_us
         if not isinstance(result, ErrorBody) and request.outputs:
             result = wanted_tensors({tensor.name: to_array(tensor) for tensor in result}, request.outputs)
-        self._answer(request, result, replace(finished.timing, handler_us=handler_us))
+        timing = replace(finished.timing, handler_us=handler_us, before_us=request.handler_us)
+        self._answer(request, result, timing, finished.batch)
 
     def _on_finished(self, finished: list[Finished]) -> None:
         """In the runner's thread: pack answers here, let the loop only send them."""
         packed = [self._pack(end) for end in finished]
         self._loop.call_soon_threadsafe(self._send, packed)
 
-    def _pack(self, end: Finished) -> "tuple[Finished, Request, bytes, ErrorBody | None]":
+    def _pack(self, end: Finished) -> Packed:
         request = end.job.content
         assert isinstance(request, Request)
         if request.finished is not None:
-            return end, request, b"", None
+            return end, request, b"", None, end.timing
         result = end.result if isinstance(end.result, ErrorBody) else wanted_tensors(end.result, request.outputs)
-        payload, error = answer(request, self.replica, result, end.timing, self._parts.bus.max_payload_bytes)
-        return end, request, payload, error
+        error = result if isinstance(result, ErrorBody) else None
+        timing = self._traces.ended(request, end.timing, error, end.batch)
+        payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
+        return end, request, payload, error, timing
 
-    def _send(self, packed: "list[tuple[Finished, Request, bytes, ErrorBody | None]]") -> None:
-        for end, request, payload, error in packed:
+    def _send(self, packed: list[Packed]) -> None:
+        for end, request, payload, error, timing in packed:
             if request.finished is not None:
                 if not request.finished.done():
                     request.finished.set_result(end)
                 continue
             self.depth -= 1
-            self._parts.answers.put(request, self.replica, payload, error, end.timing)
+            self._parts.answers.put(request, self.replica, payload, error, timing)
 
-    def _answer(self, request: Request, result: tuple[Tensor, ...] | ErrorBody, timing: Timing) -> None:
+    def _answer(
+        self,
+        request: Request,
+        result: tuple[Tensor, ...] | ErrorBody,
+        timing: Timing,
+        batch: BatchRun | None = None,
+    ) -> None:
+        error = result if isinstance(result, ErrorBody) else None
+        timing = self._traces.ended(request, timing, error, batch)
         payload, error = answer(request, self.replica, result, timing, self._parts.bus.max_payload_bytes)
         self.depth -= 1
         self._parts.answers.put(request, self.replica, payload, error, timing)

@@ -55,6 +55,7 @@ class Journal:
         self._segment: SegmentWriter | None = None
         self._segments = 0
         self._gap = False
+        self.gaps = 0
         self._pieces: list[_Piece] = []
         """The last takes entries. None at all: no journal is kept now."""
 
@@ -128,6 +129,7 @@ class Journal:
     def _let_go(self) -> None:
         self._pieces = []
         self._gap = True
+        self.gaps += 1
 
     def _write(self, pieces: list[_Piece]) -> None:
         """In a thread, one at a time."""

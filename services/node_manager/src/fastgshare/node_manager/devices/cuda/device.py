@@ -55,6 +55,7 @@ class CudaDevice:
         self._is_open = True
         self.kind = kind_of("cuda", name, f"{split.total_sms}sm")
         self.chunks = len(split.chunks)
+        self.sms = sum(split.sms)
         self.memory_mib = max(driver.total_memory_bytes(handle) // BYTES_PER_MIB - CONTEXT_MIB, 0)
         self._ledger = MemoryLedger(self.memory_mib)
         self._grounds = Grounds(context, self._partitions, self._fence, self._check_chunks)

@@ -61,6 +61,7 @@ class MpsDevice:
     def __init__(self, ground: Ground, memory_mib: int) -> None:
         self.kind = ground.kind
         self.chunks = ground.chunks
+        self.sms = ground.gpu.sms if ground.gpu is not None else ground.chunks
         self.memory_mib = memory_mib
         self._ground = ground
         self._lock = threading.Lock()

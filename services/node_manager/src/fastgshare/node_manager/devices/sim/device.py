@@ -50,6 +50,7 @@ class SimDevice:
     ) -> None:
         self.kind = gpu.kind
         self.chunks = gpu.chunks
+        self.sms = gpu.chunks * gpu.sms_per_chunk
         self.memory_mib = gpu.memory_mib
         self.pace = pace or RealPace()
         self._contention = contention or Contention()
