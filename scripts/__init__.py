@@ -1,1 +1,1 @@
-"""What maintainers run: setting up, and writing generated files."""
+"""What makes parts of this tree out of other parts; nothing here is installed."""

@@ -1,0 +1,22 @@
+"""Which pages of docs/ are made from the code, and what makes each."""
+
+from collections.abc import Callable
+
+from scripts.reference import bus, client, commands, decisions, errors, function_keys, settings
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/cli.md": commands.page,
+    "reference/function.md": function_keys.page,
+    "reference/settings.md": settings.page,
+    "reference/errors.md": errors.page,
+    "reference/bus.md": bus.page,
+    "reference/client.md": client.page,
+    "decisions/index.md": decisions.page,
+}
+# At the end: a page's title is only found where it stands first.
+_NOTE = "\n<!-- Made by `make reference`: change it there. -->\n"
+
+
+def render(name: str) -> str:
+    """The whole text of a page."""
+    return PAGES[name]().rstrip() + "\n" + _NOTE
