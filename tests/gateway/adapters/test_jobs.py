@@ -22,6 +22,7 @@ from fastgshare.shared.jobs import JobQueue
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, JobRecord, JobState, Tensor
 from fastgshare.shared.registry import FunctionUnknown
 from fastgshare.shared.storage import ensure_storage
+from fastgshare.shared.telemetry.sampling import Sampler
 from tests.gateway.http.serving import ECHO, VIEW, FakeInvoker
 from tests.natsd import Natsd
 
@@ -49,7 +50,7 @@ async def buses(nats: Natsd, number: int) -> AsyncGenerator[list[Bus]]:
 @asynccontextmanager
 async def runner(bus: Bus, invoker: FakeInvoker, name: str = "one", most: int = 8) -> AsyncGenerator[JobRunner]:
     """A gateway's share of the jobs; at the end it goes as a gateway that is told to."""
-    found = JobRunner(bus, GatewayId(name), invoker, Gatekeeper(Limits()), most)
+    found = JobRunner(bus, GatewayId(name), invoker, Gatekeeper(Limits()), Sampler(0), most)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(found.run)
         yield found

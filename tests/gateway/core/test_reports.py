@@ -21,7 +21,7 @@ TIMING = Timing(queue_us=2_000, token_us=300, execute_us=5_000, batch=4, handler
 def scene(*replicas: str) -> tuple[Gatekeeper, Reports]:
     gatekeeper = gate(*(status(name) for name in replicas))
     gatekeeper.function_defined(replace(spec(), slo_ms=OBJECTIVE_US / 1000))
-    reports = Reports(gatekeeper.functions)
+    reports = Reports()
     gatekeeper.watch(reports.ended)
     return gatekeeper, reports
 

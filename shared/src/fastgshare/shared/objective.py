@@ -21,8 +21,9 @@ CALLERS_DOING = frozenset(
 def is_met(code: str, end_us: int, objective_us: int) -> bool | None:
     """Of a request that ended with `code` (empty: it was answered) at `end_us`; None: neither met nor missed.
 
-    `objective_us` is until when it lasts, 0 for a request without one; both in Unix microseconds.
+    `objective_us` is until when it lasts, 0 for a request without one, which neither meets nor misses any; both in
+    Unix microseconds.
     """
-    if code:
-        return None if code in CALLERS_DOING else False
-    return end_us <= objective_us if objective_us else None
+    if not objective_us or code in CALLERS_DOING:
+        return None
+    return not code and end_us <= objective_us

@@ -114,6 +114,7 @@ RIGHTS: dict[str, Rights] = {
             subjects.demand(_FUNCTION),
             subjects.trace(_FUNCTION, _REQUEST, ANY),
             subjects.job(_FUNCTION),
+            subjects.RESULT_ALL,
             subjects.withdraw(_REQUEST),
             subjects.ping(ANY),
             *read_bucket(*BUCKETS),
@@ -203,7 +204,7 @@ RIGHTS: dict[str, Rights] = {
             *write_objects(),
             *(right for stream in STREAMS for right in _read_stream(stream)),
         ),
-        subscribe=WATCHED,
+        subscribe=(subjects.RESULT_ALL, *WATCHED),
     ),
     "provision": Rights(publish=(f"{API}.STREAM.CREATE.{ANY}", f"{API}.STREAM.UPDATE.{ANY}")),
 }

@@ -84,7 +84,7 @@ async def serve(config: GatewayConfig) -> None:
             work.start_soon(parts.traces.run)
             work.start_soon(parts.reporter.run)
             await _start_feed(parts, config, work)
-            runner = JobRunner(parts.jobs, parts.gateway, parts.invoker, parts.gatekeeper, config.concurrent_jobs)
+            runner = _job_runner(parts, config)
             work.start_soon(runner.run)
             stop = anyio.Event()
             endpoints = await _start_doors(parts, runner, config, stop, work)
@@ -122,6 +122,11 @@ async def _open_parts(stack: AsyncExitStack, config: GatewayConfig) -> Gateway:
         reporter=Reporter(control, gatekeeper, gateway, incarnation),
         sampler=sampler,
     )
+
+
+def _job_runner(parts: Gateway, config: GatewayConfig) -> JobRunner:
+    most = config.concurrent_jobs
+    return JobRunner(parts.jobs, parts.gateway, parts.invoker, parts.gatekeeper, parts.sampler, most)
 
 
 async def _start_feed(parts: Gateway, config: GatewayConfig, work: anyio.abc.TaskGroup) -> None:

@@ -18,6 +18,7 @@ from nats.js import api
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.jobs import JobBook, Occupancy
+from fastgshare.gateway.core.tickets import JOB_DOOR
 from fastgshare.gateway.oip import encode_json_reply
 from fastgshare.gateway.ports import Invoker
 from fastgshare.shared import subjects
@@ -30,7 +31,7 @@ from fastgshare.shared.ids import FunctionName, GatewayId
 from fastgshare.shared.jobrecords import begun, ended, put_back
 from fastgshare.shared.jobs import JobQueue, withdrawal
 from fastgshare.shared.messages import INFER_VERSION, InferReply, Job, JobRecord, JobState
-from fastgshare.shared.tracing import new_trace, parse_traceparent
+from fastgshare.shared.telemetry.sampling import Sampler
 from fastgshare.shared.units import US_PER_S
 
 LOOK_S = 0.5
@@ -51,12 +52,15 @@ logger = logging.getLogger(__name__)
 class JobRunner:
     """One gateway's share of the jobs, at most `most` at one time."""
 
-    def __init__(self, bus: Bus, gateway: GatewayId, invoker: Invoker, gatekeeper: Gatekeeper, most: int) -> None:
+    def __init__(
+        self, bus: Bus, gateway: GatewayId, invoker: Invoker, gatekeeper: Gatekeeper, sampler: Sampler, most: int
+    ) -> None:
         self.queue = JobQueue(bus, self.wake)
         self._bus = bus
         self._gateway = gateway
         self._invoker = invoker
         self._gatekeeper = gatekeeper
+        self._sampler = sampler
         self._book = JobBook(most)
         self._runs: dict[str, anyio.CancelScope] = {}
         self._consumers: set[FunctionName] = set()
@@ -225,13 +229,12 @@ class JobRunner:
 
     async def _invoke(self, job: Job, record: JobRecord) -> InferReply:
         now_us = unix_us()
-        begun_by = parse_traceparent(job.traceparent)
-        trace = begun_by.child() if begun_by is not None else new_trace()
+        trace = self._sampler.begin(job.traceparent)
         deadline_us = min(record.deadline_us, now_us + LONGEST_RUN_US)
         try:
             if self._invoker.describe(job.function) is None:
                 await self._invoker.wait_for(job.function)
-            return await self._invoker.invoke(job.function, job.request, deadline_us, trace)
+            return await self._invoker.invoke(job.function, job.request, deadline_us, trace, JOB_DOOR)
         except RequestRefused as refused:
             return InferReply(INFER_VERSION, error=refused.body)
         except Exception:  # one job's trouble must not end the gateway

@@ -23,7 +23,7 @@ class Reporter:
         self._gatekeeper = gatekeeper
         self._gateway = gateway
         self._incarnation = incarnation
-        self._reports = Reports(gatekeeper.functions)
+        self._reports = Reports()
         gatekeeper.watch(self._reports.ended)
 
     def report(self) -> GatewayReport:

@@ -15,6 +15,7 @@ from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.keeping import traced
 from fastgshare.gateway.core.ledger import Ledger
 from fastgshare.gateway.core.tickets import (
+    JOB_DOOR,
     Action,
     Counters,
     Dispatch,
@@ -138,7 +139,8 @@ class Gatekeeper:
         spec = self.functions.get(function)
         if spec is None:
             return Refuse(ticket, refusals.unknown(function))
-        ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
+        if ticket.came_by != JOB_DOOR:
+            ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
         ledger = self._ledger
         known = ledger.tickets.get(ticket.request_id)
         if known is not None:

@@ -4,7 +4,6 @@ Every request adds to these once, at its end, so counting is all that is done th
 durations put into buckets. What they mean (attainment, quantiles, rates) is worked out by whoever reads a report.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper
@@ -12,9 +11,8 @@ from fastgshare.gateway.core.tickets import Counters, Ticket
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import Durations
 from fastgshare.shared.ids import FunctionName
-from fastgshare.shared.messages import FunctionLoad, FunctionReport, FunctionSpec, Histogram, Timing
-from fastgshare.shared.objective import CALLERS_DOING
-from fastgshare.shared.units import ms_to_us
+from fastgshare.shared.messages import FunctionLoad, FunctionReport, Histogram, Timing
+from fastgshare.shared.objective import is_met
 
 STAGES = ("route", "queue", "token", "handler", "execute")
 """The parts of an answered request that are counted. `handler` is counted of requests that had one alone."""
@@ -24,10 +22,8 @@ _KNOWN = frozenset(ErrorCode) | {HANDED_BACK}
 
 @dataclass(slots=True)
 class Tally:
-    """One function's ends; `spec` is what its objective was read from."""
+    """One function's ends."""
 
-    spec: FunctionSpec | None = None
-    objective_us: int = 0
     met: int = 0
     missed: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -46,8 +42,7 @@ Told = tuple[FunctionLoad, FunctionReport]
 class Reports:
     """Counts every request's end; hung on a gatekeeper by `watch`."""
 
-    def __init__(self, functions: Mapping[FunctionName, FunctionSpec]) -> None:
-        self._functions = functions
+    def __init__(self) -> None:
         self._tallies: dict[FunctionName, Tally] = {}
         self._told: dict[FunctionName, Told] = {}
 
@@ -58,16 +53,13 @@ class Reports:
         if tally is None:
             tally = self._tallies[function] = Tally()
         if code:
-            _add_refusal(tally, code)
+            _add_refusal(tally, code, ticket.objective_us)
             return
-        spec = self._functions.get(function)
-        if spec is not tally.spec and spec is not None:
-            tally.spec, tally.objective_us = spec, ms_to_us(spec.slo_ms)
         arrived_us = ticket.arrived_us
         whole_us = end_us - arrived_us if end_us > arrived_us else 0  # it ended by another clock
-        if whole_us <= tally.objective_us:
+        if end_us <= ticket.objective_us:
             tally.met += 1
-        else:
+        elif ticket.objective_us:
             tally.missed += 1
         tally.whole.add(whole_us)
         dispatched_us = ticket.dispatched_us
@@ -91,10 +83,10 @@ class Reports:
         return load, _report(self._tallies.get(function, Tally()), counters, load)
 
 
-def _add_refusal(tally: Tally, code: str) -> None:
+def _add_refusal(tally: Tally, code: str, objective_us: int) -> None:
     name = code if code in _KNOWN else ErrorCode.INTERNAL.value
     tally.refused[name] = tally.refused.get(name, 0) + 1
-    tally.missed += name not in CALLERS_DOING
+    tally.missed += is_met(name, 0, objective_us) is False
 
 
 def _add_stages(tally: Tally, timing: Timing) -> None:

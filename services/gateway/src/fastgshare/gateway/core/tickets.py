@@ -9,6 +9,9 @@ from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import AttemptId, FunctionName, HostId, ReplicaId, RequestId
 from fastgshare.shared.messages import FunctionLoad, Timing, TracedAttempt
 
+JOB_DOOR = "job"
+"""Where requests come in that nobody waits for: they have a deadline, and no objective."""
+
 
 @dataclass(slots=True)
 class Ticket:
