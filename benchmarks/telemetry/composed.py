@@ -39,7 +39,7 @@ def up_s() -> tuple[float | None, str]:
 
 def _compose(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = ["docker", "compose", "--project-name", PROJECT, *arguments]
-    environment = {**os.environ, "FASTGSHARE_HTTP_PORT": "0", "FASTGSHARE_NATS_PORT": "0"}
+    environment = {**os.environ, **{f"FASTGSHARE_{door}_PORT": "0" for door in ("HTTP", "GRPC", "NATS")}}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
