@@ -14,5 +14,6 @@ PAGES = {
     "benchmarks/quota/README.md": "figures/quota.md",
     "benchmarks/profiler/README.md": "figures/profiler.md",
     "benchmarks/scheduler/README.md": "figures/scheduler.md",
+    "benchmarks/telemetry/README.md": "figures/telemetry.md",
     "benchmarks/gpu_check/README.md": "figures/gpu_check.md",
 }
