@@ -98,6 +98,17 @@ def test_a_negative_duration_leaves_the_stages_as_they_were() -> None:
     assert counted(told.stages["queue"]) == counted(told.stages["execute"]) == 0
 
 
+def test_an_answer_in_parts_lasts_until_its_first() -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    timing = replace(TIMING, first_us=T0 + 9_000)
+    gatekeeper.completed(completed(1, T0 + SECOND // 2, timing=timing), T0 + SECOND)
+    told = report(world)
+    assert (told.met, told.missed) == (1, 0)
+    assert told.whole is not None
+    assert told.whole.sum_us == 9_000
+
+
 def test_bad_input_is_neither_met_nor_missed() -> None:
     world = gatekeeper, _ = scene("a")
     gatekeeper.admit(ticket(1), request(name="z"), T0)
@@ -145,8 +156,9 @@ def test_every_request_is_counted_exactly_once(fates: list[tuple[str, int]]) -> 
     told = report(world)
     ended = told.answered + sum(told.refused.values())
     assert told.arrived == len(fates) == ended + told.outstanding + told.held
-    own = sum(count for code, count in told.refused.items() if code in CALLERS_DOING)
-    assert told.met + told.missed + own == ended
+    own = sum(fate in ("bad", "late") or (fate == "leave" and took_us <= OBJECTIVE_US) for fate, took_us in fates)
+    waiting = told.outstanding + told.held
+    assert told.met + told.missed + own + waiting == len(fates)
     assert counted(told.whole) == told.answered
     assert reports.functions(gatekeeper)[FN] == told
 

@@ -102,7 +102,9 @@ class BusInvoker(Views):
             while True:
                 reply = await parts.next()
                 if not reply.more:
-                    self._count(reply)
+                    self._count(request_id, reply)
+                elif not ticket.first_us:
+                    ticket.first_us = unix_us()
                 yield reply
                 if not reply.more:
                     return
@@ -191,7 +193,10 @@ class BusInvoker(Views):
     def _leave(self, request_id: RequestId) -> None:
         """Nobody waits here any more; what is not answered by now is recalled."""
         self._inbox.forget(request_id)
-        if left := self._gatekeeper.gave_up(request_id, unix_us()):
+        self._give_up(request_id, timed_out=False)
+
+    def _give_up(self, request_id: RequestId, timed_out: bool) -> None:
+        if left := self._gatekeeper.gave_up(request_id, unix_us(), timed_out):
             self._dispatcher.enqueue(left)
 
     async def _await_answer(
@@ -206,14 +211,17 @@ class BusInvoker(Views):
             reply = await future
         finally:
             timer.cancel()
-        self._count(reply)
+        self._count(ticket.request_id, reply)
         return reply
 
-    def _count(self, reply: InferReply) -> None:
+    def _count(self, request_id: RequestId, reply: InferReply) -> None:
+        """What the caller is told ends the request: a worker's answer, or the timer's, which no attempt made."""
+        code = reply.error.code if reply.error is not None else ""
         if reply.attempt is not None:
             timing = reply.timing or Timing()
-            code = reply.error.code if reply.error is not None else ""
             self._gatekeeper.answered(Completion(reply.attempt, not code, timing, code=code), unix_us())
+        elif code == ErrorCode.DEADLINE_EXCEEDED:
+            self._give_up(request_id, timed_out=True)
 
     def _problem_with_size(self, request: InferRequest) -> InferReply | None:
         limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES

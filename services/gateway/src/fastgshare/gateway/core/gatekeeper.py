@@ -41,7 +41,7 @@ from fastgshare.shared.messages import (
     Timing,
 )
 from fastgshare.shared.tensors import problem_with_inputs
-from fastgshare.shared.units import US_PER_MS
+from fastgshare.shared.units import US_PER_MS, ms_to_us
 
 MAX_LOSSES = 4
 FORGET_AFTER_US = 1_000_000
@@ -140,7 +140,7 @@ class Gatekeeper:
         if spec is None:
             return Refuse(ticket, refusals.unknown(function))
         if ticket.came_by != JOB_DOOR:
-            ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
+            ticket.objective_us = ticket.arrived_us + ms_to_us(spec.slo_ms)
         ledger = self._ledger
         known = ledger.tickets.get(ticket.request_id)
         if known is not None:
@@ -186,14 +186,17 @@ class Gatekeeper:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
-    def gave_up(self, request_id: RequestId, now_us: int) -> list[Action]:
-        """The caller left, or its deadline passed while this gateway awaited the answer. Fine if it has ended."""
+    def gave_up(self, request_id: RequestId, now_us: int, timed_out: bool = False) -> list[Action]:
+        """The caller left, or was told that its deadline passed (`timed_out`). Fine if the request has ended.
+
+        Whoever waits says which it was: timers fire a little early by this clock.
+        """
         ticket = self._ledger.close(request_id)
         if ticket is None:
             return []
         target = self._detach(ticket)
         self.counters[ticket.function].failed += 1
-        is_late = ticket.deadline_us <= now_us
+        is_late = timed_out or ticket.deadline_us <= now_us
         self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
         return [] if target is None or ticket.latest is None else [Recall(target.status.replica, ticket.latest)]
 

@@ -24,6 +24,7 @@ class Ticket:
     `traceparent` is this gateway's own span, below the caller's `parent_span` if it had one; `came_by` names the door.
     Admission sets `objective_us`, until when an answer meets the function's objective. `left_us` is when the latest
     attempt left, `held_us` when the request began to wait for a replica; `lost` are the attempts that came to nothing.
+    `first_us` is when the first part of an answer in parts came through this gateway.
     """
 
     request_id: RequestId
@@ -49,6 +50,11 @@ class Ticket:
     left_us: int = 0
     held_us: int = 0
     lost: tuple[TracedAttempt, ...] = ()
+    first_us: int = 0
+
+    def answered_us(self, end_us: int, timing: Timing | None) -> int:
+        """When its caller had something: an answer in parts is judged by its first, and lasts as its author likes."""
+        return self.first_us or (timing.first_us if timing is not None else 0) or end_us
 
     @property
     def attempt_id(self) -> AttemptId:
