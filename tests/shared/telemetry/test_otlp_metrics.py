@@ -15,7 +15,8 @@ from fastgshare.shared.telemetry import catalog
 from fastgshare.shared.telemetry.exports import Exports
 from fastgshare.shared.telemetry.metrics import Family, by_label, durations, single
 from fastgshare.shared.telemetry.otlp_metrics import OtlpMetrics
-from fastgshare.shared.telemetry.service import export_interval_s, resource_attributes
+from fastgshare.shared.telemetry.resources import resource_attributes
+from fastgshare.shared.telemetry.service import export_interval_s
 
 PATIENCE_S = 30.0
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -118,7 +119,3 @@ def test_opentelemetrys_variables_mean_what_they_mean(env: dict[str, str], inter
 def test_an_interval_that_is_none_is_refused_by_name(value: str) -> None:
     with pytest.raises(InvalidConfig, match="OTEL_METRIC_EXPORT_INTERVAL"):
         export_interval_s({ENDPOINT: "http://x", "OTEL_METRIC_EXPORT_INTERVAL": value})
-
-
-def test_the_service_may_have_another_name() -> None:
-    assert resource_attributes("gateway", "g", "1", {"OTEL_SERVICE_NAME": "door"})["service.name"] == "door"

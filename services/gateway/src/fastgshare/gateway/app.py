@@ -45,14 +45,16 @@ from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.otlp_spans import open_spans
 from fastgshare.shared.telemetry.process import ProcessMetrics
 from fastgshare.shared.telemetry.prometheus import PATH
+from fastgshare.shared.telemetry.resources import resource_attributes
 from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
-from fastgshare.shared.telemetry.service import ENDPOINT, Metrics, resource_attributes
+from fastgshare.shared.telemetry.service import ENDPOINT, Metrics
 from fastgshare.shared.telemetry.spans_backlog import Backlog
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 from fastgshare.shared.watching import follow_platform
 
 SERVICE = "gateway"
 VERSION = version("fastgshare-gateway")
+LAST_TRACES_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,10 @@ def _limits(config: GatewayConfig) -> Limits:
 
 
 def _start_metrics(parts: Gateway, work: anyio.abc.TaskGroup) -> Metrics:
-    own = ProcessMetrics(SERVICE, parts.gateway, VERSION, parts.data, parts.control)
+    own = ProcessMetrics(SERVICE, parts.gateway, VERSION, parts.data, parts.control, parts.jobs)
     metrics = Metrics(own.families, GatewayMetrics(parts.gatekeeper, parts.reporter).families)
-    metrics.exports.watch("spans", lambda: parts.traces.dropped)
+    metrics.exports.watch("traces", lambda: parts.traces.dropped)
+    metrics.exports.watch("spans", lambda: parts.traces.spans_dropped)
     metrics.start_otlp(work, resource_attributes(SERVICE, parts.gateway, VERSION, os.environ))
     return metrics
 
@@ -247,7 +250,9 @@ async def _start_doorkeeper(bus: Bus, gateway: GatewayId, config: GatewayConfig,
 
 
 async def _keep_traces(stack: AsyncExitStack, bus: Bus, gateway: GatewayId, gatekeeper: Gatekeeper) -> TraceTeller:
-    spans = await stack.enter_async_context(open_spans(SERVICE, gateway, os.environ))
+    spans = await stack.enter_async_context(
+        open_spans(resource_attributes(SERVICE, gateway, VERSION, os.environ), os.environ)
+    )
     keeper = Keeper(gateway, gatekeeper.fleet, Backlog())
     gatekeeper.watch(keeper.ended)
     return TraceTeller(bus, keeper, spans)
@@ -277,5 +282,6 @@ async def _finish(parts: Gateway, requests: Subscription, drain_s: float) -> Non
         while parts.gatekeeper.in_flight:
             await anyio.sleep(0.01)
     await parts.dispatcher.finish()
-    await parts.traces.finish()
+    with anyio.move_on_after(LAST_TRACES_S):
+        await parts.traces.finish()
     await parts.reporter.publish()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
 
 import anyio
@@ -84,6 +85,7 @@ class DeviceManager:
         self.restarts = 0
         self.books = DeviceBooks(unix_us())
         self.quotas = QuotaErrors()
+        self._dropped: Counter[str] = Counter()
 
     # Facts
 
@@ -117,6 +119,10 @@ class DeviceManager:
             running=pulse.running,
             sms=self.sms,
         )
+
+    def dropped(self, signal: str) -> int:
+        """What its workers, one after the other, let go of their telemetry of this signal."""
+        return self._dropped[signal] + self._pulse.dropped.get(signal, 0)
 
     @property
     def kind(self) -> str:
@@ -172,6 +178,7 @@ class DeviceManager:
                     await child.wait()
             finally:
                 self._child = None
+                self._dropped.update(self._pulse.dropped)
                 self._pulse = Pulse({}, 0.0)
         return child.returncode if child.returncode is not None else 1
 
