@@ -20,6 +20,7 @@ from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionReport, GatewayReport
 from fastgshare.shared.telemetry.catalog import CATALOG
 from fastgshare.shared.telemetry.service import ENDPOINT
+from fastgshare.shared.tracing import new_trace
 from tests.integration import functions
 from tests.integration.doors import deployed, door, rows, until
 from tests.integration.world import WORKER, World, running
@@ -27,8 +28,15 @@ from tests.promtool import PROMTOOL, check_page
 from tests.shared.telemetry.test_otlp_metrics import receiver
 
 ANSWERED = 7
+TRACING = ("gateway", "node_manager")
 PATIENCE_S = 40.0
-VARIABLES = {"FASTGSHARE_USAGE_INTERVAL_S": "0.5", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+VARIABLES = {
+    "FASTGSHARE_USAGE_INTERVAL_S": "0.5",
+    "OTEL_METRIC_EXPORT_INTERVAL": "500",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces",  # nobody is there
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1",
+    "OTEL_BSP_SCHEDULE_DELAY": "100",
+}
 
 Received = list[ExportMetricsServiceRequest]
 Samples = dict[str, list[tuple[dict[str, str], float]]]
@@ -106,6 +114,21 @@ async def test_what_a_platform_tells_of_requests_and_devices(
         assert value(samples["scheduler"], "fastgshare_scheduler_decisions_total", command="place_replica") >= 1
         assert value(samples["profiler"], "fastgshare_build_info", service="profiler") == 1
         await until(lambda: _all_exported(received))
+
+
+async def test_spans_that_no_collector_takes_are_counted_where_an_alert_sees_them(
+    told: tuple[World, Received], tmp_path: Path, name: str
+) -> None:
+    world, _ = told
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        await client.invoke(name, {"x": rows(1.0)}, trace=new_trace(sampled=True))
+        await until(lambda: _spans_lost(client))
+
+
+async def _spans_lost(client: Client) -> bool:
+    pages = await pages_of(client)
+    lost = [value(read(pages[one]), "fastgshare_telemetry_dropped_total", signal="spans") for one in TRACING]
+    return min(lost) > 0
 
 
 def _check_gateway(samples: Samples, name: str) -> None:

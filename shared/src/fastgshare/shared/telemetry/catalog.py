@@ -65,10 +65,13 @@ BUILD = _gauge(
     "Always 1: which service this is, which instance, and its version.",
     *("service", "name", "version"),
 )
-UP = _gauge("bus.connected", "", "1 while the NATS server is there.")
+UP = _gauge("bus.connected", "", "1 while every connection of the service to the NATS server stands.")
 RECONNECTS = _counter("bus.reconnects", "{reconnect}", "How often the connection to the NATS server was made anew.")
 DROPPED = _counter(
-    "telemetry.dropped", "{item}", "Spans, traces or metric exports that were let go, by signal.", "signal"
+    "telemetry.dropped",
+    "{item}",
+    "What was let go, by signal: `spans`, `traces` (kept requests or batches), exports of `metrics`.",
+    "signal",
 )
 CPU = Metric("process.cpu.time", Kind.COUNTER, "s", "Processor time of the process.", (), "process_cpu_seconds_total")
 MEMORY = Metric("process.memory.usage", Kind.GAUGE, "By", "Resident memory.", (), "process_resident_memory_bytes")
@@ -97,7 +100,9 @@ OBJECTIVE_REQUESTS = _counter(
 )
 OBJECTIVE = _gauge("objective.latency", "s", "The function's objective.", "function")
 OBJECTIVE_TARGET = _gauge("objective.target", "1", "The share of requests that are to meet it.", "function")
-DURATION = _histogram("request.duration", "s", "Arrival to answer, of answered requests.", "function")
+DURATION = _histogram(
+    "request.duration", "s", "Arrival to answer, or to its first part, of answered requests.", "function"
+)
 STAGE = _histogram(
     "request.stage.duration",
     "s",

@@ -178,8 +178,7 @@ class DeviceManager:
                     await child.wait()
             finally:
                 self._child = None
-                self._dropped.update(self._pulse.dropped)
-                self._pulse = Pulse({}, 0.0)
+                self._forget_pulse()
         return child.returncode if child.returncode is not None else 1
 
     async def _listen(self, child: WorkerChild) -> None:
@@ -201,6 +200,11 @@ class DeviceManager:
                     self._keep_books(message, now_us)
                 case LogLine(function, replica, text):
                     await self._bus.tell("log", function, text, replica=replica)
+
+    def _forget_pulse(self) -> None:
+        """A worker is gone; its counts stay, its successor begins anew."""
+        self._dropped.update(self._pulse.dropped)
+        self._pulse = Pulse({}, 0.0)
 
     def _keep_books(self, pulse: Pulse, now_us: int) -> None:
         statuses = self.core.actual.values()
