@@ -77,7 +77,7 @@ async def measure(plan: Plan) -> Measured:
     without: dict[str, str] = {}
     with run_receiver() as receiver, tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         async with open_scene(Path(home), receiver) as scene:
-            rounds = [await take_turns(scene, plan, number, failures) for number in range(-1, plan.rounds)]
+            rounds: list[Round] = [await take_turns(scene, plan, number, failures) for number in range(-1, plan.rounds)]
             say("violations")
             platform, client = scene[SAMPLED]
             kept = await look_for_violations(

@@ -1,7 +1,7 @@
 """How long `docker compose up --wait` takes from images that are built to every container healthy, in seconds.
 
-Under a project name of its own, removed with its volumes afterwards. Where there is no engine, where the images have not
-been built, or where it takes longer than it may, there is no figure but a reason.
+Under a project name of its own, removed with its volumes afterwards. Where there is no engine, where the images have
+not been built, or where it takes longer than it may, there is no figure but a reason.
 """
 
 import os
