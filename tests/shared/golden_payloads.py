@@ -505,6 +505,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         version=2,
     ),
     "Signature.1": SIGNATURE,
+    "Signature.2": Signature(inputs=SIGNATURE.inputs, outputs=SIGNATURE.outputs, streams=True),
     "Slice.1": SLICE,
     "SlotRef.1": SLOT,
     "SurfacePoint.1": SURFACE,

@@ -18,10 +18,10 @@ from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged, Replica
 from fastgshare.node_manager.worker import replica as module
 from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.node_manager.worker.changes import Changes
+from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
-from fastgshare.node_manager.worker.runner import Finished
 from fastgshare.node_manager.worker.traces import SpanTeller
 from fastgshare.shared.arrays import Array
 from fastgshare.shared.buckets import StorageUnavailable
