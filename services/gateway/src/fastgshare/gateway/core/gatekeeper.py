@@ -192,8 +192,8 @@ class Gatekeeper:
         if ticket is None:
             return []
         target = self._detach(ticket)
-        self.counters[ticket.function].failed += 1
         is_late = ticket.deadline_us <= now_us
+        self.counters[ticket.function].count_unanswered(is_late)
         self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
         return [] if target is None or ticket.latest is None else [Recall(target.status.replica, ticket.latest)]
 
@@ -442,7 +442,7 @@ class Gatekeeper:
         for ticket in self._ledger.overdue(now_us - FORGET_AFTER_US):
             self._ledger.close(ticket.request_id)
             self._detach(ticket)
-            self.counters[ticket.function].failed += 1
+            self.counters[ticket.function].count_unanswered(is_late=True)
             self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED, now_us)
             if ticket.notice:
                 actions.append(Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
