@@ -3,6 +3,10 @@
 Buckets are mirrored; heartbeats, reports and events are heard as they are published. Of events from before, those that
 are kept are read at the beginning and after every time the server was away: the newest, and the last of each kind and
 function however long ago it was.
+
+What it costs a gateway, which follows as long as it runs so that attainment over an hour is there for whoever opens a
+console: 2 ms of processor time a second for each gateway that reports 50 functions, all of them busy, and 1 ms for 16
+nodes of one device each (measured on two crowded cores).
 """
 
 import logging
