@@ -16,6 +16,7 @@ from fastgshare.client.billing import Bill, Ledger, usage_since
 from fastgshare.client.status import SERVICES
 from fastgshare.shared import subjects
 from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionReport, GatewayReport
 from fastgshare.shared.telemetry.catalog import CATALOG
@@ -175,7 +176,7 @@ async def test_keys_hide_metrics_from_callers_and_not_from_prometheus(
     async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=1)) as client:
         with pytest.raises(RequestRefused):
             await client.invoke(f"{name}-not-there", {"x": rows(1.0)})
-        made = await client.keys.create(scopes=(Scope.INVOKE,))
+        key, _ = await client.keys.create("tests")
         try:
             async with door(world.http_url) as http:
 
@@ -185,7 +186,7 @@ async def test_keys_hide_metrics_from_callers_and_not_from_prometheus(
                 await until(closed)
             gateway = read((await pages_of(client))["gateway"])
         finally:
-            await client.keys.revoke(made.key.key)
+            await client.keys.revoke(key.key)
     assert value(gateway, "fastgshare_refusals_total", door="http", code="unauthorized") >= 1
     assert value(gateway, "fastgshare_refusals_total", door="nats", code="not_found") == 1
 
