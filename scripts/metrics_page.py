@@ -15,9 +15,10 @@ Made from the metric table in the code (`fastgshare.shared.telemetry.catalog`) b
 
 Every service tells its metrics in two ways, from the same counts:
 
-- **Prometheus** fetches a page at `/metrics`: the gateway's on its HTTP port, the others' on `FASTGSHARE_METRICS_PORT`
-  (0, the default: nowhere) of `FASTGSHARE_METRICS_HOST`. `fastgshare up` gives each service a port of its own;
-  `fastgshare status` shows them.
+- **Prometheus** fetches a page at `/metrics` of `FASTGSHARE_METRICS_PORT` (0, the default: nowhere) on
+  `FASTGSHARE_METRICS_HOST`. That port asks for no API key and is meant for a network of your own. `fastgshare up` gives
+  each service one; `fastgshare status` shows them. A gateway has the page on its HTTP port too, for keys with the scope
+  `read` once there are keys.
 - **OTLP**: where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`) is set, they are sent there
   every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (60,000), and once more as the service stops.
   `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` mean what they

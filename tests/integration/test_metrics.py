@@ -16,6 +16,7 @@ from fastgshare.client.billing import Bill, Ledger, usage_since
 from fastgshare.client.status import SERVICES
 from fastgshare.shared import subjects
 from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionReport, GatewayReport
 from fastgshare.shared.telemetry.catalog import CATALOG
@@ -189,6 +190,28 @@ async def test_a_bill_has_every_request_once_over_the_death_of_a_worker(
     assert line.requests == 2 * ANSWERED
     assert min(line.used, line.promised, line.memory) > 0
     assert line.cost == pytest.approx(2.5 * line.used)
+
+
+async def test_keys_hide_metrics_from_callers_and_not_from_prometheus(
+    told: tuple[World, Received], tmp_path: Path, name: str
+) -> None:
+    world, _ = told
+    async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=1)) as client:
+        with pytest.raises(RequestRefused):
+            await client.invoke(f"{name}-not-there", {"x": rows(1.0)})
+        key, _ = await client.keys.create("tests")
+        try:
+            async with door(world.http_url) as http:
+
+                async def closed() -> bool:
+                    return (await http.get("/metrics")).status_code == 401
+
+                await until(closed)
+            gateway = read((await pages_of(client))["gateway"])
+        finally:
+            await client.keys.revoke(key.key)
+    assert value(gateway, "fastgshare_refusals_total", door="http", code="unauthorized") >= 1
+    assert value(gateway, "fastgshare_refusals_total", door="nats", code="not_found") == 1
 
 
 def _bill(world: World) -> Bill:

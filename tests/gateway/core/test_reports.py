@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper, Limits
+from fastgshare.gateway.core.gatekeeper import HANDED_BACK, LAST_COUNTS_US, Gatekeeper, Limits
 from fastgshare.gateway.core.reports import STAGES, Reports
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
@@ -172,3 +172,25 @@ def test_a_report_is_made_anew_when_something_happened() -> None:
     second = report(world)
     assert (second.answered, second.met, second.outstanding) == (1, 1, 0)
     assert report(world) is second
+
+
+def test_a_removed_function_is_told_of_for_a_while_and_as_long_as_something_of_it_is_open() -> None:
+    gatekeeper, reports = scene("a")
+    gatekeeper.admit(ticket(1, deadline_us=T0 + 2 * LAST_COUNTS_US), request(), T0)
+    gatekeeper.function_removed(FN, T0)
+    gatekeeper.tick(T0 + LAST_COUNTS_US, connected=False)
+    assert list(reports.functions(gatekeeper)) == [FN]
+    gatekeeper.completed(completed(1, T0 + LAST_COUNTS_US), T0 + LAST_COUNTS_US)
+    gatekeeper.tick(T0 + LAST_COUNTS_US + 1, connected=False)
+    assert list(reports.functions(gatekeeper)) == []
+    assert (reports._tallies, gatekeeper.counters) == ({}, {})
+
+
+def test_a_function_that_is_deployed_again_at_once_counts_on() -> None:
+    gatekeeper, reports = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.completed(completed(1, T0 + 1), T0 + 1)
+    gatekeeper.function_removed(FN, T0 + 2)
+    gatekeeper.function_defined(spec())
+    gatekeeper.tick(T0 + 2 * LAST_COUNTS_US, connected=False)
+    assert reports.functions(gatekeeper)[FN].answered == 1

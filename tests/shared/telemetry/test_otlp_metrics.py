@@ -88,6 +88,20 @@ async def test_the_last_counts_go_out_at_the_end(monkeypatch: pytest.MonkeyPatch
     assert len(received) == 1
 
 
+async def test_a_source_that_is_broken_costs_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[Family]:
+        raise RuntimeError("a fault of somebody's")
+
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
+    exports = Exports()
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as work:
+            work.start_soon(OtlpMetrics([broken], {}, 3_600.0, exports).run)
+            await anyio.wait_all_tasks_blocked()
+            work.cancel_scope.cancel()
+    assert list(exports.families()) == [by_label(catalog.DROPPED, {"metrics": 1})]
+
+
 async def test_an_endpoint_that_is_not_there_costs_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiver() as (url, _):
         pass

@@ -86,6 +86,14 @@ REQUESTS = _counter(
     "Requests that ended, by outcome: `answered`, or the code of the error.",
     *("function", "outcome"),
 )
+REFUSALS = _counter(
+    "refusals",
+    "{request}",
+    "Requests that a door (`http`, `grpc`, `nats`, `job`) turned away before they counted as any function's, by the "
+    "code of the error: a key that may not, a body too large, too many at once, a function that is not there. "
+    "`requests` does not have them.",
+    *("door", "code"),
+)
 RETRIED = _counter(
     "requests.retried", "{request}", "Requests dispatched again because their replica was lost.", "function"
 )
@@ -217,7 +225,7 @@ CATALOG: dict[str, tuple[Metric, ...]] = {
     "every service": ANYWHERE,
     "gateway": (
         *(ARRIVED, REQUESTS, OBJECTIVE_REQUESTS, OBJECTIVE, OBJECTIVE_TARGET, DURATION, STAGE, BATCH_ROWS, LATENESS),
-        *(RETRIED, OUTSTANDING, HELD, COLD_START, PAYLOADS),
+        *(REFUSALS, RETRIED, OUTSTANDING, HELD, COLD_START, PAYLOADS),
     ),
     "node manager": (
         *(DEVICE_HEALTHY, DEVICE_SMS, DEVICE_MEMORY_LIMIT, DEVICE_MEMORY, DEVICE_PROMISED),

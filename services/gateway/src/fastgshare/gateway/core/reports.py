@@ -72,6 +72,8 @@ class Reports:
     def functions(self, gatekeeper: Gatekeeper) -> dict[FunctionName, FunctionReport]:
         """The report of every function that had traffic here, or has."""
         loads = gatekeeper.loads()
+        if not self._tallies.keys() <= loads.keys():  # functions were removed, and are told of no more
+            self._tallies = {function: tally for function, tally in self._tallies.items() if function in loads}
         self._told = {
             function: self._told_of(function, gatekeeper.counters[function], loads[function]) for function in loads
         }

@@ -131,6 +131,11 @@ class Counters:
         self.failed += 1
         self.fail_us += elapsed_us
 
+    def count_unanswered(self, is_late: bool) -> None:
+        """A request ended without a worker's word, past its deadline or because its caller left."""
+        self.failed += 1
+        self.late += is_late
+
     def count_answer(self, timing: Timing, elapsed_us: int) -> None:
         """A request was answered, so long after it arrived; it adds its share of the batch that it ran in."""
         self.answered += 1
