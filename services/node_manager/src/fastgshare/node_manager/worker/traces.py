@@ -69,7 +69,7 @@ class ReplicaTraces:
         if (
             request.traceparent[-1:] == SAMPLED_END
             or end_us > request.objective_us > 0
-            or (error is not None and error.code not in CALLERS_DOING)
+            or (error is not None and request.objective_us > 0 and error.code not in CALLERS_DOING)
         ):
             timing = self._keep(request, timing, error, batch, end_us)
         self.recalled(batch)
