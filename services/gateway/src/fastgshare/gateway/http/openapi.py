@@ -166,6 +166,7 @@ OPERATIONS = (
         {200: documents.Written, 201: documents.Written},
         _WRITE,
         FunctionSpec,
+        headers=("If-Match",),
         tag="functions",
     ),
     Operation(
@@ -197,6 +198,10 @@ _HEADERS = {
     ),
     "Fast-Result-Address": (
         "Tokens with dots: the outcome is also published to `fast.result.<address>`.",
+        {"type": "string"},
+    ),
+    "If-Match": (
+        "The `ETag` that the function was read with: 409 where something else stands by now.",
         {"type": "string"},
     ),
     "traceparent": ("W3C trace context.", {"type": "string"}),
