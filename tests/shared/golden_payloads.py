@@ -255,6 +255,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "DeviceStatus.3": DeviceStatus(device=DEVICE, kind="cpu", chunks=2, memory_mib=4_096, running=(REPLICA,), sms=2),
     "DoneNotice.1": DoneNotice(1, REPLICA, "0a1b2c3d", 5, (COMPLETION,)),
     "ErrorBody.1": ERROR,
+    "ErrorBody.2": ErrorBody(ErrorCode.UNAVAILABLE, "lost 4 times with its replica", 1000, 4),
     "Event.1": Event(
         kind="replica_ready",
         source="node-0",

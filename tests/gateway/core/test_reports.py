@@ -1,5 +1,7 @@
 """Reports count every request's end once: met, missed or neither, by what its caller had to do with it."""
 
+from dataclasses import replace as replaced
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import HANDED_BACK, LAST_COUNTS_US, Gatekeeper, Limits
 from fastgshare.gateway.core.reports import STAGES, Reports
+from fastgshare.gateway.core.tickets import JOB_DOOR, Refuse
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
 from fastgshare.shared.ids import AttemptId, ReplicaId
@@ -194,3 +197,19 @@ def test_a_function_that_is_deployed_again_at_once_counts_on() -> None:
     gatekeeper.function_defined(spec())
     gatekeeper.tick(T0 + 2 * LAST_COUNTS_US, connected=False)
     assert reports.functions(gatekeeper)[FN].answered == 1
+
+
+def test_jobs_that_are_refused_or_late_leave_the_attainment_at_one() -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.completed(completed(1, T0 + 1), T0 + 1)
+    late = replaced(ticket(2), came_by=JOB_DOOR)
+    gatekeeper.admit(late, request(), T0)
+    gatekeeper.completed(completed(2, T0 + 2 * OBJECTIVE_US), T0 + 2 * OBJECTIVE_US)
+    for number in range(3, 9):
+        again = replaced(ticket(number), came_by=JOB_DOOR, deadline_us=T0)
+        assert isinstance(gatekeeper.admit(again, request(), T0), Refuse)
+    told = report(world)
+    assert (told.met, told.missed) == (1, 0)
+    load = gatekeeper.loads()[FN]
+    assert (load.arrived, load.refused) == (2, 0)

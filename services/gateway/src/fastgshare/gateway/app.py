@@ -97,7 +97,7 @@ async def serve(config: GatewayConfig) -> None:
             await stop_signal()
             stop.set()
             runner.take_no_more()
-            await _finish(parts, requests, config.drain_s)
+            await _finish(parts, runner, requests, config.drain_s)
             work.cancel_scope.cancel()
 
 
@@ -281,8 +281,10 @@ async def _take_no_more(requests: Subscription, drain_s: float) -> None:
         await requests.drain()
 
 
-async def _finish(parts: Gateway, requests: Subscription, drain_s: float) -> None:
+async def _finish(parts: Gateway, runner: JobRunner, requests: Subscription, drain_s: float) -> None:
+    """Jobs go back to the queue; requests that somebody waits for are answered here."""
     await _take_no_more(requests, drain_s)
+    await runner.finish(drain_s)
     for action in parts.gatekeeper.stop(unix_us()):
         await parts.dispatcher.perform(action)
     with anyio.move_on_after(drain_s):

@@ -5,7 +5,7 @@ nothing here needs numpy. Refusals of requests are values in the reply; the faul
 raise are listed with it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -144,12 +144,14 @@ class Invoker(Protocol):
 class Functions(Protocol):
     """Defines, scales and removes functions in the `functions` bucket, and stores their content."""
 
-    async def define(self, spec: FunctionSpec) -> FunctionSpec:
-        """Create or update; what now stands, its generation set.
+    async def define(
+        self, spec: FunctionSpec, may_replace: Callable[[FunctionSpec | None], bool] = ...
+    ) -> FunctionSpec:
+        """Create, or update what `may_replace` says yes to; what now stands, its generation set.
 
         Raises:
             InvalidSpec: the definition cannot be used.
-            RevisionConflict: somebody else changed it at the same moment.
+            RevisionConflict: somebody else changed it, at the same moment or since the caller read it.
             StorageUnavailable: JetStream did not answer.
         """
         ...

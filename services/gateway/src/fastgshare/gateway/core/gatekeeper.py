@@ -364,7 +364,7 @@ class Gatekeeper:
         self.counters[ticket.function].retried += 1
         if ticket.losses >= MAX_LOSSES:
             message = f"lost {ticket.losses} times with its replica"
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
+            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000, ticket.losses), now_us)
         if ticket.deadline_us <= now_us:
             return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
         if ticket.function not in self.functions:
@@ -406,7 +406,10 @@ class Gatekeeper:
     def _refuse(self, ticket: Ticket, error: ErrorBody, now_us: int) -> Refuse:
         self._ledger.close(ticket.request_id)
         counters = self.counters.setdefault(ticket.function, Counters())
-        counters.refused += 1
+        if ticket.came_by == JOB_DOOR and not ticket.was_placed:
+            counters.arrived -= 1  # it comes back, and must not be told as demand each time
+        else:
+            counters.refused += 1
         counters.late += error.code is ErrorCode.DEADLINE_EXCEEDED
         self._ended(ticket, error.code, now_us)
         return Refuse(ticket, error)

@@ -61,6 +61,11 @@ class Ticket:
         """The id of the latest attempt, as `latest` has it once it is dispatched; an attempt runs at most once."""
         return AttemptId(f"{self.request_id}.{self.attempts}")
 
+    @property
+    def was_placed(self) -> bool:
+        """Whether it was dispatched or held, ever."""
+        return self.attempts > 0 or self.held_us > 0
+
 
 class Dispatch(msgspec.Struct, frozen=True):  # one is made for every request: a struct costs a fifth of a dataclass
     """Send the ticket's payload to this replica as this attempt; the ticket itself may be further by then."""

@@ -18,7 +18,7 @@ from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import FunctionName
 
-INVOKING = ("infer", "infer_async", "infer_stream", "generate", "generate_stream")
+INVOKING = ("infer", "infer_async", "infer_stream")
 _OPEN = frozenset(("/", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/console", "/console/"))
 _CONSOLE_FILE = re.compile(r"/console/[\w./-]*\.(?:html|css|js|mjs|svg|png|ico|webmanifest)")
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(?:/([^/]+))?")
