@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper, Limits
+from fastgshare.gateway.core.ends import HANDED_BACK
+from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.reports import STAGES, Reports
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
