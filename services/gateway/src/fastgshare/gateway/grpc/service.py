@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from fastgshare.gateway.core.keys import shown_key
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, key_in, metadata, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
+from fastgshare.gateway.http.body import BodyBudget, Hold
 from fastgshare.gateway.http.infer import find_function
 from fastgshare.gateway.http.models import EXTENSIONS, SERVER_NAME, SERVER_VERSION, known_signature
 from fastgshare.gateway.oip import config_document, index_document, metadata_document, stats_document
@@ -34,6 +36,7 @@ class Inside:
     doorkeeper: Doorkeeper = field(default_factory=OpenDoor)
     settings: GrpcSettings = field(default_factory=GrpcSettings)
     sampler: Sampler = field(default_factory=lambda: Sampler(DEFAULT_RATIO))
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 class ModelService:
@@ -179,7 +182,9 @@ class InferService:
             view = await find_for_request(self._inside, request, given)
             within_us = time_allowed(self._inside.settings, request, context)
             trace = trace_of(self._inside.sampler, given)
-            reply = await self._invoker.invoke(view.spec.name, codec.decode(request), within_us, trace, DOOR)
+            with Hold(self._inside.budget) as hold:
+                hold.grow(request.ByteSize())
+                reply = await self._invoker.invoke(view.spec.name, codec.decode(request), within_us, trace, DOOR)
             if reply.error is not None:
                 raise RequestRefused(reply.error)
             return codec.encode(reply, request, view.version)
@@ -205,6 +210,6 @@ def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferReques
 
 def admit(doorkeeper: Doorkeeper, given: dict[str, str], scope: Scope, function: FunctionName | None) -> None:
     """Raises RequestRefused where the doorkeeper says no."""
-    refused = doorkeeper.admit(key_in(given), scope, function, unix_us())
+    refused = doorkeeper.admit(shown_key(given.items()), scope, function, unix_us())
     if refused is not None:
         raise RequestRefused(refused)

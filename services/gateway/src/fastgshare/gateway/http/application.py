@@ -27,9 +27,13 @@ def build_app(
     *,
     doorkeeper: MeteredDoorkeeper | None = None,
     jobs: Jobs | None = None,
+    budget: BodyBudget | None = None,
 ) -> ASGIApp:
-    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
-    budget = BodyBudget(settings.max_bodies_bytes)
+    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan.
+
+    `budget` is what all doors share, of its own where it is missing.
+    """
+    budget = budget or BodyBudget(settings.max_bodies_bytes)
     infer = InferRoute(invoker, settings, budget)
     stream = StreamRoute(invoker, settings, budget)
     job_routes = JobRoutes(invoker, jobs, infer, budget).routes() if jobs is not None else []

@@ -50,7 +50,8 @@ class HandlerLimits(msgspec.Struct, frozen=True):
 
     `load_s`: from the process's start until its class is made. `hang_s`: a call counts as hung when its deadline has
     passed and it has run this long. Of each stage, `outstanding` calls are with the process (it runs one at a time)
-    and `waiting` wait here; beside those, `streams` may be open, of which at least a part was sent. A process that finished a call or lived for `steady_s` is replaced at once; after one that
+    and `waiting` wait here; beside those, `streams` that sent a part already may be open. A process that finished a
+    call or lived for `steady_s` is replaced at once; after one that
     did neither comes a pause, `backoff_s` doubled for each in a row up to `backoff_max_s`, and `deaths` of those in a
     row are too many.
     """
