@@ -142,10 +142,13 @@ def test_attempts_have_spans_of_their_own() -> None:
 
 
 def test_the_door_decides_name_kind_and_conventions() -> None:
-    roots = {door: request_spans(trace(door=door, outcome="overloaded"))[0] for door in ("nats", "http", "grpc", "job")}
+    doors = ("nats", "http", "http_stream", "grpc", "grpc_stream", "job")
+    roots = {door: request_spans(trace(door=door, outcome="overloaded"))[0] for door in doors}
     assert roots["http"].attributes["http.response.status_code"] == 429
     assert roots["nats"].attributes["messaging.destination.name"] == "fast.invoke.f"
     assert roots["grpc"].attributes["rpc.system"] == "grpc"
+    assert roots["http_stream"].name == "POST /v2/models/{model}/infer_stream"
+    assert roots["grpc_stream"].name == "inference.GRPCInferenceService/ModelStreamInfer"
     assert {root.error for root in roots.values()} == {"overloaded"}
     assert roots["job"].name == "process job"
 

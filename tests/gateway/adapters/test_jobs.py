@@ -214,7 +214,7 @@ async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats
                     await anyio.sleep(0.3)
                 return await change(job, to)
 
-            found.queue.change = slowly  # type: ignore[method-assign]
+            found.queue.change = slowly  # type: ignore[method-assign,assignment]
             await stored.wait()
             await found.finish(PATIENCE_S)
         assert await state_of(queue, running) is JobState.DONE

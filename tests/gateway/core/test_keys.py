@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgshare.gateway.core import keys
-from fastgshare.gateway.core.keys import DAY_US, KeyBook, KeyLeft
+from fastgshare.gateway.core.keys import DAY_US, KeyBook, KeyLeft, shown_key
 from fastgshare.shared.apikeys import is_key, key_digest, key_text
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName, GatewayId, KeyId
@@ -264,3 +264,24 @@ def test_a_request_that_is_asked_about_twice_is_hashed_once(monkeypatch: pytest.
         assert hashed == [shown]
     book.key_gone(ID)
     assert book.left(shown, NOW_US) is None
+
+
+def test_every_door_finds_a_key_in_the_same_places() -> None:
+    assert shown_key([("authorization", "bearer K "), ("x-api-key", "other")]) == "K"
+    assert shown_key([("authorization", "Basic abc"), ("x-api-key", " K")]) == "K"
+    assert shown_key([("authorization", "K")]) is None
+
+
+def test_whom_no_request_would_help_is_refused_before_it_is_read() -> None:
+    book = book_with(a_key(Scope.INVOKE, functions=(ECHO,), expires_us=NOW_US + 1, limits=KeyLimits(rate_rps=1)))
+    for _ in range(3):
+        assert book.hear(TEXT, Scope.INVOKE, NOW_US) is None
+        assert book.hear(TEXT, Scope.READ, NOW_US) is None
+    codes = [
+        book.hear(None, Scope.READ, NOW_US),
+        book.hear("K", Scope.READ, NOW_US),
+        book.hear(TEXT, Scope.READ, NOW_US + 1),
+        book.hear(TEXT, Scope.MANAGE, NOW_US),
+    ]
+    assert [error.code for error in codes if error is not None] == [ErrorCode.UNAUTHORIZED] * 3 + [ErrorCode.FORBIDDEN]
+    assert KeyBook(HERE).hear(None, Scope.MANAGE, NOW_US) is None

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, LAST_COUNTS_US, Gatekeeper, Limits
+from fastgshare.gateway.core.ends import HANDED_BACK
+from fastgshare.gateway.core.gatekeeper import LAST_COUNTS_US, Gatekeeper, Limits
 from fastgshare.gateway.core.reports import STAGES, Reports
 from fastgshare.gateway.core.tickets import JOB_DOOR, Refuse
 from fastgshare.shared.errors import ErrorCode

@@ -30,7 +30,7 @@ from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.gateway.core.turned_away import TurnedAway
-from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
+from fastgshare.gateway.http import BodyBudget, HttpSettings, MetricsRoute, build_app, serve_http
 from fastgshare.gateway.ports import Doorkeeper, Functions
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
@@ -171,19 +171,22 @@ async def _start_doors(
     doorkeeper = await _start_doorkeeper(parts.control, parts.gateway, config, work)
     functions = BucketFunctions(parts.control)
     metrics = _start_metrics(parts, work)
+    http = _http_settings(config, parts.sampler.ratio)
+    budget = BodyBudget(http.max_bodies_bytes)
     app = build_app(
         parts.invoker,
         functions,
-        _http_settings(config, parts.sampler.ratio),
+        http,
         [*MetricsRoute(metrics.page).routes(), *_start_console(parts.control, stop, work)],
         doorkeeper=doorkeeper,
         jobs=runner.queue,
         turned_away=parts.turned_away,
+        budget=budget,
     )
     endpoints = await _start_http(app, config, stop, work)
     endpoints |= await metrics.start_page(work, config.metrics_host, config.metrics_port)
     if config.grpc_port >= 0:
-        endpoints["grpc"] = await _start_grpc(parts, functions, doorkeeper, config, stop, work)
+        endpoints["grpc"] = await _start_grpc(parts, functions, doorkeeper, budget, config, stop, work)
     return endpoints
 
 
@@ -210,6 +213,7 @@ async def _start_grpc(
     parts: Gateway,
     functions: Functions,
     doorkeeper: Doorkeeper,
+    budget: BodyBudget,
     config: GatewayConfig,
     stop: anyio.Event,
     work: anyio.abc.TaskGroup,
@@ -222,7 +226,7 @@ async def _start_grpc(
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
         max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
     )
-    inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler, parts.turned_away)
+    inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler, parts.turned_away, budget)
     serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
     port = await work.start(serve_door)
     return f"{config.grpc_host}:{port}"

@@ -197,11 +197,15 @@ class Jobs(Protocol):
 class Doorkeeper(Protocol):
     """Knows API keys. A platform without keys lets everybody in; with the first key, nobody without one."""
 
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Why a caller is refused whatever its request is about (401, 403), before it is read; counts nothing."""
+        ...
+
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Let a caller in, counting an invocation against the key's limits; else why not (401, 403, 429).
 
-        `key` is what the caller showed (`Authorization: Bearer KEY` or `X-Api-Key` over HTTP, `authorization` in
-        gRPC's metadata), None for nothing. `function` is None where the call is about no one of them.
+        `key` is what the caller showed (`core.keys.shown_key`: `Authorization: Bearer KEY`, or
+        `X-Api-Key`), None for nothing. `function` is None where the call is about no one of them.
         """
         ...
 
@@ -221,6 +225,10 @@ class MeteredDoorkeeper(Doorkeeper, Protocol):
 
 class OpenDoor:
     """Lets everybody in."""
+
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Nobody is refused."""
+        return None
 
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Nobody is refused."""

@@ -35,6 +35,8 @@ ANSWERED = "answered"
 HTTP_OK = 200
 REPLICA_TEMPLATE = "fast.replica.{replica}"
 INVOKE_TEMPLATE = "fast.invoke.{function}"
+_HTTP_ROUTES = {"http": "/v2/models/{model}/infer", "http_stream": "/v2/models/{model}/infer_stream"}
+_GRPC_METHODS = {"grpc": "ModelInfer", "grpc_stream": "ModelStreamInfer"}
 _OF_GATEWAY = {ADMIT: 1001, HOLD: 1002, REPLY: 1003}
 _PROCESS = 2000
 _OF_WORKER = {QUEUE: 1, TOKEN_WAIT: 2, EXECUTE: 3, PREPROCESS: 4, POSTPROCESS: 5}
@@ -208,15 +210,15 @@ def _root(trace: RequestTrace) -> Span:
 
 def _door(trace: RequestTrace) -> tuple[str, Kind, dict[str, Value]]:
     """Name, kind and attributes by the conventions for how the request came in."""
-    if trace.door == "http":
-        route = "/v2/models/{model}/infer"
+    if trace.door in _HTTP_ROUTES:
+        route = _HTTP_ROUTES[trace.door]
         status = HTTP_OK if trace.outcome == ANSWERED else _status(trace.outcome)
         about: dict[str, Value] = {"http.request.method": "POST", "http.route": route}
         return f"POST {route}", Kind.SERVER, about | {"http.response.status_code": status}
-    if trace.door == "grpc":
-        service = "inference.GRPCInferenceService"
-        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "ModelInfer"}
-        return f"{service}/ModelInfer", Kind.SERVER, about
+    if trace.door in _GRPC_METHODS:
+        service, method = "inference.GRPCInferenceService", _GRPC_METHODS[trace.door]
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        return f"{service}/{method}", Kind.SERVER, about
     if trace.door == "nats":
         about = _message("process", subjects.invoke(trace.function), INVOKE_TEMPLATE, trace.request)
         return "process fast.invoke", Kind.CONSUMER, about | {"messaging.consumer.group.name": subjects.GATEWAY_QUEUE}

@@ -10,6 +10,7 @@ must not give the platform away. Changes need a key from then on, or a gateway t
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,6 +23,7 @@ from fastgshare.shared.messages import ApiKey, KeyUse, Scope
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 DAY_US = 24 * 3600 * US_PER_S
+_BEARER = "bearer "
 _NEEDED = ErrorBody(
     ErrorCode.UNAUTHORIZED, "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"
 )
@@ -32,6 +34,16 @@ _EMPTIED = ErrorBody(
     "or that the gateway is started anew",
 )
 _EXPIRED = ErrorBody(ErrorCode.UNAUTHORIZED, "this API key has expired")
+
+
+def shown_key(headers: Iterable[tuple[str, str]]) -> str | None:
+    """The API key among a request's headers, their names in lower case, whatever it is worth; for every door."""
+    for name, value in headers:
+        if name == "authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            return value[len(_BEARER) :].strip()
+        if name == "x-api-key":
+            return value.strip()
+    return None
 
 
 class KeyLeft(msgspec.Struct, frozen=True):
@@ -135,18 +147,25 @@ class KeyBook:
             entry.is_dirty = False
         return [entry.mine for entry in used]
 
+    def hear(self, shown: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Why a caller is refused whatever its request is about. As `ports.Doorkeeper`."""
+        if not self._entries and not self._always_closed:
+            return self._while_open(scope)
+        key = self._valid(shown, now_us)
+        if isinstance(key, ErrorBody):
+            return key
+        if scope is Scope.READ or scope in key.key.scopes:
+            return None
+        return ErrorBody(ErrorCode.FORBIDDEN, _lacks(key.key, scope))
+
     def admit(self, shown: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Let a caller in and count an invocation; else why not. As `ports.Doorkeeper`."""
         if not self._entries and not self._always_closed:
-            return _EMPTIED if self._had_keys and scope is Scope.MANAGE else None
-        if shown is None:
-            return _NEEDED
-        entry = self._entry(shown)
-        if entry is None:
-            return _UNKNOWN
+            return self._while_open(scope)
+        entry = self._valid(shown, now_us)
+        if isinstance(entry, ErrorBody):
+            return entry
         key = entry.key
-        if key.expires_us and now_us >= key.expires_us:
-            return _EXPIRED
         if not _allows(key, scope, function):
             return ErrorBody(ErrorCode.FORBIDDEN, _why_not(key, scope, function))
         if scope is not Scope.INVOKE:
@@ -170,6 +189,19 @@ class KeyBook:
         if by_rate is None or by_day is None:
             return by_rate or by_day
         return min(by_rate, by_day, key=lambda left: left.remaining)
+
+    def _while_open(self, scope: Scope) -> ErrorBody | None:
+        """Of a platform without keys; one that lost its last lets nobody change anything."""
+        return _EMPTIED if self._had_keys and scope is Scope.MANAGE else None
+
+    def _valid(self, shown: str | None, now_us: int) -> _Entry | ErrorBody:
+        if shown is None:
+            return _NEEDED
+        entry = self._entry(shown)
+        if entry is None:
+            return _UNKNOWN
+        expires_us = entry.key.expires_us
+        return _EXPIRED if expires_us and now_us >= expires_us else entry
 
     def _entry(self, shown: str) -> _Entry | None:
         if shown is self._latest[0]:  # asked about once more for the same request: it was hashed already
@@ -217,4 +249,8 @@ def _why_not(key: ApiKey, scope: Scope, function: FunctionName | None) -> str:
     if key.functions and function not in key.functions:
         about = f"not about {function[:100]!r}" if function is not None else "while this is about all functions"
         return f"this API key is for {', '.join(key.functions)}, {about}"
+    return _lacks(key, scope)
+
+
+def _lacks(key: ApiKey, scope: Scope) -> str:
     return f"this API key may {', '.join(key.scopes)}, not {scope}"

@@ -6,7 +6,8 @@ durations put into buckets. What they mean (attainment, quantiles, rates) is wor
 
 from dataclasses import dataclass, field
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper
+from fastgshare.gateway.core.ends import HANDED_BACK
+from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Counters, Ticket
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import Durations

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from fastgshare.gateway.core.keys import shown_key
 from fastgshare.gateway.core.turned_away import GRPC_DOOR, TurnedAway
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, key_in, metadata, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
+from fastgshare.gateway.http.body import BodyBudget, Hold
 from fastgshare.gateway.http.infer import find_function
 from fastgshare.gateway.http.models import EXTENSIONS, SERVER_NAME, SERVER_VERSION, known_signature
 from fastgshare.gateway.oip import config_document, index_document, metadata_document, stats_document
@@ -37,6 +39,7 @@ class Inside:
     settings: GrpcSettings = field(default_factory=GrpcSettings)
     sampler: Sampler = field(default_factory=lambda: Sampler(DEFAULT_RATIO))
     turned_away: TurnedAway = field(default_factory=TurnedAway)
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 class ModelService:
@@ -182,7 +185,10 @@ class InferService:
             view = await find_for_request(self._inside, request, given)
             within_us = time_allowed(self._inside.settings, request, context)
             trace = trace_of(self._inside.sampler, given)
-            reply = await self._invoker.invoke(view.spec.name, decoded(self._inside, request), within_us, trace, DOOR)
+            with Hold(self._inside.budget) as hold:
+                hold.grow(request.ByteSize())
+                asked = decoded(self._inside, request)
+                reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
             if reply.error is not None:
                 raise RequestRefused(reply.error)
             return codec.encode(reply, request, view.version)
@@ -221,7 +227,7 @@ def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferReques
 
 def admit(inside: Inside, given: dict[str, str], scope: Scope, function: FunctionName | None) -> None:
     """Raises RequestRefused where the doorkeeper says no."""
-    refused = inside.doorkeeper.admit(key_in(given), scope, function, unix_us())
+    refused = inside.doorkeeper.admit(shown_key(given.items()), scope, function, unix_us())
     if refused is not None:
         inside.turned_away.count(GRPC_DOOR, refused.code)
         raise RequestRefused(refused)

@@ -29,9 +29,13 @@ def build_app(
     doorkeeper: MeteredDoorkeeper | None = None,
     jobs: Jobs | None = None,
     turned_away: TurnedAway | None = None,
+    budget: BodyBudget | None = None,
 ) -> ASGIApp:
-    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
-    budget = BodyBudget(settings.max_bodies_bytes)
+    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan.
+
+    `budget` is what all doors share, of its own where it is missing.
+    """
+    budget = budget or BodyBudget(settings.max_bodies_bytes)
     turned_away = turned_away or TurnedAway()
     infer = InferRoute(invoker, settings, budget, turned_away)
     stream = StreamRoute(invoker, settings, budget, turned_away)

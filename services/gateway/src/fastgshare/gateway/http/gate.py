@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from fastgshare.gateway.core.keys import KeyLeft
+from fastgshare.gateway.core.keys import KeyLeft, shown_key
 from fastgshare.gateway.core.turned_away import HTTP_DOOR, TurnedAway
 from fastgshare.gateway.http.errors import UNAUTHORIZED, Headers, error_content, refusal_headers
 from fastgshare.gateway.ports import MeteredDoorkeeper, Scope
@@ -24,7 +24,7 @@ _CONSOLE_FILE = re.compile(r"/console/[\w./-]*\.(?:html|css|js|mjs|svg|png|ico|w
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(?:/([^/]+))?")
 _FUNCTION = re.compile(r"/v1/functions/([^/]+)(?:/[^/]+)?")
 _JOB = re.compile(r"/v1/jobs/([^/.]+)\.[^/]*(?:/[^/]+)?")
-_BEARER = b"bearer "
+_KEY_HEADERS = (b"authorization", b"x-api-key")
 
 Need = tuple[Scope, FunctionName | None]
 
@@ -42,16 +42,6 @@ def needed(method: str, path: str) -> Need | None:
     function = _FUNCTION.fullmatch(path)
     changes = path.startswith("/v1/") and method not in ("GET", "HEAD")
     return (Scope.MANAGE if changes else Scope.READ), FunctionName(function[1]) if function else None
-
-
-def shown_key(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The API key in a request's headers, whatever it is worth."""
-    for name, value in headers:
-        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            return value[len(_BEARER) :].strip().decode("latin-1")
-        if name == b"x-api-key":
-            return value.strip().decode("latin-1")
-    return None
 
 
 class Gate:
@@ -73,7 +63,8 @@ class Gate:
         if need is None:
             await self._app(scope, receive, send)
             return
-        key = shown_key(scope["headers"])
+        shown = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name in _KEY_HEADERS]
+        key = shown_key(shown)
         now_us = unix_us()
         refused = self._doorkeeper.admit(key, *need, now_us)
         left = self._doorkeeper.left(key, now_us) if need[0] is Scope.INVOKE else None
