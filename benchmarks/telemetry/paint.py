@@ -9,6 +9,7 @@ import tempfile
 from statistics import median
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -29,17 +30,16 @@ return paint ? paint.startTime : null;
 """
 
 
-def browser() -> tuple[str, str] | None:
-    """Chromium and its driver on this machine; None where one is missing."""
+def first_paint_ms(url: str, visits: int) -> tuple[float | None, str]:
+    """The median over `visits` first visits, after one that only warms the machine up; or None and why."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    return (chromium, driver) if chromium and driver else None
-
-
-def first_paint_ms(url: str, visits: int) -> float:
-    """The median over `visits` first visits, after one that only warms the machine up."""
-    found = browser()
-    assert found is not None, "asked for where there is no browser"
-    return round(median([_visit(url, *found) for _ in range(visits + 1)][1:]), 1)
+    if not chromium or not driver:
+        return None, "there is no chromium with its driver here"
+    try:
+        painted_ms = [_visit(url, chromium, driver) for _ in range(visits + 1)][1:]
+    except WebDriverException as error:
+        return None, str(error.msg or type(error).__name__).splitlines()[0]
+    return round(median(painted_ms), 1), ""
 
 
 def _visit(url: str, chromium: str, driver: str) -> float:

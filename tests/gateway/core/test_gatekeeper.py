@@ -431,3 +431,15 @@ def test_every_request_is_dispatched_held_or_refused_and_none_is_kept_past_its_d
     assert gatekeeper.in_flight == gatekeeper._ledger.payload_bytes == 0
     assert len(seen.refused) == len(set(seen.refused))
     assert admitted == set(seen.refused) | set(latest)
+
+
+def test_whose_deadline_passed_was_late_whoever_noticed() -> None:
+    gatekeeper = gate(status("a"))
+    for number in (1, 2, 3):
+        gatekeeper.admit(ticket(number), request(), T0)
+    gatekeeper.gave_up(RequestId("r1"), T0 + 10)
+    assert gatekeeper.counters[FN].late == 0
+    gatekeeper.gave_up(RequestId("r2"), T0 + SECOND)
+    assert gatekeeper.counters[FN].late == 1
+    ticked(gatekeeper, T0 + SECOND, T0 + 4 * SECOND)
+    assert (gatekeeper.counters[FN].late, gatekeeper.counters[FN].failed) == (2, 3)

@@ -11,6 +11,7 @@ import anyio
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.keys import KeyBook
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.gateway.ports import FunctionStats, FunctionView, Jobs
 from fastgshare.shared.buckets import RevisionConflict
@@ -183,9 +184,17 @@ async def serving(
     *,
     doorkeeper: KeyBook | None = None,
     jobs: Jobs | None = None,
+    turned_away: TurnedAway | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
-    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings(), doorkeeper=doorkeeper, jobs=jobs)
+    app = build_app(
+        invoker,
+        functions or FakeFunctions(),
+        settings or HttpSettings(),
+        doorkeeper=doorkeeper,
+        jobs=jobs,
+        turned_away=turned_away,
+    )
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
 

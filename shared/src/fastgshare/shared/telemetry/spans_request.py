@@ -28,7 +28,7 @@ from fastgshare.shared.telemetry.spans_stages import (
     stages,
     worker_stages,
 )
-from fastgshare.shared.tracing import derived_span
+from fastgshare.shared.tracing import derived_span, parse_traceparent
 from fastgshare.shared.units import US_PER_MS
 
 ANSWERED = "answered"
@@ -63,7 +63,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class BatchRun(msgspec.Struct, kw_only=True):
     """One executed batch: when, how many rows of how many requests, and those of them whose traces are kept.
 
-    `left` requests have not ended yet; `span` is `<trace id>-<span id>` once a trace in it is kept.
+    `left` requests have not ended yet; `span` is `<trace id>-<span id>` once a trace in it is kept, and the batch
+    `matters` if one of those missed its objective.
     """
 
     started_us: int
@@ -73,6 +74,7 @@ class BatchRun(msgspec.Struct, kw_only=True):
     left: int
     span: str = ""
     members: list[Served] = []
+    matters: bool = False
 
 
 def request_spans(trace: RequestTrace) -> list[Span]:
@@ -251,9 +253,9 @@ def _part(
 
 def _executed(part: Span, timing: Timing) -> Span:
     links: tuple[Link, ...] = ()
-    if timing.batch_span:
-        trace_id, _, span_id = timing.batch_span.partition("-")
-        links = (Link(trace_id, span_id),)
+    batch = parse_traceparent(f"00-{timing.batch_span}-01") if timing.batch_span else None
+    if batch is not None:  # a worker's word, which may be anything
+        links = (Link(batch.trace_id, batch.span_id),)
     attributes = {**part.attributes, "fastgshare.batch.size": timing.batch}
     return msgspec.structs.replace(part, attributes=attributes, links=links)
 

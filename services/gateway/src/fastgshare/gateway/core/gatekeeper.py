@@ -41,12 +41,14 @@ from fastgshare.shared.messages import (
     Timing,
 )
 from fastgshare.shared.tensors import problem_with_inputs
-from fastgshare.shared.units import US_PER_MS
+from fastgshare.shared.units import US_PER_MS, ms_to_us
 
 MAX_LOSSES = 4
 FORGET_AFTER_US = 1_000_000
 DEMAND_INTERVAL_US = 250_000
 TICK_LATE_US = 1_000_000
+LAST_COUNTS_US = 60_000_000
+"""How long a removed function's counts are still told, for those who ask at intervals."""
 RETURN_US = 10_000_000
 HANDED_BACK = "handed_back"
 NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
@@ -75,6 +77,7 @@ class Gatekeeper:
         self._holding = Holding(limits.held_per_function)
         self._demanded_us: dict[FunctionName, int] = {}
         self._left_us: dict[FunctionName, int] = {}
+        self._removed_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
         self._stopping = False
         self._watches: tuple[Watch, ...] = ()
@@ -87,10 +90,12 @@ class Gatekeeper:
 
     def function_defined(self, spec: FunctionSpec) -> None:
         self.functions[spec.name] = spec
+        self._removed_us.pop(spec.name, None)
 
     def function_removed(self, function: FunctionName, now_us: int) -> list[Action]:
         self.functions.pop(function, None)
         self.cold_starts.forget(function)
+        self._removed_us[function] = now_us
         return [self._refuse(ticket, refusals.unknown(function), now_us) for ticket in self._holding.take(function)]
 
     def profile_known(self, profile: Profile) -> None:
@@ -140,7 +145,7 @@ class Gatekeeper:
         if spec is None:
             return Refuse(ticket, refusals.unknown(function))
         if ticket.came_by != JOB_DOOR:
-            ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
+            ticket.objective_us = ticket.arrived_us + ms_to_us(spec.slo_ms)
         ledger = self._ledger
         known = ledger.tickets.get(ticket.request_id)
         if known is not None:
@@ -186,14 +191,17 @@ class Gatekeeper:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
-    def gave_up(self, request_id: RequestId, now_us: int) -> list[Action]:
-        """The caller left, or its deadline passed while this gateway awaited the answer. Fine if it has ended."""
+    def gave_up(self, request_id: RequestId, now_us: int, timed_out: bool = False) -> list[Action]:
+        """The caller left, or was told that its deadline passed (`timed_out`). Fine if the request has ended.
+
+        Whoever waits says which it was: timers fire a little early by this clock.
+        """
         ticket = self._ledger.close(request_id)
         if ticket is None:
             return []
         target = self._detach(ticket)
-        self.counters[ticket.function].failed += 1
-        is_late = ticket.deadline_us <= now_us
+        is_late = timed_out or ticket.deadline_us <= now_us
+        self.counters[ticket.function].count_unanswered(is_late)
         self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
         return [] if target is None or ticket.latest is None else [Recall(target.status.replica, ticket.latest)]
 
@@ -225,7 +233,9 @@ class Gatekeeper:
             actions += self._release_held(function, now_us)
             if self._holding.count(function):
                 actions += self._demand(function, now_us)
-        return actions + self._forget_overdue(now_us)
+        actions += self._forget_overdue(now_us)
+        self._forget_removed(now_us)
+        return actions
 
     # What others ask
 
@@ -445,11 +455,23 @@ class Gatekeeper:
         for ticket in self._ledger.overdue(now_us - FORGET_AFTER_US):
             self._ledger.close(ticket.request_id)
             self._detach(ticket)
-            self.counters[ticket.function].failed += 1
+            self.counters[ticket.function].count_unanswered(is_late=True)
             self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED, now_us)
             if ticket.notice:
                 actions.append(Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
         return actions
+
+    def _forget_removed(self, now_us: int) -> None:
+        """Let go of functions that were removed a while ago, once nothing of theirs is open."""
+        long_gone = [name for name, at_us in self._removed_us.items() if now_us - at_us >= LAST_COUNTS_US]
+        if not long_gone:
+            return
+        still_open = {ticket.function for ticket in self._ledger.tickets.values()}
+        for function in long_gone:
+            if function not in still_open:
+                self.cold_starts.forget_counts(function)
+                for known in (self.counters, self._demanded_us, self._left_us, self._removed_us):
+                    known.pop(function, None)
 
 
 def request_of(attempt: AttemptId) -> RequestId:

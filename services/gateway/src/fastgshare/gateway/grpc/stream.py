@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from fastgshare.gateway.grpc import codec
 from fastgshare.gateway.grpc.calls import DOOR, Context, metadata, refusal_of, trace_of
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
-from fastgshare.gateway.grpc.service import Inside, find_for_request, time_allowed
+from fastgshare.gateway.grpc.service import Inside, decoded, find_for_request, time_allowed
 from fastgshare.shared.errors import RequestRefused
 
 PARTS_AHEAD = 4
@@ -70,9 +70,9 @@ class StreamService:
         view = await find_for_request(self._inside, request, given)
         deadline_us = time_allowed(self._inside.settings, request, context)
         wants_end = codec.wants_empty_final(request)
-        decoded = codec.decode(request)
+        asked = decoded(self._inside, request)
         trace = trace_of(self._inside.sampler, given)
-        replies: Any = self._inside.invoker.invoke_stream(view.spec.name, decoded, deadline_us, trace, DOOR)
+        replies: Any = self._inside.invoker.invoke_stream(view.spec.name, asked, deadline_us, trace, DOOR)
         async with aclosing(replies):
             async for reply in replies:
                 if reply.error is not None:

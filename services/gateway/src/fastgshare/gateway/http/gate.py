@@ -11,6 +11,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from fastgshare.gateway.core.keys import KeyLeft
+from fastgshare.gateway.core.turned_away import HTTP_DOOR, TurnedAway
 from fastgshare.gateway.http.errors import UNAUTHORIZED, Headers, error_content, refusal_headers
 from fastgshare.gateway.ports import MeteredDoorkeeper, Scope
 from fastgshare.shared.clock import unix_us
@@ -56,8 +57,9 @@ def shown_key(headers: list[tuple[bytes, bytes]]) -> str | None:
 class Gate:
     """Stands before an application: lets its callers through, or answers them itself."""
 
-    def __init__(self, app: ASGIApp, doorkeeper: MeteredDoorkeeper) -> None:
+    def __init__(self, app: ASGIApp, doorkeeper: MeteredDoorkeeper, turned_away: TurnedAway) -> None:
         self._app = app
+        self._turned_away = turned_away
         self._doorkeeper = doorkeeper
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
@@ -76,6 +78,7 @@ class Gate:
         refused = self._doorkeeper.admit(key, *need, now_us)
         left = self._doorkeeper.left(key, now_us) if need[0] is Scope.INVOKE else None
         if refused is not None:
+            self._turned_away.count(HTTP_DOOR, refused.code)
             await _refuse(send, refused, left)
         elif left is not None:
             await self._app(scope, receive, _telling(send, rate_headers(left)))
