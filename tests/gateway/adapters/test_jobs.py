@@ -206,13 +206,13 @@ async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats
         invoker.go = None
         stored = anyio.Event()
         async with runner(one, invoker, "two") as found:
-            change = found.queue.change
+            at_once = found.queue.change
 
-            async def slowly(job: str, to: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
+            async def slowly(job: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
                 if len(invoker.asked) > 1 and not stored.is_set():
                     stored.set()
                     await anyio.sleep(0.3)
-                return await change(job, to)
+                return await at_once(job, change)
 
             found.queue.change = slowly  # type: ignore[method-assign,assignment]
             await stored.wait()

@@ -284,8 +284,8 @@ def test_a_key_that_may_not_look_is_said_so_and_another_taken(browser: Browser) 
 
 
 def test_an_address_that_was_cut_off_is_told_and_leads_back(browser: Browser, page: str) -> None:
-    visit(browser, f"{page}#/functions/%E0%A4%A")
-    browser.until(lambda: "No function is called" in browser.said("[role=status]"))
+    browser.open(f"{page}#/functions/%E0%A4%A")
+    browser.until(lambda: "No function is called %E0%A4%A" in browser.said(".page > [role=status]"))
     browser.run("location.hash = '#/'")
     browser.until(lambda: browser.all("#devices"))
 
