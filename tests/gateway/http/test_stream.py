@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import anyio
-import pytest
 
 from fastgshare.gateway.http import HttpSettings
 from fastgshare.shared.errors import ErrorBody, ErrorCode
@@ -115,5 +115,5 @@ async def test_a_caller_that_takes_no_events_loses_the_connection() -> None:
     async with serving(invoker, settings=HttpSettings(taken_within_s=0.2)) as port, knock(port) as knocking:
         await ask(knocking)
         await until(lambda: invoker.closed == 1)
-        with pytest.raises(ConnectionError):
-            await asyncio.wait_for(knocking.reader.read(), 10)
+        with suppress(ConnectionError):  # a reset, or what lay in between and then the end
+            assert b"event: end" not in await asyncio.wait_for(knocking.reader.read(), 20)

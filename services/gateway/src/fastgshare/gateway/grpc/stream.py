@@ -21,6 +21,7 @@ from fastgshare.gateway.http.body import Hold
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 
 PARTS_AHEAD = 4
+LAST_WORDS_S = 1.0
 
 Answer = asyncio.Queue[ModelStreamInferResponse | None]
 """The parts of one request's answer; None is its end."""
@@ -49,7 +50,9 @@ class StreamService:
                         patience.cancel()
         if tasks.cancel_scope.cancel_called:
             error = ErrorBody(ErrorCode.OVERLOADED, f"a part of the answer was not taken within {within_s:g} s")
-            await context.abort(STATUS[error.code], error.message, trailers(error))
+            with anyio.move_on_after(LAST_WORDS_S):  # they wait behind what is not taken
+                await context.abort(STATUS[error.code], error.message, trailers(error))
+            raise asyncio.CancelledError  # what makes grpc let go of a call without another word
 
     async def _read(
         self,
