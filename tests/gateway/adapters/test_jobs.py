@@ -214,7 +214,7 @@ async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats
                     await anyio.sleep(0.3)
                 return await at_once(job, change)
 
-            found.queue.change = slowly  # type: ignore[method-assign,assignment]
+            found.queue.change = slowly  # type: ignore[method-assign]
             await stored.wait()
             await found.finish(PATIENCE_S)
         assert await state_of(queue, running) is JobState.DONE
@@ -392,7 +392,7 @@ async def test_a_function_without_room_stands_in_nobodys_way(nats: Natsd) -> Non
                 return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.UNAVAILABLE, "no replica"))
             return await real(function, *args)  # type: ignore[arg-type]
 
-        invoker.invoke = invoke  # type: ignore[method-assign,assignment]
+        invoker.invoke = invoke  # type: ignore[method-assign]
         async with runner(bus, invoker):
             for _ in range(5):
                 assert (await end_of(queue, await submit(queue))).state is JobState.DONE

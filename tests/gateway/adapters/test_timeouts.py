@@ -46,9 +46,8 @@ async def call_without_answer() -> Counter[str]:
     gatekeeper.function_defined(SPEC)
     dispatcher = cast(Dispatcher, SimpleNamespace(perform=perform, enqueue=lambda _: None))
     newcomers = cast(Newcomers, SimpleNamespace(wait_for=None))
-    invoker = BusInvoker(
-        bus, gatekeeper, dispatcher, AnswerInbox(bus, lambda _: None), newcomers, HostId("host"), TurnedAway()
-    )
+    inbox = AnswerInbox(bus, lambda _: None)
+    invoker = BusInvoker(bus, gatekeeper, dispatcher, inbox, newcomers, TurnedAway(), HostId("host"))
 
     async def call(number: int) -> None:
         deadline_us = unix_us() + random.randint(20_000, 60_000)
