@@ -118,7 +118,7 @@ async def test_who_does_not_take_its_parts_loses_the_stream() -> None:
         serving(invoker, settings=GrpcSettings(taken_within_s=0.2)) as address,
         grpc.aio.insecure_channel(address, options=unbounded) as channel,
     ):
-        method = channel.stream_stream(METHOD, request_serializer=ModelInferRequest.SerializeToString)
+        method: Any = channel.stream_stream(METHOD, request_serializer=ModelInferRequest.SerializeToString)
         call: Any = method(requests())
         assert await call.read()
         await until(lambda: invoker.closed == 1)
