@@ -14,6 +14,7 @@ from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.waiting import AnswerInbox
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.tickets import Ticket
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
@@ -45,7 +46,8 @@ async def call_without_answer() -> Counter[str]:
     gatekeeper.function_defined(SPEC)
     dispatcher = cast(Dispatcher, SimpleNamespace(perform=perform, enqueue=lambda _: None))
     newcomers = cast(Newcomers, SimpleNamespace(wait_for=None))
-    invoker = BusInvoker(bus, gatekeeper, dispatcher, AnswerInbox(bus, lambda _: None), newcomers, HostId("host"))
+    inbox = AnswerInbox(bus, lambda _: None)
+    invoker = BusInvoker(bus, gatekeeper, dispatcher, inbox, newcomers, TurnedAway(), HostId("host"))
 
     async def call(number: int) -> None:
         deadline_us = unix_us() + random.randint(20_000, 60_000)
