@@ -392,7 +392,7 @@ async def test_a_function_without_room_stands_in_nobodys_way(nats: Natsd) -> Non
                 return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.UNAVAILABLE, "no replica"))
             return await real(function, *args)  # type: ignore[arg-type]
 
-        invoker.invoke = invoke  # type: ignore[method-assign]
+        invoker.invoke = invoke  # type: ignore[assignment]
         async with runner(bus, invoker):
             for _ in range(5):
                 assert (await end_of(queue, await submit(queue))).state is JobState.DONE
