@@ -8,6 +8,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
 
     An empty `instance` is the host's name.
 
+    `upload_dir` is where models lie while they come in, with room for four of them; empty: with other
+    temporary files.
+
     `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
     say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
     """
@@ -33,3 +36,4 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     require_keys: bool = False
     log_level: str = "INFO"
     trace_ratio: float | None = None
+    upload_dir: str = ""
