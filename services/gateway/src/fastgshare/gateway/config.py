@@ -11,6 +11,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     `upload_dir` is where models lie while they come in, with room for four of them; empty: with other
     temporary files.
 
+    The page of metrics is on the HTTP port for those whose key may look, and on `metrics_port` of `metrics_host` (0:
+    nowhere) for everybody who can reach that: a network of your own.
+
     `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
     say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
     """
@@ -22,6 +25,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     http_port: int = 8080
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 8081
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
     default_timeout_ms: int = 10_000
     max_timeout_ms: int = 600_000
     max_body_mib: int = 64
