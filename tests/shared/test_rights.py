@@ -18,7 +18,7 @@ WRITERS = {
     subjects.REPLICAS: {"node"},
     subjects.LEASES: {"scheduler", "profiler", "admin"},
     subjects.RESULTS: {"gateway", "admin"},
-    subjects.KEYS: {"gateway", "admin"},
+    subjects.KEYS: {"admin"},
     subjects.KEY_USE: {"gateway", "admin"},
 }
 NOT_SUBJECTS = {"token", "device_id", "function_events", "event", "ping"}
