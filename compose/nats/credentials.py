@@ -1,17 +1,21 @@
 """A password for each user of the bus: the one that the environment gives, else the one that stands, else a new one.
 
 `/credentials/<user>/password` is for whoever is that user, `/credentials/nats/passwords.json` for the server; each
-folder is a volume of its own, so that nobody sees another's. `FASTGSHARE_ADMIN_PASSWORD` and so on give passwords.
+folder is a volume of its own, so that nobody sees another's. `FASTGSHARE_ADMIN_PASSWORD` and so on give passwords; the
+server reads them as it starts.
 """
 
 import json
 import os
+import re
 import secrets
+import sys
 from pathlib import Path
 
 USERS = ("gateway", "scheduler", "profiler", "node", "client", "admin", "provision")
 FOLDER = Path("/credentials")
 SECRET_BYTES = 24
+TAKEN = re.compile("[!-~]+")  # what the server reads as it is written, and a URL and a file bear
 
 
 def main() -> None:
@@ -25,8 +29,11 @@ def main() -> None:
 
 def password_of(user: str, file: Path) -> str:
     """The one given, else the one kept in `file`, else a new one; kept there in any case."""
-    given = os.environ.get(f"FASTGSHARE_{user.upper()}_PASSWORD", "")
-    kept = file.read_text() if file.exists() else ""
+    variable = f"FASTGSHARE_{user.upper()}_PASSWORD"
+    given = os.environ.get(variable, "").strip()
+    if given and not TAKEN.fullmatch(given):
+        sys.exit(f"{variable}: only letters, digits and signs of ASCII are taken, no spaces")
+    kept = file.read_text().strip() if file.exists() else ""
     password = given or kept or secrets.token_urlsafe(SECRET_BYTES)
     if password != kept:
         write(file, password)

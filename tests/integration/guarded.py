@@ -48,7 +48,14 @@ class Guarded:
     def running(self, user: str, program: str) -> Iterator[None]:
         """A service, from when it is ready until it has ended in order."""
         healthy = self._directory / f"{program}.healthy"
-        env = self.env(user, health_file=str(healthy), http_port="0", instance="", data_dir=str(self._directory))
+        env = self.env(
+            user,
+            health_file=str(healthy),
+            http_port="0",
+            instance="",
+            usage_interval_s="1",
+            data_dir=str(self._directory),
+        )
         with (self._directory / f"{program}.log").open("ab") as log:
             argv = [sys.executable, "-m", f"fastgshare.{program}"]
             process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

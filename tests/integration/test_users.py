@@ -1,10 +1,14 @@
 """Under a user for each service the whole platform works, and each is refused what is not its own."""
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import nats.errors
 import numpy as np
 import pytest
@@ -17,22 +21,27 @@ from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.codec import decode
 from fastgshare.shared.errors import BusUnavailable
-from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec, ServiceReady
-from fastgshare.shared.storage import STREAM_NAMES
+from fastgshare.shared.storage import ensure_storage
 from tests.integration import functions
 from tests.integration.doors import door, json_body, rows
 from tests.integration.guarded import SERVICES, Guarded, guarded_bus, guarded_platform
 
 LARGE = (600 << 10) // 4
 DELETE_FUNCTIONS = "$JS.API.STREAM.DELETE.KV_functions"
+NOT_TO_CLIENTS = (
+    "_INBOX.gateway.x",
+    "$JS.API.STREAM.INFO.KV_results",
+    "$JS.API.STREAM.INFO.traces",
+    "fast.event.leader_elected._",
+)
 
 REFUSED_PUBLISHES = {
     "gateway": ("$KV.placements.n.r", "$KV.replicas.n.r", "$KV.leases.leader", "fast.node.n.status", DELETE_FUNCTIONS),
     "scheduler": ("$KV.functions.f", "$KV.replicas.n.r", "$KV.leases.profile.k", "fast.replica.r", "fast.invoke.f"),
     "profiler": ("$KV.functions.f", "$KV.placements.n.r", "$KV.leases.leader", "fast.replica.r", "fast.invoke.f"),
     "node": ("$KV.functions.f", "$KV.placements.n.r", "$KV.profiles.p", "$O.models.C.x", "fast.invoke.f"),
-    "client": ("$KV.functions.f", "$O.models.C.x", "fast.replica.r", "fast.profile.f", "_INBOX.gateway.x"),
+    "client": ("$KV.functions.f", "$O.models.C.x", "fast.replica.r", "fast.profile.f", *NOT_TO_CLIENTS),
     "admin": ("$KV.placements.n.r", "$KV.leases.leader", "fast.replica.r", DELETE_FUNCTIONS, "_INBOX.client.x"),
     "provision": ("$KV.functions.f", "fast.invoke.f", DELETE_FUNCTIONS, "$JS.API.STREAM.MSG.GET.KV_keys"),
 }
@@ -67,6 +76,8 @@ async def test_the_platform_works_with_a_user_for_each_service(tmp_path: Path) -
             np.testing.assert_array_equal(large.outputs["y"], rows(4.0, width=LARGE))
             await _over_http(admin)
             await _as_a_job(admin)
+            await _in_parts(client)
+            await _commands(guarded)
             assert {service.service for service in (await admin.status()).services} == set(SERVICES.values())
             await admin.delete("guarded")
 
@@ -87,13 +98,47 @@ async def _over_http(admin: Client) -> None:
         response = await http.post("/v2/models/guarded/infer", json=json_body({"x": rows(1.5, width=2)}))
         assert response.status_code == 200, response.text
         assert response.json()["outputs"][0]["data"] == [3.0, 3.0]
+        queued = await http.post(
+            "/v2/models/guarded/infer_async",
+            json=json_body({"x": rows(1.5, width=2)}),
+            headers={"Fast-Result-Address": "team.http"},
+        )
+        assert queued.status_code == 202, queued.text
+        assert (await http.get("/metrics")).status_code == 200
+
+
+async def _in_parts(client: Client) -> None:
+    parts = [part async for part in client.invoke_stream("guarded", {"x": rows(1.5)}, timeout_s=30)]
+    np.testing.assert_array_equal(parts[0].outputs["y"], rows(3.0))
+
+
+async def _commands(guarded: Guarded) -> None:
+    """What the command reads off the streams; a refusal shows in the server's log, and here as what is not found."""
+    assert await _command(guarded, "key", "create", "ci", "--rate", "5")
+    assert "ci" in await _command(guarded, "key", "list")
+    while "guarded" not in await _command(guarded, "bill", "--since", "1h"):
+        await anyio.sleep(0.2)  # a node writes what was used each second here
+    assert "guarded" in await _command(guarded, "top", "--once", "--watch", "1")
+    traced = await _command(guarded, "invoke", "guarded", "-i", "x=[[" + ",".join(["1"] * 16) + "]]", "--trace")
+    assert "trace" in traced
+    assert "guarded" in await _command(guarded, "trace", "--last", "5")
+
+
+async def _command(guarded: Guarded, *args: str) -> str:
+    argv = [sys.executable, "-m", "fastgshare.cli", *args]
+    done = await anyio.to_thread.run_sync(
+        lambda: subprocess.run(argv, env=guarded.env("admin"), capture_output=True, text=True, timeout=60)
+    )
+    assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
 
 
 async def test_what_stands_is_there_for_everybody_to_see_and_made_by_one(bus_with_users: Guarded) -> None:
     config = BusConfig(bus_with_users.url("node"), password_file=bus_with_users.password_file("node"))
     async with open_bus(config) as bus:
-        for name in STREAM_NAMES:
-            assert (await bus.jetstream.stream_info(name)).config.num_replicas == 1
+        await ensure_storage(bus)  # were anything missing, this user could not make it
+        for stream in (f"KV_{subjects.REPLICAS}", f"KV_{subjects.PLACEMENTS}"):
+            assert (await bus.jetstream.stream_info(stream)).config.num_replicas == 1
 
 
 @pytest.mark.parametrize("user", REFUSED_PUBLISHES)
@@ -131,9 +176,10 @@ async def test_nobody_hears_anothers_answers(bus_with_users: Guarded) -> None:
 async def test_a_client_may_not_even_read_functions(bus_with_users: Guarded) -> None:
     config = BusConfig(bus_with_users.url("client"), password_file=bus_with_users.password_file("client"))
     async with open_bus(config) as bus:
-        store = await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).store()
         with pytest.raises(nats.errors.TimeoutError):
-            await store.get(FunctionName("any"))
+            await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).store()
+        with pytest.raises(nats.errors.TimeoutError):
+            await bus.jetstream.get_last_msg(f"KV_{subjects.FUNCTIONS}", "$KV.functions.any")
 
 
 async def _connection(guarded: Guarded, user: str, refused: list[str]) -> Connection:

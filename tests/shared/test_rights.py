@@ -8,7 +8,7 @@ import pytest
 
 from fastgshare.shared import rights, subjects
 from fastgshare.shared.rights import EVERYBODY, RIGHTS
-from fastgshare.shared.storage import BUCKETS
+from fastgshare.shared.storage import BUCKETS, STREAM_NAMES, STREAMS
 from scripts.nats_users import USERS
 
 WRITERS = {
@@ -96,3 +96,20 @@ def test_each_service_hears_its_own_ping_and_people_send_it() -> None:
     for user, service in {**dict.fromkeys(("gateway", "scheduler", "profiler")), "node": "node_manager"}.items():
         assert users_who("subscribe", subjects.ping(service or user)) == {user}
     assert users_who("publish", subjects.ping("gateway")) == {"gateway", "admin"}
+
+
+def test_events_are_told_by_services_and_the_command() -> None:
+    assert users_who("publish", subjects.event("any", "f")) == {"gateway", "scheduler", "profiler", "node", "admin"}
+
+
+@pytest.mark.parametrize("stream", STREAM_NAMES)
+def test_what_a_stream_says_of_itself_is_for_its_readers(stream: str) -> None:
+    readers = users_who("publish", f"$JS.API.STREAM.MSG.GET.{stream}")
+    assert users_who("publish", f"$JS.API.STREAM.INFO.{stream}") == readers | {"provision"}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_who_reads_a_stream_may_pull(stream: str) -> None:
+    readers = users_who("publish", f"$JS.API.CONSUMER.CREATE.{stream}")
+    assert "admin" in readers
+    assert users_who("publish", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.c") == readers

@@ -1,6 +1,8 @@
 """Images and compose files are as confined as they say, and fit the code; no container engine is asked."""
 
+import importlib.util
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,12 @@ def instructions(dockerfile: Path) -> list[tuple[str, str]]:
     return INSTRUCTION.findall(dockerfile.read_text().replace("\\\n", " "))
 
 
+def in_git(path: str) -> bool:
+    """Whether a fresh clone has it; a file here may be one that git was told to ignore."""
+    command = ["git", "ls-files", "--cached", "--", path]
+    return bool(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout)
+
+
 def services(file: Path) -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load(file.read_text())["services"])
 
@@ -83,7 +91,7 @@ def test_what_an_image_copies_is_there_and_let_into_the_context(dockerfile: Path
     for name, value in instructions(dockerfile):
         if name == "COPY" and not value.startswith("--from"):
             for source in value.replace("${LOCK}", "node_manager").split()[:-1]:
-                assert (ROOT / source).exists(), source
+                assert in_git(source), source
                 assert any(source == part or source.startswith(f"{part}/") for part in allowed), source
 
 
@@ -104,6 +112,7 @@ def test_whatever_is_started_writes_nowhere_and_may_do_nothing(file: Path) -> No
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), name
 
 
 @each_compose
@@ -128,6 +137,57 @@ def test_a_service_has_its_own_users_password_and_no_others(service: str) -> Non
     mounted = [volume for volume in composed["volumes"] if volume.startswith("credentials")]
     assert mounted == [f"credentials-{service}:/run/credentials:ro"]
     assert composed["environment"]["FASTGSHARE_NATS_URL"] == f"nats://{service}@nats:4222"
+
+
+def test_the_servers_of_a_cluster_have_volumes_that_one_server_alone_has_not() -> None:
+    composed = services(ROOT / "compose.cluster.yaml")
+    kept = [kept_in(composed[server]) for server in ("nats", "nats-2", "nats-3")]
+    assert len({*kept, kept_in(CORE["services"]["nats"])}) == 4
+
+
+def kept_in(server: dict[str, Any]) -> str:
+    """The volume of a server's store."""
+    return str({volume.partition(":")[2]: volume.partition(":")[0] for volume in server["volumes"]}["/data"])
+
+
+def test_what_one_server_kept_is_not_taken_into_a_cluster(tmp_path: Path) -> None:
+    start = script("start")
+    assert start.is_of_one_server(tmp_path) is False
+    stream = tmp_path / "$G/streams/KV_functions"
+    stream.mkdir(parents=True)
+    (stream / "meta.inf").touch()
+    assert start.is_of_one_server(tmp_path) is True
+    (tmp_path / "$SYS/_js_/_meta_").mkdir(parents=True)
+    assert start.is_of_one_server(tmp_path) is False
+
+
+@pytest.mark.parametrize("given", ["p\u00e4ss", "two words", "tab\there"])
+def test_a_password_that_the_server_cannot_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    credentials = script("credentials")
+    monkeypatch.setenv("FASTGSHARE_ADMIN_PASSWORD", given)
+    with pytest.raises(SystemExit, match="FASTGSHARE_ADMIN_PASSWORD"):
+        credentials.password_of("admin", tmp_path / "password")
+    assert not (tmp_path / "password").exists()
+    monkeypatch.setenv("FASTGSHARE_ADMIN_PASSWORD", ' a"b\\c$ \n')
+    assert credentials.password_of("admin", tmp_path / "password") == 'a"b\\c$'
+    assert (tmp_path / "password").read_text() == 'a"b\\c$'
+
+
+def script(name: str) -> Any:
+    """A program of the image of the bus, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"compose_nats_{name}", ROOT / f"compose/nats/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_the_head_of_the_file_offers_is_passed_on() -> None:
+    head, _, body = (ROOT / "compose.yaml").read_text().partition("name: fastgshare")
+    assert not [name for name in re.findall(r"[A-Z]+_[A-Z_]+[A-Z]", head) if f"${{{name}" not in body]
 
 
 def test_passwords_are_made_for_the_users_that_there_are() -> None:

@@ -1,5 +1,6 @@
 """Functions are defined, scaled and removed over HTTP, models stored; what is wrong is told by name."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastgshare.gateway.http import HttpSettings
+from fastgshare.gateway.http import HttpSettings, uploads
 from fastgshare.shared.buckets import RevisionConflict, StorageUnavailable
 from fastgshare.shared.messages import FunctionSpec, ReplicaState
 from tests.gateway.http.serving import (
@@ -167,6 +168,21 @@ async def test_a_model_that_is_too_large_is_refused_announced_or_not(tmp_path: P
         await door.send(b"PUT /v1/models HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n")
         await door.send(b"400\r\n" + b"\0" * 1024 + b"\r\n0\r\n\r\n")
         assert (await door.answer()).status == 413
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_model_for_which_there_is_no_room_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(uploads, "_write_all", full)
+    settings = HttpSettings(upload_directory=str(tmp_path))
+    async with serving(FakeInvoker(), settings=settings) as port, knock(port) as door:
+        refused = await door.request("PUT", "/v1/models", b"model")
+    assert refused.status == 507
+    assert "FASTGSHARE_UPLOAD_DIR" in refused.error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -58,7 +58,9 @@ def write_objects() -> Subjects:
 
 
 def _read_stream(stream: str) -> Subjects:
+    # A stream's information lists its subjects, which bear keys and ids, so it is for its readers.
     return (
+        f"{API}.STREAM.INFO.{stream}",
         f"{API}.STREAM.MSG.GET.{stream}",
         f"{API}.DIRECT.GET.{stream}",
         f"{API}.DIRECT.GET.{stream}.{REST}",
@@ -70,21 +72,27 @@ def _read_stream(stream: str) -> Subjects:
     )
 
 
+def pull_stream(*streams: str) -> Subjects:
+    """Look at what is kept, one message or as many at a time as one asks for."""
+    return tuple(
+        right for stream in streams for right in (*_read_stream(stream), f"{API}.CONSUMER.MSG.NEXT.{stream}.{ANY}")
+    )
+
+
 def work_off(stream: str) -> Subjects:
     """Take messages off a work queue and say that they were done."""
     return (
-        *_read_stream(stream),
+        *pull_stream(stream),
         f"{API}.CONSUMER.DURABLE.CREATE.{stream}.{ANY}",
-        f"{API}.CONSUMER.MSG.NEXT.{stream}.{ANY}",
         f"$JS.ACK.{stream}.{REST}",
     )
 
 
-EVERYBODY = (f"{API}.INFO", f"{API}.STREAM.NAMES", f"{API}.STREAM.INFO.{ANY}", subjects.EVENT_ALL)
-"""Events, and what there is; `ensure_storage` looks whether everything stands."""
+EVERYBODY = (f"{API}.INFO", f"{API}.STREAM.NAMES")
+"""What streams there are, by name: `ensure_storage` looks whether everything stands."""
 
-ANSWERS = (f"{INBOX}.{REST}",)
-"""Of those whom others ask."""
+SERVES = (f"{INBOX}.{REST}", subjects.EVENT_ALL)
+"""Of those whom others ask: answers, and what happened."""
 
 _FUNCTION = FunctionName(ANY)
 _REPLICA = ReplicaId(ANY)
@@ -106,7 +114,7 @@ WATCHED = (
 RIGHTS: dict[str, Rights] = {
     "gateway": Rights(
         publish=(
-            *ANSWERS,
+            *SERVES,
             subjects.replica(_REPLICA),
             subjects.cancel(_REPLICA),
             subjects.load(_GATEWAY),
@@ -123,8 +131,7 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.KEY_USE),
             *read_objects(),
             *write_objects(),
-            *_read_stream(subjects.EVENT_STREAM),
-            *_read_stream(subjects.TRACE_STREAM),
+            *pull_stream(subjects.EVENT_STREAM, subjects.TRACE_STREAM),
             *work_off(subjects.JOB_STREAM),
         ),
         subscribe=(
@@ -138,7 +145,7 @@ RIGHTS: dict[str, Rights] = {
     ),
     "scheduler": Rights(
         publish=(
-            *ANSWERS,
+            *SERVES,
             *read_bucket(
                 subjects.FUNCTIONS, subjects.PROFILES, subjects.PLACEMENTS, subjects.REPLICAS, subjects.LEASES
             ),
@@ -156,7 +163,7 @@ RIGHTS: dict[str, Rights] = {
     ),
     "profiler": Rights(
         publish=(
-            *ANSWERS,
+            *SERVES,
             subjects.measure(_REPLICA),
             subjects.profile_progress(_FUNCTION),
             subjects.LOAN,
@@ -168,7 +175,7 @@ RIGHTS: dict[str, Rights] = {
     ),
     "node": Rights(
         publish=(
-            *ANSWERS,
+            *SERVES,
             subjects.done(_GATEWAY),
             subjects.worker_hello(DeviceId(ANY)),
             subjects.node_status(_NODE),
@@ -188,6 +195,7 @@ RIGHTS: dict[str, Rights] = {
     "admin": Rights(
         publish=(
             *CALLS,
+            subjects.EVENT_ALL,
             subjects.job(_FUNCTION),
             subjects.profile(_FUNCTION),
             subjects.ping(ANY),
@@ -201,11 +209,11 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.LEASES, subjects.profile_lease(REST)),
             *read_objects(),
             *write_objects(),
-            *(right for stream in STREAMS for right in _read_stream(stream)),
+            *pull_stream(*STREAMS),
         ),
         subscribe=(subjects.RESULT_ALL, *WATCHED),
     ),
-    "provision": Rights(publish=(f"{API}.STREAM.CREATE.{ANY}", f"{API}.STREAM.UPDATE.{ANY}")),
+    "provision": Rights(publish=tuple(f"{API}.STREAM.{verb}.{ANY}" for verb in ("CREATE", "UPDATE", "INFO"))),
 }
 
 

@@ -52,41 +52,48 @@ STREAMS: dict[str, Kept] = {
 }
 
 
-STREAM_NAMES = (*(f"KV_{bucket}" for bucket in BUCKETS), f"OBJ_{subjects.MODELS}", *STREAMS)
-"""Every stream as the server names it."""
+SUBJECTS = {
+    **{f"KV_{bucket}": f"$KV.{bucket}.>" for bucket in BUCKETS},
+    f"OBJ_{subjects.MODELS}": f"$O.{subjects.MODELS}.C.>",
+    **{name: kept.subjects for name, kept in STREAMS.items()},
+}
+"""What every stream keeps, by its name on the server."""
+
+STREAM_NAMES = tuple(SUBJECTS)
 
 
-async def ensure_storage(bus: Bus, replicas: int = 1) -> dict[str, api.StreamConfig]:
+async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
     """Create what is missing, kept by that many servers; safe to race. Where all stands, nothing is written.
 
-    Returns how each stream stands, what buckets and the object store are made of included.
+    Asks for names alone, which everybody may know: what a stream says of itself is for its readers.
     """
-    standing = {name: await _standing(bus.jetstream, name) for name in STREAM_NAMES}
+    missing = {name for name in STREAM_NAMES if not await _stands(bus.jetstream, name)}
     for bucket, ttl_s in BUCKETS.items():
-        if standing[f"KV_{bucket}"] is None:
+        if f"KV_{bucket}" in missing:
             await bus.jetstream.create_key_value(
                 bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket), replicas=replicas
             )
-    if standing[f"OBJ_{subjects.MODELS}"] is None:
+    if f"OBJ_{subjects.MODELS}" in missing:
         await bus.jetstream.create_object_store(subjects.MODELS, replicas=replicas)
     for name, kept in STREAMS.items():
-        if standing[name] is None:
+        if name in missing:
             await _create_stream(bus.jetstream, name, kept, replicas)
-    return {name: config for name, config in standing.items() if config is not None}
 
 
 async def provide_storage(bus: Bus, replicas: int) -> None:
     """As `ensure_storage`, and what stands is brought to `replicas` copies; needs the right to change streams."""
-    for config in (await ensure_storage(bus, replicas)).values():
+    await ensure_storage(bus, replicas)
+    for name in STREAM_NAMES:
+        config = (await bus.jetstream.stream_info(name)).config
         if config.num_replicas != replicas:
             await bus.jetstream.update_stream(config.evolve(num_replicas=replicas))
 
 
-async def _standing(jetstream: JetStreamContext, name: str) -> api.StreamConfig | None:
+async def _stands(jetstream: JetStreamContext, name: str) -> bool:
     try:
-        return (await jetstream.stream_info(name)).config
+        return await jetstream.find_stream_name_by_subject(SUBJECTS[name]) == name
     except js_errors.NotFoundError:
-        return None
+        return False
 
 
 async def _create_stream(jetstream: JetStreamContext, name: str, kept: Kept, replicas: int) -> None:

@@ -1,6 +1,7 @@
 """Wires one gateway: bus, core, the way requests come in, the way the world comes in, HTTP."""
 
 import os
+import tempfile
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -276,6 +277,7 @@ def _http_settings(config: GatewayConfig, trace_ratio: float) -> HttpSettings:
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
         max_body_bytes=config.max_body_mib * BYTES_PER_MIB,
         trace_ratio=trace_ratio,
+        upload_directory=config.upload_dir or tempfile.gettempdir(),
     )
 
 

@@ -8,6 +8,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
 
     An empty `instance` is the host's name.
 
+    `upload_dir` is where models lie while they come in, with room for four of them; empty: with other
+    temporary files.
+
     The page of metrics is on the HTTP port for those whose key may look, and on `metrics_port` of `metrics_host` (0:
     nowhere) for everybody who can reach that: a network of your own.
 
@@ -38,3 +41,4 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     require_keys: bool = False
     log_level: str = "INFO"
     trace_ratio: float | None = None
+    upload_dir: str = ""

@@ -30,6 +30,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _KEYS = (401, 403, 429)
 _LOOK = (404, 503)
 _BODY = (400, 408, 413, 503)
+_UPLOAD = (*_BODY, 507)
 _WRITE = (*_BODY, 404, 409, 415)
 _INFER = (*_BODY, 404, 409, 415, 429, 499, 500, 504)
 _SAID = {
@@ -39,6 +40,7 @@ _SAID = {
     429: "Too much at once, or a limit of the key is reached.",
     503: "Nothing can take it now.",
     504: "Its deadline passed.",
+    507: "There is no room for it where models lie while they come in.",
 }
 
 
@@ -182,7 +184,13 @@ OPERATIONS = (
         tag="functions",
     ),
     Operation(
-        "put", "/v1/models", "Store a model, or a handler's zip", {201: documents.Stored}, _BODY, bytes, tag="functions"
+        "put",
+        "/v1/models",
+        "Store a model, or a handler's zip",
+        {201: documents.Stored},
+        _UPLOAD,
+        bytes,
+        tag="functions",
     ),
     Operation("get", "/openapi.json", "This description", {200: dict[str, Any]}, tag="server"),
 )

@@ -1,5 +1,6 @@
 """Content that is stored by digest: a body of any size, written to a file as it comes, never held in memory."""
 
+import errno
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -16,6 +17,8 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 
 _RETRY_AFTER_MS = 2000
 _WRITE_BYTES = 1 << 20
+_INSUFFICIENT_STORAGE = 507
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Uploads:
@@ -31,7 +34,7 @@ class Uploads:
 
         Raises:
             RequestRefused: too many uploads run.
-            HttpRefused: too large, empty, or it stopped coming.
+            HttpRefused: too large, empty, it stopped coming, or there is no room for it.
             CallerGone: the connection was lost on the way.
         """
         if self._running >= self._settings.max_uploads:
@@ -56,13 +59,22 @@ class Uploads:
                 raise too_large(self._settings.max_model_bytes)
             pending += chunk
             if len(pending) >= _WRITE_BYTES or not more:
-                await anyio.to_thread.run_sync(_write_all, descriptor, bytes(pending))
+                await self._keep(descriptor, bytes(pending))
                 pending.clear()
             if not more:
                 break
         if size_bytes == 0:
             raise HttpRefused(400, "the body is empty, expected a file's content")
         return size_bytes
+
+    async def _keep(self, descriptor: int, data: bytes) -> None:
+        try:
+            await anyio.to_thread.run_sync(_write_all, descriptor, data)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            where = f"{self._settings.upload_directory} (FASTGSHARE_UPLOAD_DIR of the gateway)"
+            raise HttpRefused(_INSUFFICIENT_STORAGE, f"there is no room for the body in {where}") from error
 
     async def _next(self, receive: Receive) -> tuple[bytes, bool]:
         timeout_s = self._settings.body_timeout_s
