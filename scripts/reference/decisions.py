@@ -8,6 +8,7 @@ BENCHMARKS = {
     "quota": "how well slices hold",
     "profiler": "how well tables are known",
     "scheduler": "objectives with the fewest devices, and the simulator",
+    "telemetry": "what traces and metrics cost, and whether violations are kept",
     "gpu_check": "what a GPU confirms",
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scripts.reference import bus, client, commands, decisions, errors, function_keys, settings
+from scripts.reference import bus, client, commands, decisions, errors, function_keys, metrics, openapi, settings
 
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": commands.page,
@@ -11,6 +11,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/errors.md": errors.page,
     "reference/bus.md": bus.page,
     "reference/client.md": client.page,
+    "reference/metrics.md": metrics.page,
+    "reference/openapi.json": openapi.page,
     "decisions/index.md": decisions.page,
 }
 # At the end: a page's title is only found where it stands first.
@@ -19,4 +21,5 @@ _NOTE = "\n<!-- Made by `make reference`: change it there. -->\n"
 
 def render(name: str) -> str:
     """The whole text of a page."""
-    return PAGES[name]().rstrip() + "\n" + _NOTE
+    text = PAGES[name]().rstrip() + "\n"
+    return text + _NOTE if name.endswith(".md") else text  # JSON has no place for a note

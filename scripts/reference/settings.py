@@ -9,6 +9,7 @@ from fastgshare.node_manager.config import MAX_WINDOW_MS, MIN_WINDOW_MS, NodeCon
 from fastgshare.profiler.config import ProfilerConfig
 from fastgshare.scheduler.config import SchedulerConfig
 from fastgshare.shared.config import variable_for
+from fastgshare.shared.provision import ProvisionConfig
 from scripts.reference.markdown import code, prose, table
 from scripts.reference.types import default_of, kind_of
 
@@ -17,6 +18,7 @@ SERVICES: dict[str, type[msgspec.Struct]] = {
     "scheduler": SchedulerConfig,
     "profiler": ProfilerConfig,
     "node manager": NodeConfig,
+    "provision": ProvisionConfig,
 }
 MEANINGS = {
     "nats_url": "The bus.",
@@ -73,11 +75,17 @@ MEANINGS = {
     "mps_compute": "`cuda`, or `cpu` to try `mps` without a GPU.",
     "mps_chunks": "Chunks of the `mps` device; 0: as many as the GPU would have.",
     "mps_context_mib": "What a process takes of a GPU before its model, until that was measured.",
+    # provision
+    "storage_replicas": "Copies of everything that is kept, at least; what has more keeps them.",
 }
+MEANINGS_OF = {("provision", "patience_s"): "How long it tries, while the servers of a cluster find each other."}
+"""Where a service means something of its own by a name."""
 ELSEWHERE = (
     ("FASTGSHARE_DATA_DIR", "`fastgshare`", "State and logs of `up`; where others find a platform that runs here."),
     ("FASTGSHARE_NATS_URL", "`fastgshare`, the Python client", "Which platform, unless `--url` says so."),
+    ("FASTGSHARE_NATS_PASSWORD_FILE", "`fastgshare`, the Python client", "As for services."),
     ("FASTGSHARE_WHEEL_CACHE", "`fastgshare deploy`", "Folders with wheels, separated like `PATH`."),
+    ("FASTGSHARE_HEALTH_FILE", "every service", "A file that it touches each second while on the bus; unset: none."),
 )
 
 
@@ -94,8 +102,8 @@ def page() -> str:
     ]
     for service, struct in SERVICES.items():
         parts += [f"## {service[0].upper()}{service[1:]}", "", prose(struct), ""]
-        parts += [table(("variable", "type", "default", ""), _rows(struct))]
-    parts += ["## The command and the client", "", table(("variable", "read by", ""), _elsewhere())]
+        parts += [table(("variable", "type", "default", ""), _rows(service, struct))]
+    parts += ["## The command, the client and the rest", "", table(("variable", "read by", ""), _elsewhere())]
     return "\n".join(parts)
 
 
@@ -105,9 +113,9 @@ def without_meaning() -> list[str]:
     return sorted(fields - MEANINGS.keys())
 
 
-def _rows(struct: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
+def _rows(service: str, struct: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
     for field in msgspec.structs.fields(struct):
-        meaning = MEANINGS.get(field.name, "")
+        meaning = MEANINGS_OF.get((service, field.name)) or MEANINGS.get(field.name, "")
         yield code(variable_for(field.name)), kind_of(field.type), default_of(field), meaning
 
 

@@ -59,7 +59,7 @@ VARIANTS: dict[str, Document] = {
         "priorityClassName": "high",
     },
     "a bus elsewhere": {
-        "nats": {"enabled": False, "externalServers": ["a.example.org:4222", "b.example.org:4222"]},
+        "nats": {"enabled": False, "externalServers": ["a.example.org:4222", "b.example.org:4222"], "copies": 3},
         "auth": {"existingSecret": "bus"},
     },
 }
@@ -184,6 +184,36 @@ def test_a_bus_elsewhere_is_used_by_all() -> None:
     assert {url.partition("@")[2] for url in urls} == {"a.example.org:4222,b.example.org:4222"}
 
 
+def test_copies_are_said_where_addresses_do_not_tell_how_many_servers_there_are() -> None:
+    assert _provision(render(VARIANTS["a bus elsewhere"]))["FASTGSHARE_STORAGE_REPLICAS"] == "3"
+    assert _provision(render({"nats": {"replicas": 5, "copies": 3}}))["FASTGSHARE_STORAGE_REPLICAS"] == "3"
+
+
+def test_models_of_the_largest_size_may_be_uploaded() -> None:
+    gateway = named(render(), "Deployment", "-gateway")["spec"]["template"]["spec"]
+    (room,) = (volume["emptyDir"] for volume in gateway["volumes"] if volume["name"] == "tmp")
+    assert room["sizeLimit"] == "4Gi"
+
+
+def test_an_installation_without_profilers_passes_its_own_test() -> None:
+    assert named(render(), "Pod")["spec"]["containers"][0]["args"] == ["status", "--check"]
+    without = named(render({"profiler": {"replicas": 0}}), "Pod")["spec"]["containers"][0]
+    assert without["args"] == ["status", "--check", "--without", "profiler"]
+
+
+def test_a_node_with_gpus_has_their_libraries_and_sees_who_holds_them() -> None:
+    plain = named(render(), "DaemonSet")["spec"]["template"]["spec"]
+    assert plain["containers"][0]["image"].startswith("fastgshare/node-manager:")
+    assert not [volume for volume in plain["volumes"] if "hostPath" in volume]
+    node = named(render(VARIANTS["all of it"]), "DaemonSet")["spec"]["template"]["spec"]
+    assert node["containers"][0]["image"] == "registry.example.org/team/fastgshare/node-manager-cuda:1.2.3"
+    assert [volume["hostPath"]["path"] for volume in node["volumes"] if "hostPath" in volume] == ["/run/lock"]
+    own = render({"nodeManager": {"gpus": 1, "image": "mine", "lockDirectory": ""}})
+    node = named(own, "DaemonSet")["spec"]["template"]["spec"]
+    assert "/mine:" in node["containers"][0]["image"]
+    assert not [volume for volume in node["volumes"] if "hostPath" in volume]
+
+
 def test_a_node_asks_for_its_gpus() -> None:
     node = named(render(VARIANTS["all of it"]), "DaemonSet")["spec"]["template"]["spec"]
     assert node["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 2
@@ -227,6 +257,16 @@ def test_every_page_of_metrics_is_scraped() -> None:
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= ports
 
 
+def test_rules_and_alerts_know_services_by_their_job() -> None:
+    documents = render(VARIANTS["all of it"])
+    component = "__meta_kubernetes_pod_label_app_kubernetes_io_component"
+    for endpoint in named(documents, "ServiceMonitor")["spec"]["endpoints"]:
+        assert endpoint["relabelings"] == [
+            {"sourceLabels": [component], "targetLabel": "job"},
+            {"sourceLabels": [component], "regex": "node", "targetLabel": "job", "replacement": "node_manager"},
+        ]
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
@@ -236,6 +276,8 @@ def test_every_page_of_metrics_is_scraped() -> None:
         ({"nodeManager": {"device": "tpu"}}, "device"),
         ({"nats": {"enabled": False}}, "externalServers"),
         ({"nats": {"enabled": False, "externalServers": ["a:4222"]}}, "existingSecret"),
+        ({"nats": {"enabled": False, "externalServers": ["a:4222"]}, "auth": {"existingSecret": "bus"}}, "copies"),
+        ({"nats": {"replicas": 1, "copies": 3}}, "copies"),
         ({"telemetry": {"otlpEndpoint": "collector:4318"}}, "otlpEndpoint"),
     ],
 )

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from fastgshare.cli.app import COMMANDS, app
+from fastgshare.client.status import SERVICES
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -117,6 +118,7 @@ def test_a_bad_definition_is_one_line_that_names_file_and_place(definition: Path
         (["invoke", "echo", "-i", "x=1", "--timeout", "0"], "--timeout is 0, expected above 0"),
         (["status", "--url", "foo"], "'foo' is not a NATS URL: expected nats://HOST:PORT"),
         (["status", "--url", "nats://foo:bar"], "'nats://foo:bar' is not a NATS URL"),
+        (["status", "--check", "--without", "profilr"], "--without: no service 'profilr': expected one of gateway, "),
         (["update", "echo"], "give either -f FILE or what to change, such as --slo-ms 100"),
     ],
 )
@@ -183,6 +185,11 @@ async def test_a_function_is_deployed_called_looked_at_and_deleted(nats: Natsd, 
         assert json.loads(answered.stdout)["outputs"] == [{"name": "x", "datatype": "FP32", "shape": [1], "data": [7]}]
         looked = await fastgshare(nats.url, "status", "--json")
         assert json.loads(looked.stdout)["functions"][0]["serving"] == 1
+        checked = await fastgshare(nats.url, "status", "--check", "--without", "profiler")
+        assert checked.returncode == 1
+        assert checked.stderr == b"fastgshare: does not answer: gateway, scheduler, node_manager\n"
+        everybody = [word for name in SERVICES for word in ("--without", name)]
+        assert (await fastgshare(nats.url, "status", "--check", *everybody)).returncode == 0
         shown = (await fastgshare(nats.url, "status")).stdout.decode()
         assert "gateway" in shown
         assert "does not answer" in shown

@@ -35,6 +35,17 @@ app.kubernetes.io/component: {{ .component }}
 nats://{{ .user }}@{{ join "," $servers }}
 {{- end }}
 
+{{- /* Of everything that JetStream keeps. Addresses of a bus elsewhere do not tell how many servers it has. */ -}}
 {{- define "fastgshare.copies" -}}
-{{- if .Values.nats.enabled }}{{ .Values.nats.replicas }}{{ else }}{{ min 3 (len .Values.nats.externalServers) }}{{ end }}
+{{- $nats := .Values.nats -}}
+{{- if and $nats.enabled (gt (int $nats.copies) (int $nats.replicas)) }}
+{{- fail (printf "nats.copies: %d copies need as many servers, and nats.replicas is %d" (int $nats.copies) (int $nats.replicas)) }}
+{{- end -}}
+{{- $nats.copies | default $nats.replicas }}
+{{- end }}
+
+{{- /* Rules and alerts know services by their job, which the operator would take from the Service's name. */ -}}
+{{- define "fastgshare.jobs" -}}
+{{- $component := list "__meta_kubernetes_pod_label_app_kubernetes_io_component" -}}
+{{- list (dict "sourceLabels" $component "targetLabel" "job") (dict "sourceLabels" $component "regex" "node" "targetLabel" "job" "replacement" "node_manager") | toJson }}
 {{- end }}

@@ -65,7 +65,7 @@ capabilities: {drop: [ALL]}
     defaultMode: 0440
     items: [{key: {{ .user }}, path: password}]
 - name: tmp
-  emptyDir: {sizeLimit: 256Mi}
+  emptyDir: {sizeLimit: {{ .tmp | default "256Mi" }}}
 {{- end }}
 
 {{- /* A service writes its health file every second or so; one that stops has hung. */ -}}

@@ -10,13 +10,8 @@ from fastgshare.gateway.http.infer import InferRoute
 from fastgshare.gateway.http.jobs import JobRoutes
 from fastgshare.gateway.http.models import ModelRoutes
 from fastgshare.gateway.http.openapi import OPERATIONS, openapi_document, openapi_route
-from scripts.openapi import FILE, content
 from tests.gateway.http.serving import FakeFunctions, FakeInvoker, knock, serving
 from tests.gateway.http.test_jobs import FakeJobs
-
-
-def test_the_file_is_current() -> None:
-    assert FILE.read_bytes() == content(), "run `python scripts/openapi.py`"
 
 
 def test_every_route_is_described() -> None:

@@ -1,4 +1,4 @@
-"""`python -m fastgshare.shared.provision`: makes what JetStream keeps, in as many copies as wished, and ends.
+"""`python -m fastgshare.shared.provision`: makes what JetStream keeps, in as many copies as wished at least, and ends.
 
 For platforms whose services may not make streams, and whose bus is a cluster: there it waits until enough of the
 servers have found each other.
@@ -52,7 +52,7 @@ async def provision(config: ProvisionConfig) -> None:
                     raise NotProvided(replicas=config.storage_replicas, reason=reason) from error
                 logger.info("not yet: %s", reason)
             await anyio.sleep(RETRY_S)
-    logger.info("everything stands, in %d copies", config.storage_replicas)
+    logger.info("everything stands, in %d copies or more", config.storage_replicas)
 
 
 if __name__ == "__main__":

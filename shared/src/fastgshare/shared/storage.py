@@ -81,11 +81,14 @@ async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
 
 
 async def provide_storage(bus: Bus, replicas: int) -> None:
-    """As `ensure_storage`, and what stands is brought to `replicas` copies; needs the right to change streams."""
+    """As `ensure_storage`, and what stands in fewer copies is brought to `replicas`; needs the right to change streams.
+
+    What has more keeps them: a number too small is more often a mistake than a wish to have less.
+    """
     await ensure_storage(bus, replicas)
     for name in STREAM_NAMES:
         config = (await bus.jetstream.stream_info(name)).config
-        if config.num_replicas != replicas:
+        if (config.num_replicas or 1) < replicas:
             await bus.jetstream.update_stream(config.evolve(num_replicas=replicas))
 
 

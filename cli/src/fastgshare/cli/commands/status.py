@@ -10,20 +10,36 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fastgshare.cli.running import Url, with_client
+from fastgshare.cli.running import Url, Usage, reported, with_client
 from fastgshare.client.connection import Client
-from fastgshare.client.status import FunctionState, PlatformStatus
+from fastgshare.client.status import SERVICES, FunctionState, PlatformStatus
+from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.messages import NodeStatus, Profile, ProfileState, ReplicaStatus, ReplicaUse, ServiceReady
 
 PIPE_COLUMNS = 160
 REASON_SHOWN = 60
 
 
+class ServicesMissing(FastGShareError):
+    """Of some services nobody answers: field `services`."""
+
+    def __str__(self) -> str:
+        return f"does not answer: {self.fields['services']}"
+
+
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with status 1 where a service is missing.")] = False,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", metavar="SERVICE", help="Not missed by --check.")
+    ] = None,
     url: Url = None,
 ) -> None:
     """Who answers, which nodes beat, and how every function does."""
+    with reported():
+        for name in without or ():
+            if name not in SERVICES:
+                raise Usage(problem=f"--without: no service '{name}': expected one of {', '.join(SERVICES)}")
 
     async def act(client: Client) -> None:
         found = await client.status()
@@ -31,6 +47,9 @@ def status(
             print(msgspec.json.encode(found).decode())
         else:
             _show(found)
+        missed = [name for name in found.missing if name not in (without or ())]
+        if check and missed:
+            raise ServicesMissing(services=", ".join(missed))
 
     with_client(url, act)
 

@@ -1,17 +1,14 @@
-"""Writes docs/reference/metrics.md from the metric table: `python -m scripts.metrics_page`."""
+"""The page of metrics, from the table of them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from fastgshare.shared.histograms import BOUNDS_US
 from fastgshare.shared.telemetry.catalog import CATALOG, Kind, Metric
 from fastgshare.shared.units import US_PER_S
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
-
 HEAD = """# Metrics
 
-Made from the metric table in the code (`fastgshare.shared.telemetry.catalog`) by `python -m scripts.metrics_page`.
+Made from the metric table in the code, `fastgshare.shared.telemetry.catalog`.
 
 Every service tells its metrics in two ways, from the same counts:
 
@@ -67,8 +64,3 @@ def _table(metrics: tuple[Metric, ...]) -> Iterator[str]:
 def _buckets() -> str:
     bounds = ", ".join(f"{bound / US_PER_S:g}" for bound in BOUNDS_US)
     return f"## Buckets\n\nDurations are counted in buckets up to (seconds): {bounds}; and above.\n"
-
-
-if __name__ == "__main__":
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
