@@ -12,9 +12,10 @@ Made from the metric table in the code, `fastgshare.shared.telemetry.catalog`.
 
 Every service tells its metrics in two ways, from the same counts:
 
-- **Prometheus** fetches a page at `/metrics`: the gateway's on its HTTP port, the others' on `FASTGSHARE_METRICS_PORT`
-  (0, the default: nowhere) of `FASTGSHARE_METRICS_HOST`. `fastgshare up` gives each service a port of its own;
-  `fastgshare status` shows them.
+- **Prometheus** fetches a page at `/metrics` of `FASTGSHARE_METRICS_PORT` (0, the default: nowhere) on
+  `FASTGSHARE_METRICS_HOST`. That port asks for no API key and is meant for a network of your own. `fastgshare up` gives
+  each service one; `fastgshare status` shows them. A gateway has the page on its HTTP port too, for keys with the scope
+  `read` once there are keys.
 - **OTLP**: where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`) is set, they are sent there
   every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (60,000), and once more as the service stops.
   `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` mean what they
@@ -29,7 +30,9 @@ crowded cores, no more than that where it is quiet). Everything else is worked o
 `compose/prometheus` has the rules for attainment and error-budget burn over 5 minutes to 6 hours, and alerts;
 `compose/grafana` a dashboard. **Attainment** is met / (met + missed) of `fastgshare.objective.requests`: a request is
 *missed* when its answer came later than the objective, or when it was refused or failed by no fault of its caller's;
-what callers bring about themselves (a bad request, a key that may not, a request taken back) counts as neither.
+what callers bring about themselves counts as neither: a bad request, a key that may not, a request taken back before
+the objective had passed (after that it is missed), one that ran out of time or was refused for load under a deadline
+sooner than the objective. An answer in parts lasts until its first part, here and in `fastgshare.request.duration`.
 **Burn** is what was missed over what the objective's percentile lets be missed: at 1 the error budget just lasts.
 **Goodput** is the rate of `met`.
 

@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from fastgshare.cli.commands.trace import as_document
+from fastgshare.cli.commands.trace import _table, as_document
 from fastgshare.cli.commands.trace_waterfall import waterfall
 from fastgshare.client.traces import FIRST_WINDOW, find_traces, last_traces
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.codec import encode
-from fastgshare.shared.ids import FunctionName, RequestId
+from fastgshare.shared.ids import FunctionName, ReplicaId, RequestId
 from fastgshare.shared.messages import RequestTrace, Timing
 from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
@@ -96,6 +96,21 @@ def test_a_waterfall_has_a_line_a_stage_and_the_objective_across() -> None:
 def test_it_fits_any_terminal(record: RequestTrace, width: int) -> None:
     lines = drawn(record, width)
     assert max(len(line) for line in lines) <= width
+
+
+@pytest.mark.parametrize("text", ["[/x]", "a[bold red]b", "\x1b]0;owned\x07x", "\udcff"])
+def test_a_callers_text_is_shown_and_does_nothing(text: str) -> None:
+    odd = replace(LATE, request=RequestId(text), outcome=text, attempts=(replace(attempt(), replica=ReplicaId(text)),))
+    out = io.StringIO()
+    Console(file=out, width=200, highlight=False).print(_table([odd]))
+    for shown in ("\n".join(drawn(odd, 200)), out.getvalue()):
+        assert ascii(text)[1:-1] in shown
+        assert "\x1b" not in shown
+
+
+def test_an_answer_in_parts_is_judged_by_its_first() -> None:
+    streamed = replace(LATE, is_met=True, first_us=T0 + 7_000)
+    assert drawn(streamed)[-1] == "objective 8.00 ms (┊): met with 1.00 ms to spare"
 
 
 def test_as_json_it_has_everything_by_name() -> None:

@@ -1,10 +1,16 @@
-"""Bills: every record once, by whatever a line stands for."""
+"""Bills: every record once, by whatever a line stands for, and none that is short."""
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from nats.errors import TimeoutError as NatsTimeout
 
 from fastgshare.cli.commands.bill import cells, when
 from fastgshare.cli.running import Usage
-from fastgshare.client.billing import Ledger
+from fastgshare.client.billing import ATTEMPTS, BATCH, Ledger, usage_since
+from fastgshare.shared.buckets import StorageUnavailable
+from fastgshare.shared.codec import encode
 from fastgshare.shared.ids import DeviceId, FunctionName, NodeId
 from fastgshare.shared.messages import FunctionUsage, UsageRecord
 
@@ -85,3 +91,59 @@ def test_since_is_a_while_ago_or_a_date() -> None:
 def test_a_since_that_makes_no_sense_is_refused_with_what_does(text: str) -> None:
     with pytest.raises(Usage, match="expected such as"):
         when(text, T0)
+
+
+class Reading:
+    """A consumer of so many records; a fetch whose number is in `silent` gets none, one in `lost` neither for good."""
+
+    def __init__(self, count: int, silent: range = range(0), lost: range = range(0)) -> None:
+        self.sent = self.fetches = 0
+        self.count, self.silent, self.lost = count, silent, lost
+        self.jetstream = self
+
+    async def pull_subscribe(self, *_: object, **__: object) -> "Reading":
+        return self
+
+    async def consumer_info(self) -> Any:
+        return SimpleNamespace(num_pending=self.count - self.sent, delivered=SimpleNamespace(consumer_seq=self.sent))
+
+    async def fetch(self, batch: int, _: float) -> list[Any]:
+        self.fetches += 1
+        if self.fetches in self.silent:
+            raise NatsTimeout
+        batch = min(batch, self.count - self.sent)
+        self.sent += batch
+        if self.fetches in self.lost or not batch:
+            raise NatsTimeout
+        return [SimpleNamespace(data=encode(record(1)))] * batch
+
+    async def unsubscribe(self) -> None:
+        """Fine."""
+
+
+async def count_of(reading: Any) -> int:
+    return len([record async for record in usage_since(reading, T0)])
+
+
+async def test_a_server_that_is_slow_in_the_middle_is_asked_again() -> None:
+    assert await count_of(Reading(2 * BATCH + 7, silent=range(2, 2 + ATTEMPTS - 1))) == 2 * BATCH + 7
+
+
+async def test_what_the_stream_dropped_meanwhile_is_not_waited_for() -> None:
+    reading = Reading(2 * BATCH)
+
+    async def consumer_info() -> Any:
+        info = SimpleNamespace(num_pending=reading.count - reading.sent, delivered=None)
+        reading.count = BATCH
+        return info
+
+    reading.consumer_info = consumer_info  # type: ignore[method-assign]
+    assert await count_of(reading) == BATCH
+
+
+@pytest.mark.parametrize(
+    "reading", [Reading(2 * BATCH, silent=range(2, 9)), Reading(2 * BATCH, lost=range(2, 3))], ids=["silent", "lost"]
+)
+async def test_half_a_bill_is_none(reading: Reading) -> None:
+    with pytest.raises(StorageUnavailable):
+        await count_of(reading)

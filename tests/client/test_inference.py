@@ -16,9 +16,10 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
+from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
-from fastgshare.shared.messages import InferRequest, ReplicaState, ReplicaStatus, Tensor
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId, RequestId
+from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, ReplicaState, ReplicaStatus, Tensor
 from fastgshare.shared.slots import SHARED_MEMORY, host_id
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.tracing import new_trace, parse_traceparent
@@ -289,3 +290,22 @@ async def test_nobody_there_is_told_with_what_to_do(nats: Natsd) -> None:
         async with connect(url, connect_timeout_s=0.3):
             pass
     assert type(caught.value).__name__ == "PlatformNotFound"
+
+
+async def test_an_answer_in_parts_to_who_asked_for_one_is_withdrawn(nats: Natsd) -> None:
+    async def parts(gateway: FakeGateway, msg: Msg, _request: InferRequest) -> None:
+        await gateway.bus.publish(msg.reply, encode(InferReply(INFER_VERSION, more=True)))
+
+    async with run_gateway(nats.url, parts) as gateway, connect(nats.url) as client:
+        withdrawn: list[str] = []
+
+        async def on_withdraw(msg: Msg) -> None:
+            withdrawn.append(msg.subject)
+
+        await gateway.bus.subscribe(subjects.withdraw(RequestId("*")), on_withdraw)
+        await gateway.bus.connection.flush()
+        with pytest.raises(RequestRefused, match="answers in parts"):
+            await client.invoke("echo", {"x": SMALL}, timeout_s=20)
+        with anyio.fail_after(20):
+            while not withdrawn:
+                await anyio.sleep(0.01)

@@ -16,10 +16,12 @@ from fastgshare.client.billing import Bill, Ledger, usage_since
 from fastgshare.client.status import SERVICES
 from fastgshare.shared import subjects
 from fastgshare.shared.codec import decode
+from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionReport, GatewayReport
 from fastgshare.shared.telemetry.catalog import CATALOG
 from fastgshare.shared.telemetry.service import ENDPOINT
+from fastgshare.shared.tracing import new_trace
 from tests.integration import functions
 from tests.integration.doors import deployed, door, rows, until
 from tests.integration.world import WORKER, World, running
@@ -27,8 +29,15 @@ from tests.promtool import PROMTOOL, check_page
 from tests.shared.telemetry.test_otlp_metrics import receiver
 
 ANSWERED = 7
+TRACING = ("gateway", "node_manager")
 PATIENCE_S = 40.0
-VARIABLES = {"FASTGSHARE_USAGE_INTERVAL_S": "0.5", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+VARIABLES = {
+    "FASTGSHARE_USAGE_INTERVAL_S": "0.5",
+    "OTEL_METRIC_EXPORT_INTERVAL": "500",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces",  # nobody is there
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1",
+    "OTEL_BSP_SCHEDULE_DELAY": "100",
+}
 
 Received = list[ExportMetricsServiceRequest]
 Samples = dict[str, list[tuple[dict[str, str], float]]]
@@ -108,6 +117,21 @@ async def test_what_a_platform_tells_of_requests_and_devices(
         await until(lambda: _all_exported(received))
 
 
+async def test_spans_that_no_collector_takes_are_counted_where_an_alert_sees_them(
+    told: tuple[World, Received], tmp_path: Path, name: str
+) -> None:
+    world, _ = told
+    async with deployed(world, functions.times(name, tmp_path, 2.0)) as client:
+        await client.invoke(name, {"x": rows(1.0)}, trace=new_trace(sampled=True))
+        await until(lambda: _spans_lost(client))
+
+
+async def _spans_lost(client: Client) -> bool:
+    pages = await pages_of(client)
+    lost = [value(read(pages[one]), "fastgshare_telemetry_dropped_total", signal="spans") for one in TRACING]
+    return min(lost) > 0
+
+
 def _check_gateway(samples: Samples, name: str) -> None:
     assert value(samples, "fastgshare_requests_total", function=name, outcome="answered") == ANSWERED
     assert value(samples, "fastgshare_request_duration_seconds_count", function=name) == ANSWERED
@@ -166,6 +190,28 @@ async def test_a_bill_has_every_request_once_over_the_death_of_a_worker(
     assert line.requests == 2 * ANSWERED
     assert min(line.used, line.promised, line.memory) > 0
     assert line.cost == pytest.approx(2.5 * line.used)
+
+
+async def test_keys_hide_metrics_from_callers_and_not_from_prometheus(
+    told: tuple[World, Received], tmp_path: Path, name: str
+) -> None:
+    world, _ = told
+    async with deployed(world, functions.times(name, tmp_path, 2.0, replicas=1)) as client:
+        with pytest.raises(RequestRefused):
+            await client.invoke(f"{name}-not-there", {"x": rows(1.0)})
+        key, _ = await client.keys.create("tests")
+        try:
+            async with door(world.http_url) as http:
+
+                async def closed() -> bool:
+                    return (await http.get("/metrics")).status_code == 401
+
+                await until(closed)
+            gateway = read((await pages_of(client))["gateway"])
+        finally:
+            await client.keys.revoke(key.key)
+    assert value(gateway, "fastgshare_refusals_total", door="http", code="unauthorized") >= 1
+    assert value(gateway, "fastgshare_refusals_total", door="nats", code="not_found") == 1
 
 
 def _bill(world: World) -> Bill:

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import httpx
+import numpy as np
 import pytest
 
 from benchmarks.otlp_receiver import Receiver, Seen, run_receiver
@@ -21,11 +22,13 @@ from fastgshare.shared.codec import decode
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import GatewayLoad, RequestTrace
 from fastgshare.shared.tracing import TraceContext, new_trace
+from fastgshare.shared.units import US_PER_S
 from tests.integration import functions
 from tests.integration.doors import deployed, door, json_body, refusal, rows, until
 from tests.integration.world import WORKER, World, running
 
 PATIENT_S = 40.0
+PART_S = 0.05
 GATEWAY_STAGES = {"admit", "route", "reply"}
 WORKER_STAGES = {"process fast.replica", "execute"}
 
@@ -160,6 +163,24 @@ async def test_user_code_is_told_apart_before_and_after_the_model(
     assert len({span.span_id for span in spans}) == len(spans)
     assert record.timing is not None
     assert 0 < record.timing.before_us < record.timing.handler_us
+
+
+async def test_an_answer_in_parts_counts_until_its_first_and_is_drawn_until_its_last(
+    traced: World, receiver: Receiver, tmp_path: Path, name: str
+) -> None:
+    caller = new_trace(sampled=True)
+    inputs = {"desk": np.array([str(tmp_path).encode()], object), "x": np.array([3, 1, 0, 2.0], np.float32)}
+    async with deployed(traced, functions.handled(name, tmp_path, "counter.py", "Counter")) as client:
+        async for _ in client.invoke_stream(name, inputs, timeout_s=PATIENT_S, trace=caller):
+            await anyio.sleep(PART_S)
+            (tmp_path / "go").touch()
+        spans = await whole(receiver, caller)
+        record = await kept(client, caller)
+    assert record.arrived_us < record.first_us <= record.end_us - PART_S * US_PER_S
+    handler = spans["handler"]  # the last of its name
+    assert handler.attributes["fastgshare.handler.part"] == "postprocess"
+    assert handler.start_ns == spans["execute"].end_ns
+    assert handler.end_ns == spans["process fast.replica"].end_ns
 
 
 async def test_a_caller_that_says_no_is_obeyed_and_so_is_chance(

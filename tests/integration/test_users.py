@@ -1,5 +1,6 @@
 """Under a user for each service the whole platform works, and each is refused what is not its own."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,8 +66,18 @@ async def test_the_platform_works_with_a_user_for_each_service(tmp_path: Path) -
             large = await client.invoke("guarded", {"x": rows(2.0, width=LARGE)}, timeout_s=60)
             np.testing.assert_array_equal(large.outputs["y"], rows(4.0, width=LARGE))
             await _over_http(admin)
+            await _as_a_job(admin)
             assert {service.service for service in (await admin.status()).services} == set(SERVICES.values())
             await admin.delete("guarded")
+
+
+async def _as_a_job(admin: Client) -> None:
+    heard = await admin.bus.connection.subscribe(subjects.result("team.a"))
+    job = await admin.submit("guarded", {"x": rows(1.5)}, address="team.a")
+    result = await admin.result(job, wait_s=60)
+    np.testing.assert_array_equal(result.outputs["y"], rows(3.0))
+    news = json.loads((await heard.next_msg(60)).data)
+    assert (news["id"], news["state"]) == (job, "done")
 
 
 async def _over_http(admin: Client) -> None:

@@ -73,6 +73,20 @@ def test_a_job_that_takes_its_gateways_with_it_is_given_up() -> None:
     assert code_of(record) == ErrorCode.UNAVAILABLE
 
 
+def test_a_job_that_no_replica_outlives_is_given_up() -> None:
+    deadly = InferReply(1, error=ErrorBody(ErrorCode.UNAVAILABLE, "lost 4 times with its replica", 1000, 4))
+    record, runs = FRESH, 0
+    while record.state not in ENDED:
+        runs += 1
+        running = begun(record, GATEWAY, 200)
+        assert running is not None
+        after = ended(running, deadly, 300)
+        assert after is not None
+        record = after
+    assert runs == record.losses == MAX_LOSSES
+    assert (record.state, record.reply) == (JobState.FAILED, deadly)
+
+
 def test_a_gateway_that_says_goodbye_is_no_loss() -> None:
     record: JobRecord | None = FRESH
     for _ in range(20):

@@ -9,6 +9,7 @@ from benchmarks.otlp_receiver import Receiver, run_receiver
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.telemetry import otlp_spans
 from fastgshare.shared.telemetry.otlp_spans import NoSpans, is_wanted, open_spans
+from fastgshare.shared.telemetry.resources import resource_attributes
 from fastgshare.shared.telemetry.spans import Kind, Link, Span
 from fastgshare.shared.tracing import new_trace
 from fastgshare.shared.units import US_PER_S
@@ -45,7 +46,7 @@ def test_opentelemetrys_variables_decide(env: dict[str, str], wanted: bool) -> N
 
 
 async def test_without_a_collector_nothing_is_made() -> None:
-    async with open_spans("gateway", "g", {}) as spans:
+    async with open_spans(resource_attributes("gateway", "g", "1", {}), {}) as spans:
         assert isinstance(spans, NoSpans)
         assert not spans.is_on
         spans.put([span()])
@@ -61,7 +62,7 @@ async def test_a_collector_gets_what_is_put_by_the_end(receiver: Receiver, monke
         links=(Link(other.trace_id, other.span_id),),
         error="lost",
     )
-    async with open_spans("gateway", "g", {ENDPOINT: receiver.url}) as spans:
+    async with open_spans(resource_attributes("gateway", "g", "1", {}), {ENDPOINT: receiver.url}) as spans:
         assert spans.is_on
         spans.put([other, linked])
     assert (spans.exported, spans.dropped) == (2, 0)
@@ -85,9 +86,23 @@ async def test_a_service_name_that_was_set_is_kept(receiver: Receiver, monkeypat
     for variable, value in env.items():
         monkeypatch.setenv(variable, value)
     one = span()
-    async with open_spans("gateway", "g", env) as spans:
+    async with open_spans(resource_attributes("gateway", "g", "1", env), env) as spans:
         spans.put([one])
     assert receiver.spans(one.trace_id)[0].service == "mine"
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"OTEL_BSP_MAX_QUEUE_SIZE": "100"}, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100000"}], ids=str
+)
+async def test_a_queue_smaller_than_a_batch_sends_smaller_batches(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, sizes: dict[str, str]
+) -> None:
+    env = {ENDPOINT: receiver.url, **sizes}
+    for variable, value in env.items():
+        monkeypatch.setenv(variable, value)
+    async with open_spans(resource_attributes("gateway", "g", "1", env), env) as spans:
+        spans.put([span()])
+    assert (spans.exported, spans.dropped) == (1, 0)
 
 
 async def test_a_collector_that_is_away_costs_spans_and_little_time_at_the_end(
@@ -98,7 +113,9 @@ async def test_a_collector_that_is_away_costs_spans_and_little_time_at_the_end(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "90")
     monkeypatch.setattr(otlp_spans, "FLUSH_S", 0.2)
     with caplog.at_level(logging.CRITICAL, "opentelemetry"):
-        async with open_spans("gateway", "g", {ENDPOINT: away, "OTEL_BSP_MAX_QUEUE_SIZE": "600"}) as spans:
+        async with open_spans(
+            resource_attributes("gateway", "g", "1", {}), {ENDPOINT: away, "OTEL_BSP_MAX_QUEUE_SIZE": "600"}
+        ) as spans:
             spans.put(span() for _ in range(1000))
             assert spans.dropped >= 400
             begun_us = monotonic_us()

@@ -71,6 +71,19 @@ def test_stages_follow_each_other_from_arrival_to_answer() -> None:
     ]
 
 
+def test_an_answer_in_parts_is_made_until_its_end() -> None:
+    assert laid_out(trace(attempt(), timing=replace(SERVED, first_us=T0 + 8_400)))[-3:] == [
+        ("execute", 3_900, 7_900),
+        ("handler", 7_900, 9_000),
+        ("reply", 9_000, 10_000),
+    ]
+
+
+def test_a_batch_that_is_none_is_not_linked() -> None:
+    spans = by_name(served_spans(replace(served(), timing=replace(SERVED, batch_span="ab-cd"))))
+    assert spans["execute"].links == ()
+
+
 def test_a_request_that_was_held_and_lost_once_shows_both() -> None:
     record = trace(attempt(1, 3_000, 5_000), attempt(2, 5_100), held_us=T0 + 50, timing=Timing(execute_us=2_000))
     assert laid_out(record) == [
@@ -129,10 +142,13 @@ def test_attempts_have_spans_of_their_own() -> None:
 
 
 def test_the_door_decides_name_kind_and_conventions() -> None:
-    roots = {door: request_spans(trace(door=door, outcome="overloaded"))[0] for door in ("nats", "http", "grpc", "job")}
+    doors = ("nats", "http", "http_stream", "grpc", "grpc_stream", "job")
+    roots = {door: request_spans(trace(door=door, outcome="overloaded"))[0] for door in doors}
     assert roots["http"].attributes["http.response.status_code"] == 429
     assert roots["nats"].attributes["messaging.destination.name"] == "fast.invoke.f"
     assert roots["grpc"].attributes["rpc.system"] == "grpc"
+    assert roots["http_stream"].name == "POST /v2/models/{model}/infer_stream"
+    assert roots["grpc_stream"].name == "inference.GRPCInferenceService/ModelStreamInfer"
     assert {root.error for root in roots.values()} == {"overloaded"}
     assert roots["job"].name == "process job"
 

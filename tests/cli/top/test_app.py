@@ -114,11 +114,11 @@ async def test_devices_stand_side_by_side_where_there_is_room() -> None:
 async def test_the_row_that_is_looked_at_stays_so_when_others_come() -> None:
     async with _scene() as scene:
         await scene.press("down")
-        assert scene.rows("functions").looked_at == "ocr"
+        await scene.until(lambda: scene.rows("functions").looked_at == "ocr")
         doc, ocr = scene.view.functions
         scene.view = replace(scene.view, functions=(replace(doc, function="abc"), doc, ocr))
         await scene.sees("abc")
-        assert scene.rows("functions").looked_at == "ocr"
+        await scene.until(lambda: scene.rows("functions").looked_at == "ocr")
 
 
 async def test_functions_are_sorted_by_the_next_column() -> None:

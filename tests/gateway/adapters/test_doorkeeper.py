@@ -61,7 +61,11 @@ async def test_a_key_is_known_everywhere_until_it_is_revoked(nats: Natsd) -> Non
         await keys.revoke(key.key)
         await until(lambda: not any(may(door, text) for door in both))
         await keys.revoke(other.key)
-        await until(lambda: all(door.is_open for door in both))
+        await until(lambda: all(may(door, None) for door in both))
+        now_us = unix_us()
+        assert all(door.admit(None, Scope.MANAGE, None, now_us) is not None for door in both)
+        async with doors(bus, "three") as (again,):
+            assert again.is_open
 
 
 async def test_a_quota_holds_over_gateways_and_their_restarts(nats: Natsd) -> None:

@@ -19,7 +19,7 @@ from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId
 from fastgshare.shared.jobs import JobQueue
-from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, JobRecord, JobState, Tensor
+from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, JobRecord, JobState, ReplyWish, Tensor
 from fastgshare.shared.registry import FunctionUnknown
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.sampling import Sampler
@@ -190,6 +190,37 @@ async def test_a_gateway_that_goes_gives_its_jobs_back_at_once(nats: Natsd) -> N
         assert (record.state, record.gateway, record.runs, record.losses) == (JobState.DONE, "two", 2, 0)
 
 
+async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats: Natsd) -> None:
+    async with buses(nats, 2) as (one, other):
+        queue, invoker = JobQueue(other), FakeInvoker()
+        running = await submit(queue)
+        invoker.go = anyio.Event()
+        async with runner(one, invoker) as found:
+            await until(lambda: invoker.waiting == 1)
+            began_s = anyio.current_time()
+            await found.finish(PATIENCE_S)
+            assert anyio.current_time() - began_s < PATIENCE_S / 2
+            record = await queue.standing(running)
+            assert record is not None
+            assert (record.state, record.losses) == (JobState.QUEUED, 0)
+        invoker.go = None
+        stored = anyio.Event()
+        async with runner(one, invoker, "two") as found:
+            at_once = found.queue.change
+
+            async def slowly(job: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
+                if len(invoker.asked) > 1 and not stored.is_set():
+                    stored.set()
+                    await anyio.sleep(0.3)
+                return await at_once(job, change)
+
+            found.queue.change = slowly  # type: ignore[method-assign]
+            await stored.wait()
+            await found.finish(PATIENCE_S)
+        assert await state_of(queue, running) is JobState.DONE
+        assert len(invoker.asked) == 2
+
+
 async def test_the_job_of_a_gateway_that_died_is_run_by_another(nats: Natsd) -> None:
     async with buses(nats, 3) as (one, two, other):
         queue, first, second = JobQueue(other), FakeInvoker(), FakeInvoker()
@@ -266,6 +297,57 @@ async def test_too_much_is_refused_going_in_and_coming_out(nats: Natsd) -> None:
         assert record.reply.error.code is ErrorCode.TOO_LARGE
 
 
+async def test_what_a_caller_asks_about_its_answer_is_bounded(nats: Natsd) -> None:
+    async with buses(nats, 1) as (bus,):
+        queue = JobQueue(bus)
+        for wish, code in (
+            (ReplyWish(request_id="x" * 5000), ErrorCode.INVALID),
+            (ReplyWish(binary={"x" * 100_000: True}), ErrorCode.TOO_LARGE),
+        ):
+            with pytest.raises(RequestRefused) as refused:
+                await queue.submit(ECHO, ROW, wish=wish)
+            assert refused.value.body.code is code
+        assert await left_in_queue(bus) == 0
+
+
+async def test_a_result_that_is_large_by_its_names_alone_is_an_outcome_too(nats: Natsd) -> None:
+    async with buses(nats, 1) as (bus,):
+        queue, invoker = JobQueue(bus), FakeInvoker()
+        wordy = Tensor("y" * bus.max_payload_bytes, "UINT8", (1,), memoryview(b"0"))
+        invoker.behaviour = lambda _: InferReply(INFER_VERSION, (wordy,))
+        async with runner(bus, invoker):
+            record = await end_of(queue, await submit(queue))
+        assert record.reply is not None
+        assert record.reply.error is not None
+        assert (record.reply.error.code, record.runs) == (ErrorCode.TOO_LARGE, 1)
+
+
+async def test_room_for_outcomes_is_kept_from_those_who_submit(nats: Natsd) -> None:
+    async with buses(nats, 1) as (bus,):
+        queue, invoker = JobQueue(bus), FakeInvoker()
+        job = await submit(queue)
+        store = f"KV_{subjects.RESULTS}"
+        await (await bus.jetstream.key_value(subjects.RESULTS)).put("weight", bytes(100_000))
+        await bus.jetstream.update_stream((await bus.jetstream.stream_info(store)).config.evolve(max_bytes=120_000))
+        with pytest.raises(RequestRefused) as refused:
+            await JobQueue(bus).submit(ECHO, ROW)
+        assert refused.value.body.code is ErrorCode.OVERLOADED
+        async with runner(bus, invoker):
+            assert (await end_of(queue, job)).state is JobState.DONE
+
+
+async def test_a_large_result_is_left_out_of_the_news(nats: Natsd) -> None:
+    async with buses(nats, 1) as (bus,):
+        queue, invoker = JobQueue(bus), FakeInvoker()
+        large = Tensor("y", "UINT8", (300_000,), memoryview(bytes(300_000)))
+        invoker.behaviour = lambda _: InferReply(INFER_VERSION, (large,))
+        heard = await bus.connection.subscribe(subjects.result("team.a"))
+        job = await submit(queue, address="team.a")
+        async with runner(bus, invoker):
+            news = json.loads((await heard.next_msg(PATIENCE_S)).data)
+        assert news == {"id": job, "function": "echo", "state": "done"}
+
+
 async def test_what_is_no_job_is_dropped_and_stops_nobody(nats: Natsd) -> None:
     async with buses(nats, 1) as (bus,):
         queue, invoker = JobQueue(bus), FakeInvoker()
@@ -310,7 +392,7 @@ async def test_a_function_without_room_stands_in_nobodys_way(nats: Natsd) -> Non
                 return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.UNAVAILABLE, "no replica"))
             return await real(function, *args)  # type: ignore[arg-type]
 
-        invoker.invoke = invoke  # type: ignore[method-assign,assignment]
+        invoker.invoke = invoke  # type: ignore[method-assign]
         async with runner(bus, invoker):
             for _ in range(5):
                 assert (await end_of(queue, await submit(queue))).state is JobState.DONE

@@ -15,17 +15,21 @@ from fastgshare.gateway.ports import FunctionView
 from tests.gateway.console.staged import Staged
 from tests.gateway.http.serving import FakeFunctions, FakeInvoker
 
+FORBIDDEN_KEY = "of-somebody-else"
+
 
 def locked(app: ASGIApp, key: str) -> ASGIApp:
     """`app` behind a gate that wants a key, as the gateway's does, for all but the page's own files."""
     bearer = (b"authorization", b"Bearer " + key.encode())
+    others = (b"authorization", b"Bearer " + FORBIDDEN_KEY.encode())
 
     async def gate(scope: Scope, receive: Receive, send: Send) -> None:
         is_file = scope["path"] == "/console/" or scope["path"].startswith("/console/static/")
         if not key or is_file or bearer in scope["headers"]:
             await app(scope, receive, send)
         else:
-            refusal = Response(encode_error("show an API key"), 401, media_type="application/json")
+            words, status = ("this key may not", 403) if others in scope["headers"] else ("show an API key", 401)
+            refusal = Response(encode_error(words), status, media_type="application/json")
             await refusal(scope, receive, send)
 
     return gate

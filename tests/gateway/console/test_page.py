@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from fastgshare.client.bundle import write_zip
 from fastgshare.shared.ids import FunctionName
 from tests.browser import Browser, open_browser
-from tests.gateway.console.serving import console_in_background
+from tests.gateway.console.serving import FORBIDDEN_KEY, console_in_background
 from tests.gateway.console.sight import faint, too_wide, unspoken
 from tests.gateway.console.staged import FUNCTIONS, Staged
 from tests.gateway.http.serving import FakeFunctions
@@ -47,7 +47,7 @@ def page(functions: FakeFunctions) -> Iterator[str]:
 def _no_complaints(browser: Browser) -> Iterator[None]:
     browser.look()
     yield
-    expected = ("401", "Failed to load resource", "net::ERR_")
+    expected = ("401", "403", "Failed to load resource", "net::ERR_")
     assert [line for line in browser.complaints() if not any(each in line for each in expected)] == []
 
 
@@ -268,6 +268,38 @@ def test_a_key_is_asked_for_where_one_is_needed(browser: Browser) -> None:
         assert browser.run("return JSON.stringify(localStorage)").find("sesame") == -1
         visit(browser, url)
         browser.run("sessionStorage.clear()")
+
+
+def test_a_key_that_may_not_look_is_said_so_and_another_taken(browser: Browser) -> None:
+    with console_in_background(Staged(), key="sesame") as url:
+        browser.open(url)
+        browser.one("dialog input").send_keys(FORBIDDEN_KEY, Keys.ENTER)
+        browser.until(lambda: browser.all("dialog") and "this key may not" in browser.said("dialog"))
+        browser.one("dialog input").send_keys("sesame", Keys.ENTER)
+        browser.until(lambda: "live" in browser.said("#connection"))
+        browser.one("#key").click()
+        browser.one("dialog input").send_keys(FORBIDDEN_KEY, Keys.ENTER)
+        browser.until(lambda: browser.all("dialog") and "this key may not" in browser.said("dialog"))
+        browser.run("sessionStorage.clear()")
+
+
+def test_an_address_that_was_cut_off_is_told_and_leads_back(browser: Browser, page: str) -> None:
+    browser.open(f"{page}#/functions/%E0%A4%A")
+    browser.until(lambda: "No function is called %E0%A4%A" in browser.said(".page > [role=status]"))
+    browser.run("location.hash = '#/'")
+    browser.until(lambda: browser.all("#devices"))
+
+
+def test_a_change_of_somebody_elses_is_not_undone(browser: Browser, page: str, functions: FakeFunctions) -> None:
+    visit(browser, f"{page}#/functions/bert-large")
+    browser.until(lambda: browser.all(".form form"))
+    name = FunctionName("bert-large")
+    functions.specs[name] = replace(functions.specs[name], labels={"team": "other"})
+    slo = browser.one(".form form:nth-of-type(3) input")
+    slo.clear()
+    slo.send_keys("77", Keys.ENTER)
+    browser.until(lambda: "Somebody else changed bert-large" in browser.said(".notice"))
+    assert functions.specs[name].slo_ms != 77
 
 
 def test_a_surface_shows_what_was_measured_and_what_meets_the_objective(browser: Browser, page: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.tickets import Action, Dispatch, Recall, Ticket
 from fastgshare.shared.errors import ErrorCode
-from fastgshare.shared.ids import NodeId, ReplicaId, RequestId
+from fastgshare.shared.ids import AttemptId, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import Completion, ReplicaState, Timing
 from tests.gateway.core.scene import FN, SECOND, T0, request, spec, status
 
@@ -146,3 +146,24 @@ def test_a_replica_that_is_gone_is_told_nothing() -> None:
     play.admit("r")
     play.note(play.gatekeeper.replica_reported(status("a", ReplicaState.FAILED), T0))
     assert not any(isinstance(action, Recall) for action in play.gatekeeper.gave_up(RequestId("r"), T0))
+
+
+def test_earlier_attempts_are_recalled_where_they_may_still_run() -> None:
+    play = Play()
+    play.ready("a", "life")
+    play.admit("r")
+    assert play.gatekeeper.reconnected(T0)[0] == Recall(ReplicaId("a"), AttemptId("r.1"))
+    play.note(play.gatekeeper.replica_removed(ReplicaId("a"), T0))
+    play.ready("b", "life")
+    recalls = play.gatekeeper.withdrawn(RequestId("r"), T0)
+    assert recalls == [Recall(ReplicaId("b"), AttemptId("r.3"))]  # the first two ended with a
+
+
+def test_what_is_held_after_a_silence_is_recalled_too() -> None:
+    play = Play()
+    play.ready("a", "life")
+    play.admit("r")
+    play.gatekeeper.tick(T0, True)
+    for after_s in range(1, 4):
+        play.note(play.gatekeeper.tick(T0 + after_s * SECOND, True))
+    assert play.gatekeeper.withdrawn(RequestId("r"), T0) == [Recall(ReplicaId("a"), AttemptId("r.1"))]

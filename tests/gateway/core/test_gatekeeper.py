@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
-from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Refuse
+from fastgshare.gateway.core.tickets import Action, Dispatch, HandBack, RaiseDemand, Recall, Refuse
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import (
     AttemptId,
@@ -198,8 +198,9 @@ def test_a_silent_node_loses_its_requests_to_another() -> None:
     gatekeeper.replica_reported(status("b", node=NodeId("m"), device=DeviceId("m-cpu0")), T0 + 2 * SECOND)
     actions = ticked(gatekeeper, T0 + 2 * SECOND, T0 + 3 * SECOND)
     assert dispatched(actions) == ["r1"]
-    assert isinstance(actions[0], Dispatch)
-    assert actions[0].replica == "b"
+    assert actions[0] == Recall(ReplicaId("a"), AttemptId("r1.1"))  # where it is silent to us alone
+    assert isinstance(actions[1], Dispatch)
+    assert actions[1].replica == "b"
 
 
 def test_a_node_of_which_only_a_status_is_left_is_given_up_too() -> None:
@@ -207,7 +208,7 @@ def test_a_node_of_which_only_a_status_is_left_is_given_up_too() -> None:
     gatekeeper.function_defined(spec())
     gatekeeper.replica_reported(status("a"), T0)
     assert isinstance(gatekeeper.admit(ticket(1, T0 + 60 * SECOND), request(), T0), Dispatch)
-    assert ticked(gatekeeper, T0, T0 + 3 * SECOND)[0] == RaiseDemand(FN, 1)
+    assert ticked(gatekeeper, T0, T0 + 3 * SECOND)[1] == RaiseDemand(FN, 1)
     assert gatekeeper.fleet.ready(FN) == []
     gatekeeper.node_seen(NodeId("n"), T0 + 3 * SECOND)
     assert dispatched(gatekeeper.tick(T0 + 3 * SECOND, connected=True)) == ["r1"]
@@ -262,6 +263,7 @@ def test_after_a_reconnect_each_request_is_sent_again_once_however_many_replicas
     again = gatekeeper.reconnected(T0)
     assert sorted(dispatched(again)) == [f"r{n}" for n in range(6)]
     assert {a.ticket.attempts for a in again if isinstance(a, Dispatch)} == {2}
+    assert {a.attempt for a in again if isinstance(a, Recall)} == {f"r{n}.1" for n in range(6)}  # it may run there
     assert sum(len(target.outstanding) for target in gatekeeper.fleet.ready(FN)) == 6
     hello = gatekeeper.worker_reconnected(DeviceId("n-cpu0"), T0)
     assert sorted(dispatched(hello)) == [f"r{n}" for n in range(6)]
@@ -431,3 +433,15 @@ def test_every_request_is_dispatched_held_or_refused_and_none_is_kept_past_its_d
     assert gatekeeper.in_flight == gatekeeper._ledger.payload_bytes == 0
     assert len(seen.refused) == len(set(seen.refused))
     assert admitted == set(seen.refused) | set(latest)
+
+
+def test_whose_deadline_passed_was_late_whoever_noticed() -> None:
+    gatekeeper = gate(status("a"))
+    for number in (1, 2, 3):
+        gatekeeper.admit(ticket(number), request(), T0)
+    gatekeeper.gave_up(RequestId("r1"), T0 + 10)
+    assert gatekeeper.counters[FN].late == 0
+    gatekeeper.gave_up(RequestId("r2"), T0 + SECOND)
+    assert gatekeeper.counters[FN].late == 1
+    ticked(gatekeeper, T0 + SECOND, T0 + 4 * SECOND)
+    assert (gatekeeper.counters[FN].late, gatekeeper.counters[FN].failed) == (2, 3)

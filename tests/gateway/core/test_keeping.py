@@ -10,7 +10,7 @@ from fastgshare.gateway.core.tickets import Dispatch, Ticket
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import AttemptId, GatewayId, ReplicaId, RequestId
 from fastgshare.shared.messages import Completion, DoneNotice, ReplicaState, RequestTrace, Timing
-from fastgshare.shared.objective import CALLERS_DOING
+from fastgshare.shared.objective import CALLERS_DOING, is_met
 from fastgshare.shared.telemetry.spans_backlog import Backlog
 from tests.gateway.core.scene import SECOND, T0, gate, request, spec, status, ticket
 
@@ -69,11 +69,10 @@ def test_a_failure_is_kept_unless_it_is_the_callers_own_doing(code: ErrorCode) -
 def test_a_refusal_at_the_door_is_kept_without_attempts() -> None:
     gatekeeper = gate()
     keeper = keeping(gatekeeper)
-    gatekeeper.admit(traced(1, deadline_us=T0 - 1), request(), T0)
+    gatekeeper.admit(traced(1, deadline_us=T0 - 1), request(), T0)  # sooner than was promised: that does not count
     gatekeeper.admit(traced(2, deadline_us=T0 + SECOND), request(), T0)
     gatekeeper.tick(T0 + SECOND, connected=True)
     assert [(one.request, one.outcome, one.attempts) for one in all_kept(keeper)] == [
-        ("r1", "deadline_exceeded", ()),
         ("r2", "deadline_exceeded", ()),
     ]
 
@@ -103,6 +102,30 @@ def test_a_request_that_ends_after_its_loss_has_no_attempt_that_stands() -> None
     (one,) = all_kept(keeper)
     assert [attempt.lost_us for attempt in one.attempts] == [T0 + 10]
     assert (one.outcome, one.is_met) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("notice", [True, False])
+def test_an_answer_in_parts_is_judged_by_its_first(notice: bool) -> None:
+    gatekeeper = gate(status("a"))
+    keeper = keeping(gatekeeper)
+    for number, first_us in ((1, T0 + SLO_US), (2, T0 + SLO_US + 1)):
+        one = traced(number)
+        one.notice = notice
+        gatekeeper.admit(one, request(), T0)
+        one.first_us = 0 if notice else first_us
+        timing = Timing(0, 0, 1000, 1, first_us=first_us if notice else T0 + SECOND)
+        gatekeeper.completed(end(f"r{number}.1", T0 + SECOND, timing=timing), T0 + SECOND)
+    (one_kept,) = all_kept(keeper)
+    assert (one_kept.request, one_kept.first_us, one_kept.is_met) == ("r2", T0 + SLO_US + 1, False)
+
+
+def test_who_leaves_after_the_objective_missed_it() -> None:
+    gatekeeper = gate(status("a"))
+    keeper = keeping(gatekeeper)
+    for number, left_us in ((1, T0 + SLO_US), (2, T0 + SLO_US + 1)):
+        gatekeeper.admit(traced(number), request(), T0)
+        gatekeeper.gave_up(RequestId(f"r{number}"), left_us)
+    assert [(one.request, one.outcome, one.is_met) for one in all_kept(keeper)] == [("r2", "cancelled", False)]
 
 
 def test_a_full_backlog_drops_samples_first_and_counts() -> None:
@@ -136,6 +159,6 @@ def test_every_violation_is_kept_exactly_once_and_nothing_beside_samples(
         notice = end(action.attempt, T0 + took_us, code)
         gatekeeper.completed(notice, T0 + took_us)
         gatekeeper.completed(notice, T0 + took_us)  # told twice, it still ended once
-        is_violation = code not in CALLERS_DOING if code else took_us > SLO_US
+        is_violation = is_met(code, T0 + took_us, T0 + SLO_US, T0 + PATIENCE_US) is False
         wanted += [f"r{number}"] if sampled or is_violation else []
     assert [one.request for one in all_kept(keeper)] == wanted

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgshare.gateway.core.keys import DAY_US, KeyBook, KeyLeft
-from fastgshare.shared.apikeys import key_digest, key_text
+from fastgshare.gateway.core import keys
+from fastgshare.gateway.core.keys import DAY_US, KeyBook, KeyLeft, shown_key
+from fastgshare.shared.apikeys import is_key, key_digest, key_text
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName, GatewayId, KeyId
 from fastgshare.shared.messages import ApiKey, KeyLimits, KeyUse, Scope
@@ -59,6 +60,17 @@ def test_with_a_key_nobody_is_let_in_without_one_until_it_is_gone() -> None:
     assert refused(book, TEXT, Scope.INVOKE, ECHO) == ""
     book.key_gone(ID)
     assert refused(book, None, Scope.INVOKE, ECHO) == ""
+
+
+def test_without_its_keys_a_gateway_that_had_some_lets_nobody_change_anything() -> None:
+    book = book_with(a_key(Scope.MANAGE))
+    book.key_gone(ID)
+    for shown in (None, TEXT):
+        assert refused(book, shown, Scope.MANAGE, None) == ErrorCode.UNAUTHORIZED
+        assert refused(book, shown, Scope.READ, None) == ""
+    assert not book.is_open
+    book.key_known(a_key(Scope.MANAGE), NOW_US)
+    assert refused(book, TEXT, Scope.MANAGE, None) == ""
 
 
 @pytest.mark.parametrize(
@@ -217,3 +229,59 @@ def test_in_no_day_do_gateways_together_let_in_more_than_the_quota(
         passed[day] = passed.get(day, 0) + let_in(books[which], tries, now_us)
         tell(books[0], books[1], now_us)
     assert all(count <= per_day for count in passed.values())
+
+
+def test_a_key_that_was_used_without_a_rate_has_all_of_it_when_it_gets_one() -> None:
+    book = book_with(a_key())
+    assert let_in(book, 1000) == 1000
+    book.key_known(a_key(limits=KeyLimits(rate_rps=10.0)), NOW_US)
+    assert let_in(book, 99) == 10
+
+
+def test_gateways_of_long_ago_are_forgotten() -> None:
+    book = book_with(a_key(limits=KeyLimits(per_day=9)))
+    for day in range(100):
+        now_us = NOW_US + day * DAY_US
+        use = KeyUse(key=ID, gateway=GatewayId(f"life-{day}"), taken=3, day=now_us // DAY_US, today=3)
+        book.use_told(use, now_us)
+        assert let_in(book, 9, now_us) == 6
+    assert len(book._entries[ID].others) <= 3
+
+
+def test_a_request_that_is_asked_about_twice_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def counted(text: str, digest: str) -> bool:
+        hashed.append(text)
+        return is_key(text, digest)
+
+    monkeypatch.setattr(keys, "is_key", counted)
+    book = book_with(a_key(limits=KeyLimits(per_day=9)))
+    for shown, passes in ((TEXT, True), (TEXT[:-1] + "0", False)):
+        hashed.clear()
+        assert (refused(book, shown, Scope.INVOKE, ECHO) == "") is passes
+        assert (book.left(shown, NOW_US) is not None) is passes
+        assert hashed == [shown]
+    book.key_gone(ID)
+    assert book.left(shown, NOW_US) is None
+
+
+def test_every_door_finds_a_key_in_the_same_places() -> None:
+    assert shown_key([("authorization", "bearer K "), ("x-api-key", "other")]) == "K"
+    assert shown_key([("authorization", "Basic abc"), ("x-api-key", " K")]) == "K"
+    assert shown_key([("authorization", "K")]) is None
+
+
+def test_whom_no_request_would_help_is_refused_before_it_is_read() -> None:
+    book = book_with(a_key(Scope.INVOKE, functions=(ECHO,), expires_us=NOW_US + 1, limits=KeyLimits(rate_rps=1)))
+    for _ in range(3):
+        assert book.hear(TEXT, Scope.INVOKE, NOW_US) is None
+        assert book.hear(TEXT, Scope.READ, NOW_US) is None
+    codes = [
+        book.hear(None, Scope.READ, NOW_US),
+        book.hear("K", Scope.READ, NOW_US),
+        book.hear(TEXT, Scope.READ, NOW_US + 1),
+        book.hear(TEXT, Scope.MANAGE, NOW_US),
+    ]
+    assert [error.code for error in codes if error is not None] == [ErrorCode.UNAUTHORIZED] * 3 + [ErrorCode.FORBIDDEN]
+    assert KeyBook(HERE).hear(None, Scope.MANAGE, NOW_US) is None

@@ -1,12 +1,16 @@
 """Reports count every request's end once: met, missed or neither, by what its caller had to do with it."""
 
+from dataclasses import replace as replaced
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper, Limits
+from fastgshare.gateway.core.ends import HANDED_BACK
+from fastgshare.gateway.core.gatekeeper import LAST_COUNTS_US, Gatekeeper, Limits
 from fastgshare.gateway.core.reports import STAGES, Reports
+from fastgshare.gateway.core.tickets import JOB_DOOR, Refuse
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
 from fastgshare.shared.ids import AttemptId, ReplicaId
@@ -98,6 +102,17 @@ def test_a_negative_duration_leaves_the_stages_as_they_were() -> None:
     assert counted(told.stages["queue"]) == counted(told.stages["execute"]) == 0
 
 
+def test_an_answer_in_parts_lasts_until_its_first() -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    timing = replace(TIMING, first_us=T0 + 9_000)
+    gatekeeper.completed(completed(1, T0 + SECOND // 2, timing=timing), T0 + SECOND)
+    told = report(world)
+    assert (told.met, told.missed) == (1, 0)
+    assert told.whole is not None
+    assert told.whole.sum_us == 9_000
+
+
 def test_bad_input_is_neither_met_nor_missed() -> None:
     world = gatekeeper, _ = scene("a")
     gatekeeper.admit(ticket(1), request(name="z"), T0)
@@ -145,8 +160,9 @@ def test_every_request_is_counted_exactly_once(fates: list[tuple[str, int]]) -> 
     told = report(world)
     ended = told.answered + sum(told.refused.values())
     assert told.arrived == len(fates) == ended + told.outstanding + told.held
-    own = sum(count for code, count in told.refused.items() if code in CALLERS_DOING)
-    assert told.met + told.missed + own == ended
+    own = sum(fate in ("bad", "late") or (fate == "leave" and took_us <= OBJECTIVE_US) for fate, took_us in fates)
+    waiting = told.outstanding + told.held
+    assert told.met + told.missed + own + waiting == len(fates)
     assert counted(told.whole) == told.answered
     assert reports.functions(gatekeeper)[FN] == told
 
@@ -160,3 +176,41 @@ def test_a_report_is_made_anew_when_something_happened() -> None:
     second = report(world)
     assert (second.answered, second.met, second.outstanding) == (1, 1, 0)
     assert report(world) is second
+
+
+def test_a_removed_function_is_told_of_for_a_while_and_as_long_as_something_of_it_is_open() -> None:
+    gatekeeper, reports = scene("a")
+    gatekeeper.admit(ticket(1, deadline_us=T0 + 2 * LAST_COUNTS_US), request(), T0)
+    gatekeeper.function_removed(FN, T0)
+    gatekeeper.tick(T0 + LAST_COUNTS_US, connected=False)
+    assert list(reports.functions(gatekeeper)) == [FN]
+    gatekeeper.completed(completed(1, T0 + LAST_COUNTS_US), T0 + LAST_COUNTS_US)
+    gatekeeper.tick(T0 + LAST_COUNTS_US + 1, connected=False)
+    assert list(reports.functions(gatekeeper)) == []
+    assert (reports._tallies, gatekeeper.counters) == ({}, {})
+
+
+def test_a_function_that_is_deployed_again_at_once_counts_on() -> None:
+    gatekeeper, reports = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.completed(completed(1, T0 + 1), T0 + 1)
+    gatekeeper.function_removed(FN, T0 + 2)
+    gatekeeper.function_defined(spec())
+    gatekeeper.tick(T0 + 2 * LAST_COUNTS_US, connected=False)
+    assert reports.functions(gatekeeper)[FN].answered == 1
+
+
+def test_jobs_that_are_refused_or_late_leave_the_attainment_at_one() -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.completed(completed(1, T0 + 1), T0 + 1)
+    late = replaced(ticket(2), came_by=JOB_DOOR)
+    gatekeeper.admit(late, request(), T0)
+    gatekeeper.completed(completed(2, T0 + 2 * OBJECTIVE_US), T0 + 2 * OBJECTIVE_US)
+    for number in range(3, 9):
+        again = replaced(ticket(number), came_by=JOB_DOOR, deadline_us=T0)
+        assert isinstance(gatekeeper.admit(again, request(), T0), Refuse)
+    told = report(world)
+    assert (told.met, told.missed) == (1, 0)
+    load = gatekeeper.loads()[FN]
+    assert (load.arrived, load.refused) == (2, 0)

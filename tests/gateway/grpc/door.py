@@ -12,6 +12,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
 from fastgshare.gateway.grpc import GrpcSettings, Inside, serve_grpc
+from fastgshare.gateway.http import BodyBudget
 from fastgshare.gateway.ports import Doorkeeper, OpenDoor
 from tests.gateway.http.serving import FakeFunctions, FakeInvoker
 
@@ -25,9 +26,16 @@ async def serving(
     functions: FakeFunctions | None = None,
     settings: GrpcSettings | None = None,
     doorkeeper: Doorkeeper | None = None,
+    budget: BodyBudget | None = None,
 ) -> AsyncIterator[str]:
     """The address of a server that stops at the end, without being told twice."""
-    inside = Inside(invoker, functions or FakeFunctions(), doorkeeper or OpenDoor(), settings or GrpcSettings())
+    inside = Inside(
+        invoker,
+        functions or FakeFunctions(),
+        doorkeeper or OpenDoor(),
+        settings or GrpcSettings(),
+        budget=budget or BodyBudget(),
+    )
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
 

@@ -8,7 +8,7 @@ import grpc
 
 from fastgshare.gateway.grpc import GrpcSettings
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
-from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
+from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, Tensor
 from tests.gateway.grpc.door import serving
 from tests.gateway.http.serving import FakeInvoker, until
 
@@ -102,3 +102,23 @@ async def test_who_cancels_is_answered_no_more() -> None:
             tasks.cancel_scope.cancel()
         await until(lambda: invoker.closed == 2)
         assert invoker.cancelled == 2
+
+
+async def test_who_does_not_take_its_parts_loses_the_stream() -> None:
+    invoker = FakeInvoker()
+    ones = Tensor("x", "UINT8", (4 << 20,), memoryview(bytes(4 << 20)))
+    invoker.parts = lambda _: (InferReply(INFER_VERSION, (ones,), part=number, more=True) for number in range(10_000))
+
+    async def requests() -> AsyncIterator[ModelInferRequest]:
+        yield request_of("a")
+        await anyio.sleep_forever()
+
+    unbounded = [("grpc.max_receive_message_length", -1)]
+    async with (
+        serving(invoker, settings=GrpcSettings(taken_within_s=0.2)) as address,
+        grpc.aio.insecure_channel(address, options=unbounded) as channel,
+    ):
+        method: Any = channel.stream_stream(METHOD, request_serializer=ModelInferRequest.SerializeToString)
+        call: Any = method(requests())
+        assert await call.read()
+        await until(lambda: invoker.closed == 1)

@@ -1,7 +1,9 @@
 """Triton's own gRPC clients work unmodified: metadata, health, statistics, inference, the repository."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import grpc
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from fastgshare.gateway.grpc import GrpcSettings
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest
+from fastgshare.gateway.http import BodyBudget
 from fastgshare.gateway.ports import FunctionView, Scope
 from fastgshare.shared.arrays import DTYPES
 from fastgshare.shared.errors import ErrorBody, ErrorCode
@@ -152,8 +155,6 @@ async def test_a_traceparent_is_continued() -> None:
 
 
 async def test_a_caller_that_hangs_up_is_not_waited_for() -> None:
-    import anyio
-
     invoker = FakeInvoker()
     invoker.go = anyio.Event()
     async with serving(invoker) as address, client(address) as asked:
@@ -169,6 +170,9 @@ class OneKey:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, Scope, FunctionName | None]] = []
+
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        return None if key == "sesame" else ErrorBody(ErrorCode.UNAUTHORIZED, "no such key")
 
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         self.asked.append((key, scope, function))
@@ -189,6 +193,34 @@ async def test_the_doorkeeper_is_asked_for_all_but_health() -> None:
     assert "UNAUTHENTICATED" in str(error.status())
     assert "UNAUTHENTICATED" in str(hidden.status())
     assert keeper.asked[:2] == [("sesame", Scope.INVOKE, ECHO), ("sesame", Scope.READ, None)]
+
+
+async def test_who_shows_no_key_is_refused_before_the_message_is_there() -> None:
+    async def silent() -> AsyncIterator[Any]:
+        await anyio.sleep_forever()
+        yield None
+
+    async with serving(FakeInvoker(), doorkeeper=OneKey()) as address, grpc.aio.insecure_channel(address) as channel:
+        for method in ("ModelInfer", "ModelStreamInfer", "ServerMetadata"):
+            call: Any = channel.stream_stream(f"/inference.GRPCInferenceService/{method}")(silent())
+            with anyio.fail_after(10):
+                assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+                assert await call.details() == "no such key"
+
+
+async def test_messages_count_among_the_bodies_that_the_gateway_holds() -> None:
+    invoker = FakeInvoker()
+    invoker.go = anyio.Event()
+    budget = BodyBudget(300)
+    large = np.zeros((1, 50), np.float32)
+    async with serving(invoker, budget=budget) as address, client(address) as asked, anyio.create_task_group() as tasks:
+        tasks.start_soon(asked.infer, "echo", [input_of(large)])
+        await until(lambda: invoker.waiting == 1)
+        assert budget.held_bytes > large.nbytes
+        error = await refused(address, "infer", "echo", [input_of(large)])
+        assert "the gateway holds" in str(error)
+        invoker.go.set()
+    assert budget.held_bytes == 0
 
 
 async def test_loading_and_unloading_is_scaling() -> None:

@@ -11,8 +11,10 @@ import anyio
 from msgspec.structs import replace
 
 from fastgshare.gateway.core.keys import KeyBook
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.http import HttpSettings, build_app, serve_http
 from fastgshare.gateway.ports import FunctionStats, FunctionView, Jobs
+from fastgshare.shared.buckets import RevisionConflict
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidSpec
 from fastgshare.shared.functions import next_spec, problems_with
@@ -27,6 +29,7 @@ from fastgshare.shared.messages import (
     Signature,
 )
 from fastgshare.shared.objects import digest_of
+from fastgshare.shared.registry import MayReplace
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.tracing import TraceContext
 
@@ -144,8 +147,10 @@ class FakeFunctions:
         self.stored: dict[Digest, bytes] = {}
         self.fault: Exception | None = None
 
-    async def define(self, spec: FunctionSpec) -> FunctionSpec:
+    async def define(self, spec: FunctionSpec, may_replace: MayReplace = lambda _: True) -> FunctionSpec:
         self._check()
+        if not may_replace(self.specs.get(spec.name)):
+            raise RevisionConflict(bucket="functions", key=spec.name)
         if problems := problems_with(spec):
             raise InvalidSpec(problems)
         self.specs[spec.name] = next_spec(self.specs.get(spec.name), spec)
@@ -179,9 +184,17 @@ async def serving(
     *,
     doorkeeper: KeyBook | None = None,
     jobs: Jobs | None = None,
+    turned_away: TurnedAway | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
-    app = build_app(invoker, functions or FakeFunctions(), settings or HttpSettings(), doorkeeper=doorkeeper, jobs=jobs)
+    app = build_app(
+        invoker,
+        functions or FakeFunctions(),
+        settings or HttpSettings(),
+        doorkeeper=doorkeeper,
+        jobs=jobs,
+        turned_away=turned_away,
+    )
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
 

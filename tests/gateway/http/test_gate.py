@@ -3,6 +3,8 @@
 import pytest
 
 from fastgshare.gateway.core.keys import KeyBook
+from fastgshare.gateway.core.turned_away import TurnedAway
+from fastgshare.gateway.http import HttpSettings
 from fastgshare.gateway.http.gate import Need, needed
 from fastgshare.shared.apikeys import key_digest, key_text
 from fastgshare.shared.clock import unix_us
@@ -111,3 +113,24 @@ async def test_limits_are_told_in_headers_and_a_refusal_says_when_to_come_back()
         assert refused.headers["ratelimit-remaining"] == "0"
         assert 900 < int(refused.headers["retry-after"]) <= 1000
         assert (await door.request("GET", "/v2/models/echo", X_Api_Key=TEXT)).status == 200
+
+
+async def test_who_is_turned_away_is_counted_by_door_and_code() -> None:
+    turned_away = TurnedAway()
+    settings = HttpSettings(max_body_bytes=64)
+    async with (
+        serving(FakeInvoker(), settings=settings, doorkeeper=book(Scope.INVOKE), turned_away=turned_away) as port,
+        knock(port) as door,
+    ):
+        await door.request("POST", INFER, ROW)
+        await door.request("GET", "/metrics", x_api_key=TEXT)
+        await door.request("POST", INFER, b"{", x_api_key=TEXT)
+        await door.request("POST", "/v2/models/none/infer", b"{}", x_api_key=TEXT)
+        await door.request("POST", INFER, b"x" * 65, x_api_key=TEXT)
+    assert turned_away.counted == {
+        ("http", "unauthorized"): 1,
+        ("http", "forbidden"): 1,
+        ("http", "too_large"): 1,
+        ("http", "invalid"): 1,
+        ("http", "not_found"): 1,
+    }

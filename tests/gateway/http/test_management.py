@@ -206,3 +206,21 @@ async def test_an_upload_that_breaks_off_leaves_nothing_behind(
             await until(lambda: len(list(tmp_path.iterdir())) == 1)
         await until(lambda: list(tmp_path.iterdir()) == [])
     assert not caplog.records
+
+
+async def test_a_change_to_what_was_read_undoes_nobody_elses() -> None:
+    invoker, functions = FakeInvoker(), FakeFunctions()
+    async with serving(invoker, functions) as port, knock(port) as door:
+        created = await write(door, "PUT", "/v1/functions/echo", DEFINITION)
+        read = created.headers["etag"]
+        scaled = await write(door, "POST", "/v1/functions/echo/scale", {"replicas": 3})
+        assert scaled.document["generation"] == created.document["generation"]
+        assert scaled.headers["etag"] != read
+        path, change = "/v1/functions/echo", json.dumps({**DEFINITION, "max_batch": 4}).encode()
+        for tag, status in ((read, 409), ('"other"', 409), (scaled.headers["etag"], 200), ("*", 200)):
+            answer = await door.request("PUT", path, change, Content_Type="application/json", If_Match=tag)
+            assert answer.status == status, tag
+        absent = await door.request(
+            "PUT", "/v1/functions/new", change.replace(b"echo", b"new"), Content_Type="application/json", If_Match="*"
+        )
+        assert absent.status == 409

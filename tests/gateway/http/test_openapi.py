@@ -2,6 +2,7 @@
 
 import json
 
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.http import HttpSettings
 from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
@@ -18,7 +19,7 @@ def test_every_route_is_described() -> None:
     routes = [
         *ModelRoutes(invoker, settings, budget).routes(),
         *FunctionRoutes(invoker, FakeFunctions(), settings, budget).routes(),
-        *JobRoutes(invoker, FakeJobs(), InferRoute(invoker, settings, budget), budget).routes(),
+        *JobRoutes(invoker, FakeJobs(), InferRoute(invoker, settings, budget, TurnedAway()), budget).routes(),
         openapi_route(),
     ]
     offered = {(method.lower(), route.path) for route in routes for method in route.methods or () if method != "HEAD"}

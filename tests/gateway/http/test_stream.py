@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import anyio
 
+from fastgshare.gateway.http import HttpSettings
 from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest
+from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, Tensor
 from tests.gateway.http.serving import ROW, FakeInvoker, Knock, knock, serving, until
 
 PATH = "/v2/models/echo/infer_stream"
@@ -104,3 +106,14 @@ async def test_a_gateway_that_stops_says_so_in_the_stream() -> None:
             stop.set()
             text = await events(knocking, b"0\r\n\r\n")
     assert 'event: error\ndata: {"error":"the gateway is stopping"' in text
+
+
+async def test_a_caller_that_takes_no_events_loses_the_connection() -> None:
+    invoker = FakeInvoker()
+    ones = Tensor("x", "UINT8", (1 << 20,), memoryview(bytes(1 << 20)))
+    invoker.parts = lambda _: (InferReply(INFER_VERSION, (ones,), part=number, more=True) for number in range(10_000))
+    async with serving(invoker, settings=HttpSettings(taken_within_s=0.2)) as port, knock(port) as knocking:
+        await ask(knocking)
+        await until(lambda: invoker.closed == 1)
+        with suppress(ConnectionError):  # a reset, or what lay in between and then the end
+            assert b"event: end" not in await asyncio.wait_for(knocking.reader.read(), 20)

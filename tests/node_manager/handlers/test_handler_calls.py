@@ -72,6 +72,22 @@ def test_a_long_deadline_is_no_hang() -> None:
     assert (ruling.hung, ruling.wake_at_us) == (None, 1000)
 
 
+def test_a_stream_that_began_gives_its_place_back_and_streams_have_a_bound_of_their_own() -> None:
+    calls = HandlerCalls(outstanding=1, waiting=10, hang_us=50, streams=2)
+    first, second, third = (admitted(calls, Stage.POSTPROCESS, 100 + n) for n in range(3))
+    assert taken(calls) == [first]
+    assert calls.began(first.id) is first
+    assert calls.began(first.id) is first
+    assert taken(calls) == [second]
+    assert calls.began(second.id) is second
+    assert taken(calls) == []
+    assert calls.finished(first.id) is first
+    assert taken(calls) == [third]
+    calls.lost("exit 1", NOBODY)
+    admitted(calls, Stage.POSTPROCESS, 200)
+    assert taken(calls) == [third]  # the lost streams hold nothing
+
+
 def test_a_full_queue_refuses_that_stage_only() -> None:
     calls = HandlerCalls(outstanding=1, waiting=1, hang_us=50)
     admitted(calls, Stage.PREPROCESS, 100)

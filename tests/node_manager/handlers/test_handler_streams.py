@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from fastgshare.node_manager.worker.handlers import HandlerLimits
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import Tensor
 from tests.node_manager.handlers.author import Author, in_s, model_output, refusal, values
@@ -10,6 +11,7 @@ from tests.node_manager.processes import on_uvloop, until
 
 YIELDS = """
 import os
+import time
 
 class Yields:
     inputs = [TensorSpec("a", "FP32", (-1,))]
@@ -22,6 +24,13 @@ class Yields:
 
     def postprocess(self, outputs):
         many = int(outputs["y"].max())
+        try:
+            yield from self.parts(many)
+        finally:
+            if many == 7:
+                time.sleep(3600)
+
+    def parts(self, many):
         for part in range(many):
             if part == 3 and many == 4:
                 os._exit(7)
@@ -123,3 +132,31 @@ async def test_a_stream_ends_with_its_deadline(author: Author) -> None:
         assert late.code is ErrorCode.DEADLINE_EXCEEDED
         assert caller.parts
         await until(lambda: not handler._calls._sent)
+
+
+@on_uvloop
+async def test_streams_whose_callers_are_slow_leave_room_for_others(author: Author) -> None:
+    author.write(YIELDS)
+    limits = HandlerLimits(outstanding=2, streams=8)
+    async with author.open("Yields", limits=limits) as handler, anyio.create_task_group() as tasks:
+        slow = Caller()
+        slow.go = anyio.Event()
+        for _ in range(6):
+            tasks.start_soon(handler.postprocess, model_output(3), in_s(60), slow.on_part)
+        await until(lambda: len(slow.parts) == 6)
+        assert await handler.postprocess(model_output(3), in_s(60), Caller().on_part) == ()
+        slow.go.set()
+
+
+@on_uvloop
+async def test_a_clean_up_that_hangs_ends_the_process_and_the_next_one_answers(author: Author) -> None:
+    author.write(YIELDS)
+    async with author.open("Yields", limits=HandlerLimits(hang_s=0.2)) as handler:
+
+        async def leave(_: tuple[Tensor, ...]) -> None:
+            raise RequestRefused(ErrorBody(ErrorCode.CANCELLED, "gone"))
+
+        with pytest.raises(RequestRefused):
+            await handler.postprocess(model_output(7), in_s(1), leave)
+        assert await handler.postprocess(model_output(3), in_s(60), Caller().on_part) == ()
+        assert handler.restarts == 1

@@ -16,7 +16,9 @@ from fastgshare.node_manager.core.batching import Job
 from fastgshare.node_manager.devices.ports import Footprint, ModelInfo, Ran
 from fastgshare.node_manager.protocol import FromWorker, ReplicaChanged, ReplicaDrained
 from fastgshare.node_manager.worker import replica as module
+from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.node_manager.worker.changes import Changes
+from fastgshare.node_manager.worker.execution import Finished
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.parts import Parts
 from fastgshare.node_manager.worker.replica import Replica
@@ -25,9 +27,10 @@ from fastgshare.shared.arrays import Array
 from fastgshare.shared.buckets import StorageUnavailable
 from fastgshare.shared.bus import NoAnswer
 from fastgshare.shared.handler import TensorSpec
-from fastgshare.shared.ids import DeviceId, Digest, FunctionName, NodeId, ReplicaId
-from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState
+from fastgshare.shared.ids import AttemptId, DeviceId, Digest, FunctionName, NodeId, ReplicaId
+from fastgshare.shared.messages import FunctionSpec, ModelRef, Placement, ReplicaState, Timing
 from fastgshare.shared.telemetry.otlp_spans import NoSpans
+from fastgshare.shared.telemetry.spans_request import BatchRun
 
 X = (TensorSpec("x", "FP32", (-1, 2)),)
 WAIT_S = 20.0
@@ -180,3 +183,15 @@ async def test_an_error_on_the_event_loop_is_a_fault_as_in_the_thread(monkeypatc
         replica._burst.append(Job(0, 1, "k", 0))
         replica._run_burst()
     assert isinstance(fakes.faults[0], MemoryError)
+
+
+async def test_of_what_was_recalled_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gateway has counted it as taken back, so it is late for nobody."""
+    told: list[object] = []
+    async with anyio.create_task_group() as tasks:
+        replica = Replica(placement(), Fakes().parts(), tasks)
+        monkeypatch.setattr(replica._traces, "ended", lambda *what: told.append(what))
+        request = Request("inbox", AttemptId("r.1"), None, 1, 1, objective_us=1, settled=True)
+        batch = BatchRun(started_us=1, used_us=1, rows=1, requests=1, left=1)
+        replica._pack(Finished(Job(0, 1, "k", 0, request), {}, Timing(), batch))
+    assert (told, batch.left) == ([], 0)

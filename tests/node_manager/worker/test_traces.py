@@ -1,8 +1,10 @@
 """What a worker keeps of what it serves, and what it says of it with the answer."""
 
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.node_manager.worker.assemble import Request
 from fastgshare.node_manager.worker.traces import ReplicaTraces, SpanTeller
@@ -12,6 +14,7 @@ from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import Timing
 from fastgshare.shared.objective import CALLERS_DOING
 from fastgshare.shared.telemetry.spans import Span
+from fastgshare.shared.telemetry.spans_backlog import ROOM
 from fastgshare.shared.telemetry.spans_request import BatchRun
 from fastgshare.shared.tracing import derived_span, new_trace
 
@@ -102,6 +105,45 @@ async def test_a_batch_is_told_once_when_its_last_request_has_ended_with_links_t
     (span,) = collected.named("batch")
     assert [link.attributes["messaging.message.id"] for link in span.links] == ["r1.2", "r3.2"]
     assert span.attributes["fastgshare.batch.requests"] == 3
+
+
+@pytest.mark.parametrize("traceparent", ["not-a-traceparent-1", f"00-{'0' * 32}-{'1' * 16}-01", "00-1-1-01"])
+async def test_a_trace_that_is_none_is_not_kept(traceparent: str) -> None:
+    collected, teller, traces = scene()
+    assert traces.ended(request(traceparent=traceparent, objective_us=1), TIMING, None, None) is TIMING
+    assert await told(teller, collected) == []
+
+
+async def test_spans_that_cannot_be_made_cost_themselves_alone() -> None:
+    collected, teller, traces = scene()
+    far = replace(TIMING, queue_us=cast(int, None))
+    traces.ended(request(1, sampled=True), far, None, None)
+    traces.ended(request(2, sampled=True), TIMING, None, None)
+    spans = await told(teller, collected)
+    assert {span.attributes.get("messaging.message.id") for span in spans} - {None} == {"r2.2"}
+    assert teller.dropped == 1
+
+
+async def test_samples_leave_room_for_what_missed_its_objective() -> None:
+    _, _, traces = scene()
+    kept = [traces.ended(request(sampled=True), TIMING, None, None) is not TIMING for _ in range(ROOM)]
+    assert sum(kept) == ROOM // 4
+    assert traces.ended(request(objective_us=1), TIMING, None, None) is not TIMING
+
+
+async def test_an_answer_in_parts_is_judged_by_its_first() -> None:
+    _, _, traces = scene()
+    now_us = unix_us()
+    in_time = replace(TIMING, first_us=now_us - 50)
+    assert traces.ended(request(objective_us=now_us - 50), in_time, None, None) is in_time
+    assert traces.ended(request(objective_us=now_us - 51), in_time, None, None) is not in_time
+
+
+async def test_the_end_does_not_wait_for_room() -> None:
+    collected, teller, traces = scene()
+    collected.has_room = False
+    traces.ended(request(sampled=True), TIMING, None, None)
+    assert await told(teller, collected) == []
 
 
 async def test_without_a_trace_there_is_nothing_to_keep() -> None:

@@ -215,3 +215,34 @@ def test_any_facts_make_a_picture_that_travels(
     assert msgspec.json.decode(msgspec.json.encode(view), type=PlatformView) == view
     assert all(0 <= device.busy <= 1 for device in view.devices)
     assert DEVICE not in {device.device for device in view.devices}
+
+
+def test_what_was_told_of_a_function_that_was_removed_is_not_of_its_successor() -> None:
+    told = [_event("no_room", "each device is full", NOW_US), _event("function_removed", at_us=NOW_US + 1)]
+    for events in (told, told[::-1]):
+        overview = Overview()
+        for event in events:
+            overview.event(event)
+        overview.function(OCR, spec(replicas=4))
+        assert overview.view(NOW_US).functions[0].reasons == ()
+        overview.event(_event("no_room", "full again", NOW_US + 2))
+        assert overview.view(NOW_US).functions[0].reasons == ("no room for more: full again",)
+
+
+def test_what_is_gone_is_let_go_of_though_nobody_looks() -> None:
+    overview = Overview()
+    hour_us = 3_600 * US_PER_S
+    for number in range(50):
+        now_us = NOW_US + number * hour_us
+        overview.report(report(counts(met=1), gateway=f"g{number}"), now_us)
+        overview.node(node(name=f"n{number}", device=f"n{number}-cpu0"), now_us)
+        overview.service(ServiceReady(service="gateway", instance=f"g{number}", endpoints={}, pid=1), now_us)
+        overview.event(_event("no_room", "full", now_us - hour_us, function=f"f{number}"))
+    sizes = [
+        len(overview._gateways._known),
+        len(overview._services),
+        len(overview._devices._nodes),
+        len(overview._devices._busy),
+        len(overview._hindrances._told),
+    ]
+    assert max(sizes) <= 4, sizes

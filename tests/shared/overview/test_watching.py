@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
+from nats import errors as nats_errors
 
-from fastgshare.shared import subjects
+from fastgshare.shared import subjects, watching
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.clock import unix_us
@@ -69,6 +71,24 @@ async def test_what_was_told_while_the_server_was_away_is_read_when_it_is_back(n
             await _told(other, "meanwhile")
         seen = await _until(overview, lambda view: len(view.decisions) == 2)
         assert [decision.text for decision in seen.decisions] == ["meanwhile", "before"]
+
+
+async def test_what_is_kept_is_read_once_jetstream_answers(nats: Natsd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "AGAIN_S", 0.1)
+    async with _bus(nats) as bus:
+        await _told(bus, "before")
+        stream_info, tries = bus.jetstream.stream_info, 0
+
+        async def slow(name: str, subjects_filter: str | None = None) -> object:
+            nonlocal tries
+            tries += name == subjects.EVENT_STREAM
+            if name == subjects.EVENT_STREAM and tries < 3:
+                raise nats_errors.TimeoutError
+            return await stream_info(name, subjects_filter)
+
+        monkeypatch.setattr(bus.jetstream, "stream_info", slow)
+        async with _followed(bus) as overview:
+            await _until(overview, lambda view: len(view.decisions) == 1)
 
 
 @asynccontextmanager

@@ -15,7 +15,8 @@ from fastgshare.shared.telemetry import catalog
 from fastgshare.shared.telemetry.exports import Exports
 from fastgshare.shared.telemetry.metrics import Family, by_label, durations, single
 from fastgshare.shared.telemetry.otlp_metrics import OtlpMetrics
-from fastgshare.shared.telemetry.service import export_interval_s, resource_attributes
+from fastgshare.shared.telemetry.resources import resource_attributes
+from fastgshare.shared.telemetry.service import export_interval_s
 
 PATIENCE_S = 30.0
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -87,6 +88,20 @@ async def test_the_last_counts_go_out_at_the_end(monkeypatch: pytest.MonkeyPatch
     assert len(received) == 1
 
 
+async def test_a_source_that_is_broken_costs_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[Family]:
+        raise RuntimeError("a fault of somebody's")
+
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
+    exports = Exports()
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as work:
+            work.start_soon(OtlpMetrics([broken], {}, 3_600.0, exports).run)
+            await anyio.wait_all_tasks_blocked()
+            work.cancel_scope.cancel()
+    assert list(exports.families()) == [by_label(catalog.DROPPED, {"metrics": 1})]
+
+
 async def test_an_endpoint_that_is_not_there_costs_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiver() as (url, _):
         pass
@@ -118,7 +133,3 @@ def test_opentelemetrys_variables_mean_what_they_mean(env: dict[str, str], inter
 def test_an_interval_that_is_none_is_refused_by_name(value: str) -> None:
     with pytest.raises(InvalidConfig, match="OTEL_METRIC_EXPORT_INTERVAL"):
         export_interval_s({ENDPOINT: "http://x", "OTEL_METRIC_EXPORT_INTERVAL": value})
-
-
-def test_the_service_may_have_another_name() -> None:
-    assert resource_attributes("gateway", "g", "1", {"OTEL_SERVICE_NAME": "door"})["service.name"] == "door"

@@ -81,3 +81,14 @@ async def test_a_taken_port_is_no_reason_not_to_serve() -> None:
         assert await Metrics().start_page(work, HOST, port) == {}
         assert await Metrics().start_page(work, HOST, 0) == {}
         work.cancel_scope.cancel()
+
+
+async def test_a_count_that_cannot_be_told_costs_the_page_and_nothing_else() -> None:
+    def broken() -> bytes:
+        raise RuntimeError("a fault of somebody's")
+
+    async with anyio.create_task_group() as work:
+        port = await work.start(PagePort(broken).serve, HOST, 0)
+        for _ in range(2):
+            assert b" 500 " in await said(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+        work.cancel_scope.cancel()

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import msgspec
+from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js import api
+from nats.js import JetStreamContext, api
 
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, StorageUnavailable
@@ -20,6 +21,7 @@ from fastgshare.shared.units import US_PER_S, us_to_s
 
 BATCH = 500
 FETCH_S = 5.0
+ATTEMPTS = 3
 IDLE_S = 30.0
 SKEW_S = 60.0
 """How far the clocks of nodes and the NATS server may be apart."""
@@ -113,7 +115,10 @@ class Ledger:
 
 
 async def usage_since(bus: Bus, since_us: int) -> AsyncIterator[UsageRecord]:
-    """Every record that was written since then; what does not decode is left out. Raises StorageUnavailable."""
+    """Every record that was written since then; what does not decode is left out.
+
+    Raises StorageUnavailable: not all of them could be read, so what was added up is not the bill.
+    """
     config = api.ConsumerConfig(
         deliver_policy=api.DeliverPolicy.BY_START_TIME,
         opt_start_time=datetime.fromtimestamp(us_to_s(since_us) - SKEW_S, UTC),
@@ -122,18 +127,35 @@ async def usage_since(bus: Bus, since_us: int) -> AsyncIterator[UsageRecord]:
     )
     try:
         reading = await bus.jetstream.pull_subscribe(subjects.USAGE_ALL, stream=subjects.USAGE_STREAM, config=config)
-        left = (await reading.consumer_info()).num_pending or 0
-        while left > 0:
-            for message in await reading.fetch(min(left, BATCH), FETCH_S):
-                left -= 1
-                if (record := _read(message.data)) is not None:
-                    yield record
+        async for message in _all_of(reading):
+            if (record := _read(message.data)) is not None:
+                yield record
         await reading.unsubscribe()
-    except NatsTimeout:
-        return  # what was there is gone: the stream drops its oldest
     except BUS_FAULTS as error:
         reason = str(error) or type(error).__name__
         raise StorageUnavailable(bucket=subjects.USAGE_STREAM, key="", reason=reason) from error
+
+
+async def _all_of(reading: JetStreamContext.PullSubscription) -> AsyncIterator[Msg]:
+    """What there is now. Raises what nats-py raises."""
+    read = fruitless = 0
+    left = (await reading.consumer_info()).num_pending or 0
+    while left > 0:
+        try:
+            messages = await reading.fetch(min(left, BATCH), FETCH_S)
+        except NatsTimeout:
+            info = await reading.consumer_info()
+            if info.delivered is not None and info.delivered.consumer_seq > read:
+                raise  # sent and never received, and nothing is sent twice here
+            left = min(left, info.num_pending or 0)  # 0: what was there is gone, the stream drops its oldest
+            fruitless += 1
+            if left and fruitless >= ATTEMPTS:
+                raise
+            continue
+        fruitless = 0
+        for message in messages:
+            read, left = read + 1, left - 1
+            yield message
 
 
 def _read(data: bytes) -> UsageRecord | None:

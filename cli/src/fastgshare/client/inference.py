@@ -90,7 +90,10 @@ class Inference:
         patience = Patience(start_us, deadline_us)
         call = self._inbox.expect(request_id)
         try:
-            return await self._persist(function, payload, request_id, call, patience)
+            reply = await self._persist(function, payload, request_id, call, patience)
+            if reply.more:  # the first of many parts, and nobody takes the others
+                self.withdraw(request_id)
+            return reply
         except asyncio.CancelledError:
             self.withdraw(request_id)
             raise

@@ -1,10 +1,12 @@
 """Requests whose answers are fetched later: straight into the platform's work queue, and out of its results.
 
 A job outlives the connection that submitted it, every gateway, and the server's restart. Its result is kept for a day.
+It is traced below the OpenTelemetry span that was current when it was submitted.
 """
 
 from collections.abc import Iterable, Mapping
 
+from fastgshare.client.spans import current_span
 from fastgshare.client.values import Result, Value, to_request, to_result
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
@@ -64,7 +66,14 @@ class Jobs:
         request = to_request(inputs, outputs)
         if (await self._functions.standing(function))[0] is None:
             raise FunctionUnknown(function=function)
-        return await self._queue.submit(FunctionName(function), request, time_us=s_to_us(time_s), address=address)
+        span = current_span()
+        return await self._queue.submit(
+            FunctionName(function),
+            request,
+            time_us=s_to_us(time_s),
+            traceparent=span.header() if span is not None else "",
+            address=address,
+        )
 
     async def look(self, job: str) -> JobRecord:
         """How far a job is. Raises JobUnknown."""

@@ -48,11 +48,15 @@ HTTP_STATUS: dict[ErrorCode, int] = {
 
 
 class ErrorBody(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A refusal as it crosses the bus: what was wrong, what was expected, and when to try again."""
+    """A refusal as it crosses the bus: what was wrong, what was expected, and when to try again.
+
+    `lost_replicas` ended one after the other with this request in hand: it may be what ends them.
+    """
 
     code: ErrorCode
     message: str
     retry_after_ms: int = 0
+    lost_replicas: int = 0
 
     @property
     def http_status(self) -> int:

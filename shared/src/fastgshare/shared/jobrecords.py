@@ -1,7 +1,7 @@
 """A job's way from one state to the next, as values: no I/O, no clock. None means: leave it as it stands.
 
 queued → running → done | failed; whoever submitted it may cancel it before. A run that ended without a word counts
-as a loss, and a job that lost too many gateways is the likely cause of it.
+as a loss, and so does one that outlived no replica: a job that lost too many is the likely cause of it.
 """
 
 import re
@@ -62,8 +62,10 @@ def ended(record: JobRecord, reply: InferReply, now_us: int) -> JobRecord | None
     error = reply.error
     if error is None:
         return replace(record, state=JobState.DONE, ended_us=now_us, reply=reply)
-    if error.code in TEMPORARY and now_us < record.deadline_us:
-        return replace(record, state=JobState.QUEUED)
+    losses = record.losses + (error.lost_replicas > 0)
+    if error.code in TEMPORARY and now_us < record.deadline_us and losses < MAX_LOSSES:
+        return replace(record, state=JobState.QUEUED, losses=losses)
+    record = replace(record, losses=losses)
     return replace(record, state=JobState.FAILED, ended_us=now_us, reply=reply)
 
 

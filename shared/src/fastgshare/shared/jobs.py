@@ -16,7 +16,7 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
-from fastgshare.shared.ids import FunctionName, JobId
+from fastgshare.shared.ids import FunctionName, JobId, RequestId
 from fastgshare.shared.jobrecords import (
     DEFAULT_TIME_US,
     ENDED,
@@ -31,11 +31,18 @@ from fastgshare.shared.jobrecords import (
 from fastgshare.shared.messages import InferRequest, Job, JobRecord, ReplyWish
 
 HEADER_ROOM_BYTES = 4096
+MOST_ID_LENGTH = 1024
+MOST_RECORD_BYTES = 64 << 10
+FULL_SHARE = 0.8
+FULLNESS_S = 0.5
 RETRY_AFTER_MS = 1000
 _FULL = (10077, 10047, 10023)  # the server's codes: the stream's most bytes or messages; out of storage
 _WRITE_ATTEMPTS = 16
 _LOOK_S = 2.0
 _NO_WISH = ReplyWish()
+_NO_ROOM = ErrorBody(
+    ErrorCode.OVERLOADED, "as many jobs wait, or results are kept, as there is room for", RETRY_AFTER_MS
+)
 
 
 class JobQueue:
@@ -45,6 +52,8 @@ class JobQueue:
         self._bus = bus
         self._on_submitted = on_submitted
         self._records = Bucket(bus, subjects.RESULTS, JobRecord)
+        self._is_full = False
+        self._look_again_s = 0.0
 
     async def submit(
         self,
@@ -58,10 +67,13 @@ class JobQueue:
     ) -> JobRecord:
         """Queue a request with all its tensors inline, to be run within `time_us`, at most a day.
 
-        Raises RequestRefused: too large, the queue is full, or `address` is none.
+        Raises RequestRefused: too large, the queue or the room for results is full, or `address` is none.
         """
         if address and not is_address(address):
             message = f"the result's address is {address[:80]!r}, expected tokens of letters, digits, - and _ with dots"
+            raise RequestRefused(ErrorBody(ErrorCode.INVALID, message))
+        if len(wish.request_id) > MOST_ID_LENGTH:
+            message = f"the id has {len(wish.request_id)} characters, a job's at most {MOST_ID_LENGTH}"
             raise RequestRefused(ErrorBody(ErrorCode.INVALID, message))
         now_us = unix_us()
         record = JobRecord(
@@ -77,14 +89,19 @@ class JobQueue:
         if len(payload) > limit_bytes:
             message = f"the job has {len(payload)} bytes, the queue takes at most {limit_bytes}"
             raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
+        record_bytes = len(encode(record))
+        if record_bytes > MOST_RECORD_BYTES:
+            message = f"what it asks about its answer has {record_bytes} bytes, at most {MOST_RECORD_BYTES} are kept"
+            raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
+        if await self._results_are_full():
+            raise RequestRefused(_NO_ROOM)
         try:
             await self._records.replace(record.job, record, 0)
             await self._publish(record, payload)
         except StorageUnavailable as error:
             if not _is_full(error.__cause__):
                 raise
-            message = "as many jobs wait, or results are kept, as there is room for"
-            raise RequestRefused(ErrorBody(ErrorCode.OVERLOADED, message, RETRY_AFTER_MS)) from None
+            raise RequestRefused(_NO_ROOM) from None
         if self._on_submitted is not None:
             self._on_submitted()
         return record
@@ -138,6 +155,21 @@ class JobQueue:
             return changed
         raise RevisionConflict(bucket=subjects.RESULTS, key=job)
 
+    async def _results_are_full(self) -> bool:
+        """Whether what room is left belongs to the outcomes of jobs that were taken; as of a moment ago."""
+        now_s = anyio.current_time()
+        if now_s >= self._look_again_s:
+            self._look_again_s = now_s + FULLNESS_S
+            try:
+                info = await self._bus.jetstream.stream_info(f"KV_{subjects.RESULTS}")
+            except BUS_FAULTS as error:
+                self._look_again_s = 0.0
+                reason = str(error) or type(error).__name__
+                raise StorageUnavailable(bucket=subjects.RESULTS, key="", reason=reason) from error
+            most_bytes = info.config.max_bytes or 0
+            self._is_full = 0 < most_bytes * FULL_SHARE < info.state.bytes
+        return self._is_full
+
     async def _publish(self, record: JobRecord, payload: bytes) -> None:
         """Into the queue, once however often it has to be sent."""
         headers = {"Nats-Msg-Id": record.job}
@@ -170,7 +202,7 @@ class JobQueue:
 
 def withdrawal(job: JobId) -> str:
     """Where it is told that nobody wants this job any more."""
-    return subjects.withdraw(job)  # type: ignore[arg-type]  # a job is withdrawn as a request is
+    return subjects.withdraw(RequestId(job))  # a job is withdrawn as a request is
 
 
 def _is_full(error: BaseException | None) -> bool:

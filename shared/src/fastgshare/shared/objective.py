@@ -1,4 +1,7 @@
-"""Whether a request met its objective. Its caller's own doing is neither met nor missed."""
+"""Whether a request met its objective: the one rule for whoever counts, keeps or shows requests. Pure.
+
+Its caller's own doing is neither met nor missed.
+"""
 
 from fastgshare.shared.errors import ErrorCode
 
@@ -15,15 +18,21 @@ CALLERS_DOING = frozenset(
         "handed_back",  # it asks another gateway, whose books have it
     }
 )
-"""How requests end that nobody here is to blame for."""
+"""How requests end that nobody here is to blame for; for one that was cancelled too late, somebody is."""
+_TOO_LITTLE_TIME = frozenset({ErrorCode.DEADLINE_EXCEEDED, ErrorCode.OVERLOADED})
 
 
-def is_met(code: str, end_us: int, objective_us: int) -> bool | None:
+def is_met(code: str, end_us: int, objective_us: int, deadline_us: int) -> bool | None:
     """Of a request that ended with `code` (empty: it was answered) at `end_us`; None: neither met nor missed.
 
-    `objective_us` is until when it lasts, 0 for a request without one, which neither meets nor misses any; both in
-    Unix microseconds.
+    An answer in parts ends with its first. `objective_us` is until when the objective lasts, 0 for a request without
+    one, which neither meets nor misses any; all in Unix microseconds. A caller that leaves after the objective had
+    reason to; one whose own deadline comes before the objective asked for more than was promised.
     """
-    if not objective_us or code in CALLERS_DOING:
+    if not objective_us:
         return None
-    return not code and end_us <= objective_us
+    if not code:
+        return end_us <= objective_us
+    if code in CALLERS_DOING:
+        return False if code == ErrorCode.CANCELLED and end_us > objective_us else None
+    return None if code in _TOO_LITTLE_TIME and deadline_us < objective_us else False

@@ -16,6 +16,9 @@ from fastgshare.shared.objects import Objects
 
 WRITE_ATTEMPTS = 8
 
+MayReplace = Callable[[FunctionSpec | None], bool]
+"""Whether what stands (None: nothing) is what its caller thinks."""
+
 
 class FunctionUnknown(FastGShareError):
     """No function of this name is deployed: field `function`."""
@@ -38,15 +41,22 @@ class Registry:
         spec, _ = await self._bucket.standing(name)
         return spec
 
-    async def put(self, wanted: FunctionSpec) -> FunctionSpec:
-        """Deploy or replace; what now stands, with its generation.
+    async def put(self, wanted: FunctionSpec, may_replace: MayReplace = lambda _: True) -> FunctionSpec:
+        """Deploy or replace what `may_replace` says yes to; what now stands, with its generation.
 
         Raises:
             InvalidSpec: `wanted` may not stand, or the object store does not hold what it names.
+            RevisionConflict: something else stands than the caller thinks.
         """
+
+        def replaced(old: FunctionSpec | None) -> FunctionSpec:
+            if not may_replace(old):
+                raise RevisionConflict(bucket=subjects.FUNCTIONS, key=wanted.name)
+            return wanted
+
         if problems := problems_with(wanted) or await _missing(self._objects, wanted):
             raise InvalidSpec(problems)
-        return await self._write(wanted.name, lambda _: wanted)
+        return await self._write(wanted.name, replaced)
 
     async def change(self, name: FunctionName, change: Callable[[FunctionSpec], FunctionSpec]) -> FunctionSpec:
         """Replace what stands by `change` of it; what now stands. `change` may run more than once.

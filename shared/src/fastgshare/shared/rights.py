@@ -120,7 +120,6 @@ RIGHTS: dict[str, Rights] = {
             *read_bucket(*BUCKETS),
             *write_bucket(subjects.FUNCTIONS),
             *write_bucket(subjects.RESULTS),
-            *write_bucket(subjects.KEYS),
             *write_bucket(subjects.KEY_USE),
             *read_objects(),
             *write_objects(),

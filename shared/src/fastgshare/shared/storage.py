@@ -11,8 +11,8 @@ from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
 
 LEASE_TTL_S = 2.0
-RESULT_TTL_S = 24 * 3600.0
 DAY_S = 24 * 3600.0
+RESULT_TTL_S = DAY_S
 
 BUCKETS: dict[str, float | None] = {
     subjects.FUNCTIONS: None,
@@ -22,7 +22,7 @@ BUCKETS: dict[str, float | None] = {
     subjects.LEASES: LEASE_TTL_S,
     subjects.RESULTS: RESULT_TTL_S,
     subjects.KEYS: None,
-    subjects.KEY_USE: None,
+    subjects.KEY_USE: 2 * DAY_S,
 }
 """Every bucket, and after how many seconds its keys go (None: never)."""
 

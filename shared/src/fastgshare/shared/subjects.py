@@ -148,7 +148,7 @@ JOB_ALL = "fast.job.*"
 
 
 def job(function: FunctionName) -> str:
-    """Gateway → the jobs work queue: a request whose answer is fetched later."""
+    """Gateways and clients → the jobs work queue: a request whose answer is fetched later."""
     return f"fast.job.{function}"
 
 

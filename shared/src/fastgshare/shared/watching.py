@@ -3,14 +3,19 @@
 Buckets are mirrored; heartbeats, reports and events are heard as they are published. Of events from before, those that
 are kept are read at the beginning and after every time the server was away: the newest, and the last of each kind and
 function however long ago it was.
+
+What it costs a gateway, which follows as long as it runs so that attainment over an hour is there for whoever opens a
+console: 2 ms of processor time a second for each gateway that reports 50 functions, all of them busy, and 1 ms for 16
+nodes of one device each (measured on two crowded cores).
 """
 
 import logging
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import anyio
 import anyio.abc
+import nats.errors
 from nats.aio.msg import Msg
 from nats.js import api
 
@@ -36,6 +41,8 @@ PING_EVERY_S = 5.0
 FIRST_HEARTBEAT_S = 1.0
 RECENT_EVENTS = 500
 FETCH_TIMEOUT_S = 2.0
+AGAIN_S = 5.0
+"""How long kept events that could not be read are left alone."""
 CONSUMER_INACTIVE_S = 10.0
 
 logger = logging.getLogger(__name__)
@@ -108,21 +115,29 @@ class _Following:
     async def _ping(self, inbox: str) -> None:
         while True:
             if self._bus.is_connected:
-                for service in SERVICES:
-                    await self._bus.publish(subjects.ping(service), b"", inbox)
+                with suppress(nats.errors.Error):  # the next one will do
+                    for service in SERVICES:
+                        await self._bus.publish(subjects.ping(service), b"", inbox)
             await anyio.sleep(PING_EVERY_S)
 
     async def _read_kept(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         while True:
             self._returned = anyio.Event()
-            try:
-                with anyio.move_on_after(2 * CONTROL_TIMEOUT_S), self._bus.until_reconnected():
-                    await _kept(self._bus, self._overview)
-            except BUS_FAULTS as error:
-                logger.info("kept events not read: %s", str(error) or type(error).__name__)
+            are_read = await self._are_read()
             task_status.started()
             task_status = anyio.TASK_STATUS_IGNORED
-            await self._returned.wait()
+            with nullcontext() if are_read else anyio.move_on_after(AGAIN_S):
+                await self._returned.wait()
+
+    async def _are_read(self) -> bool:
+        """Whether the kept events were read; JetStream may be too busy now, or gone with the server."""
+        try:
+            with anyio.move_on_after(2 * CONTROL_TIMEOUT_S), self._bus.until_reconnected():
+                await _kept(self._bus, self._overview)
+                return True
+        except BUS_FAULTS as error:
+            logger.info("kept events not read: %s", str(error) or type(error).__name__)
+        return False
 
 
 async def _kept(bus: Bus, overview: Overview) -> None:

@@ -88,7 +88,8 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = None
         print(f"{key_id} revoked")
         if not await client.keys.list():
             say(
-                "that was the last key: HTTP and gRPC are open again, unless gateways have FASTGSHARE_REQUIRE_KEYS=true"
+                "that was the last key: HTTP and gRPC are open again to calls and to looking, and to changes once a "
+                "gateway starts anew; gateways with FASTGSHARE_REQUIRE_KEYS=true stay closed"
             )
 
     with_client(url, act)
@@ -105,6 +106,8 @@ def limits(
     """Change what is given of a key's limits."""
     given = {"rate_rps": rate, "burst": burst, "per_day": per_day}
     changes = {name: value for name, value in given.items() if value is not None}
+    if rate == 0:  # what may pass at once is a matter of the rate
+        changes.setdefault("burst", 0)
 
     async def act(client: Client) -> None:
         changed = await client.keys.limit(key_id, lambda old: replace(old, **changes))

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fastgshare.cli.commands.trace_waterfall import clock_time, met_in_words, waterfall
+from fastgshare.cli.commands.trace_waterfall import clock_time, met_in_words, plain, waterfall
 from fastgshare.cli.running import EXIT_FAILED, Url, Usage, complain, in_ms, reported, say, with_client
 from fastgshare.client.connection import Client
 from fastgshare.client.traces import ANY, find_traces, is_trace_id, last_traces
@@ -115,5 +115,5 @@ def _table(found: list[RequestTrace]) -> Table:
     for kept in found:
         took = in_ms(kept.end_us - kept.arrived_us)
         about = (kept.request, kept.function, kept.outcome, met_in_words(kept))
-        table.add_row(clock_time(kept.arrived_us), *about, took, str(len(kept.attempts)))
+        table.add_row(clock_time(kept.arrived_us), *map(plain, about), took, str(len(kept.attempts)))
     return table

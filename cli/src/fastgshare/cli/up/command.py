@@ -110,6 +110,7 @@ def _announce(platform: Platform) -> None:
         f"  NATS       {endpoints.nats_url}\n"
         f"  HTTP       {'  '.join(endpoints.http_urls)}  (Open Inference Protocol v2)\n"
         f"  gRPC       {grpc}\n"
+        f"  console    {endpoints.http_url}/console/\n"
         f"  data       {data_dir}\n"
         f"  logs       {data_dir / 'logs'}\n"
         f"  processes  up {endpoints.pid}, {processes}\n"

@@ -73,9 +73,9 @@ def choose_http_ports(config: UpConfig) -> list[int]:
 
 
 def choose_metrics_ports(config: UpConfig, taken: list[int]) -> list[int]:
-    """A port for the metrics of each service that is no gateway: those show theirs where they serve."""
+    """A port for the metrics of each service; a gateway shows them where it serves too, to keys that may look."""
     ports: list[int] = []
-    for _ in range(config.schedulers + len((PROFILER, NODE_MANAGER))):
+    for _ in range(config.gateways + config.schedulers + len((PROFILER, NODE_MANAGER))):
         ports.append(free_port(0, taken=[*taken, *ports]))
     return ports
 
@@ -100,7 +100,7 @@ def service_specs(
     ports = iter(metrics_ports)
     cores = {} if config.cores is None else {"cores": str(config.cores)}
     gateways = [
-        {"http_host": HOST, "http_port": str(http), "grpc_host": HOST, "grpc_port": str(grpc)}
+        {"http_host": HOST, "http_port": str(http), "grpc_host": HOST, "grpc_port": str(grpc), **_shown_at(next(ports))}
         for http, grpc in zip(http_ports, grpc_ports, strict=True)
     ]
     journal = {"journal_dir": str(config.data_dir / JOURNAL)}

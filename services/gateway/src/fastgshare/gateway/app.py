@@ -29,7 +29,8 @@ from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
-from fastgshare.gateway.http import HttpSettings, MetricsRoute, build_app, serve_http
+from fastgshare.gateway.core.turned_away import TurnedAway
+from fastgshare.gateway.http import BodyBudget, HttpSettings, MetricsRoute, build_app, serve_http
 from fastgshare.gateway.ports import Doorkeeper, Functions
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
@@ -45,14 +46,16 @@ from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.otlp_spans import open_spans
 from fastgshare.shared.telemetry.process import ProcessMetrics
 from fastgshare.shared.telemetry.prometheus import PATH
+from fastgshare.shared.telemetry.resources import resource_attributes
 from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
-from fastgshare.shared.telemetry.service import ENDPOINT, Metrics, resource_attributes
+from fastgshare.shared.telemetry.service import ENDPOINT, Metrics
 from fastgshare.shared.telemetry.spans_backlog import Backlog
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
 from fastgshare.shared.watching import follow_platform
 
 SERVICE = "gateway"
 VERSION = version("fastgshare-gateway")
+LAST_TRACES_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Gateway:
     gatekeeper: Gatekeeper
     dispatcher: Dispatcher
     newcomers: Newcomers
+    turned_away: TurnedAway
     invoker: BusInvoker
     traces: TraceTeller
     reporter: Reporter
@@ -93,7 +97,7 @@ async def serve(config: GatewayConfig) -> None:
             await stop_signal()
             stop.set()
             runner.take_no_more()
-            await _finish(parts, requests, config.drain_s)
+            await _finish(parts, runner, requests, config.drain_s)
             work.cancel_scope.cancel()
 
 
@@ -106,7 +110,8 @@ async def _open_parts(stack: AsyncExitStack, config: GatewayConfig) -> Gateway:
     inbox = AnswerInbox(data, lambda request_id: dispatcher.enqueue(gatekeeper.nobody_there(request_id, unix_us())))
     await inbox.open()
     newcomers = Newcomers(control, gatekeeper)
-    invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, newcomers, host_id())
+    turned_away = TurnedAway()
+    invoker = BusInvoker(data, gatekeeper, dispatcher, inbox, newcomers, turned_away, host_id())
     stack.callback(invoker.close)
     return Gateway(
         gateway=gateway,
@@ -117,6 +122,7 @@ async def _open_parts(stack: AsyncExitStack, config: GatewayConfig) -> Gateway:
         gatekeeper=gatekeeper,
         dispatcher=dispatcher,
         newcomers=newcomers,
+        turned_away=turned_away,
         invoker=invoker,
         traces=await _keep_traces(stack, control, gateway, gatekeeper),
         reporter=Reporter(control, gatekeeper, gateway, incarnation),
@@ -150,6 +156,7 @@ async def _start_ingress(parts: Gateway, config: GatewayConfig, work: anyio.abc.
         parts.dispatcher,
         parts.invoker,
         parts.newcomers,
+        parts.turned_away,
         parts.sampler,
         config,
         work,
@@ -164,17 +171,22 @@ async def _start_doors(
     doorkeeper = await _start_doorkeeper(parts.control, parts.gateway, config, work)
     functions = BucketFunctions(parts.control)
     metrics = _start_metrics(parts, work)
+    http = _http_settings(config, parts.sampler.ratio)
+    budget = BodyBudget(http.max_bodies_bytes)
     app = build_app(
         parts.invoker,
         functions,
-        _http_settings(config, parts.sampler.ratio),
+        http,
         [*MetricsRoute(metrics.page).routes(), *_start_console(parts.control, stop, work)],
         doorkeeper=doorkeeper,
         jobs=runner.queue,
+        turned_away=parts.turned_away,
+        budget=budget,
     )
     endpoints = await _start_http(app, config, stop, work)
+    endpoints |= await metrics.start_page(work, config.metrics_host, config.metrics_port)
     if config.grpc_port >= 0:
-        endpoints["grpc"] = await _start_grpc(parts, functions, doorkeeper, config, stop, work)
+        endpoints["grpc"] = await _start_grpc(parts, functions, doorkeeper, budget, config, stop, work)
     return endpoints
 
 
@@ -201,6 +213,7 @@ async def _start_grpc(
     parts: Gateway,
     functions: Functions,
     doorkeeper: Doorkeeper,
+    budget: BodyBudget,
     config: GatewayConfig,
     stop: anyio.Event,
     work: anyio.abc.TaskGroup,
@@ -213,7 +226,7 @@ async def _start_grpc(
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
         max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
     )
-    inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler)
+    inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler, parts.turned_away, budget)
     serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
     port = await work.start(serve_door)
     return f"{config.grpc_host}:{port}"
@@ -225,9 +238,10 @@ def _limits(config: GatewayConfig) -> Limits:
 
 
 def _start_metrics(parts: Gateway, work: anyio.abc.TaskGroup) -> Metrics:
-    own = ProcessMetrics(SERVICE, parts.gateway, VERSION, parts.data, parts.control)
-    metrics = Metrics(own.families, GatewayMetrics(parts.gatekeeper, parts.reporter).families)
-    metrics.exports.watch("spans", lambda: parts.traces.dropped)
+    own = ProcessMetrics(SERVICE, parts.gateway, VERSION, parts.data, parts.control, parts.jobs)
+    metrics = Metrics(own.families, GatewayMetrics(parts.gatekeeper, parts.reporter, parts.turned_away).families)
+    metrics.exports.watch("traces", lambda: parts.traces.dropped)
+    metrics.exports.watch("spans", lambda: parts.traces.spans_dropped)
     metrics.start_otlp(work, resource_attributes(SERVICE, parts.gateway, VERSION, os.environ))
     return metrics
 
@@ -247,7 +261,9 @@ async def _start_doorkeeper(bus: Bus, gateway: GatewayId, config: GatewayConfig,
 
 
 async def _keep_traces(stack: AsyncExitStack, bus: Bus, gateway: GatewayId, gatekeeper: Gatekeeper) -> TraceTeller:
-    spans = await stack.enter_async_context(open_spans(SERVICE, gateway, os.environ))
+    spans = await stack.enter_async_context(
+        open_spans(resource_attributes(SERVICE, gateway, VERSION, os.environ), os.environ)
+    )
     keeper = Keeper(gateway, gatekeeper.fleet, Backlog())
     gatekeeper.watch(keeper.ended)
     return TraceTeller(bus, keeper, spans)
@@ -269,13 +285,16 @@ async def _take_no_more(requests: Subscription, drain_s: float) -> None:
         await requests.drain()
 
 
-async def _finish(parts: Gateway, requests: Subscription, drain_s: float) -> None:
+async def _finish(parts: Gateway, runner: JobRunner, requests: Subscription, drain_s: float) -> None:
+    """Jobs go back to the queue; requests that somebody waits for are answered here."""
     await _take_no_more(requests, drain_s)
+    await runner.finish(drain_s)
     for action in parts.gatekeeper.stop(unix_us()):
         await parts.dispatcher.perform(action)
     with anyio.move_on_after(drain_s):
         while parts.gatekeeper.in_flight:
             await anyio.sleep(0.01)
     await parts.dispatcher.finish()
-    await parts.traces.finish()
+    with anyio.move_on_after(LAST_TRACES_S):
+        await parts.traces.finish()
     await parts.reporter.publish()

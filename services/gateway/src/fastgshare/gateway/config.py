@@ -8,6 +8,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
 
     An empty `instance` is the host's name.
 
+    The page of metrics is on the HTTP port for those whose key may look, and on `metrics_port` of `metrics_host` (0:
+    nowhere) for everybody who can reach that: a network of your own.
+
     `trace_ratio` is the share of requests whose trace is kept whatever becomes of them, of those whose caller does not
     say; None: what `OTEL_TRACES_SAMPLER_ARG` says, else 0.01.
     """
@@ -19,6 +22,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     http_port: int = 8080
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 8081
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
     default_timeout_ms: int = 10_000
     max_timeout_ms: int = 600_000
     max_body_mib: int = 64

@@ -5,7 +5,7 @@ nothing here needs numpy. Refusals of requests are values in the reply; the faul
 raise are listed with it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -144,12 +144,14 @@ class Invoker(Protocol):
 class Functions(Protocol):
     """Defines, scales and removes functions in the `functions` bucket, and stores their content."""
 
-    async def define(self, spec: FunctionSpec) -> FunctionSpec:
-        """Create or update; what now stands, its generation set.
+    async def define(
+        self, spec: FunctionSpec, may_replace: Callable[[FunctionSpec | None], bool] = ...
+    ) -> FunctionSpec:
+        """Create, or update what `may_replace` says yes to; what now stands, its generation set.
 
         Raises:
             InvalidSpec: the definition cannot be used.
-            RevisionConflict: somebody else changed it at the same moment.
+            RevisionConflict: somebody else changed it, at the same moment or since the caller read it.
             StorageUnavailable: JetStream did not answer.
         """
         ...
@@ -195,11 +197,15 @@ class Jobs(Protocol):
 class Doorkeeper(Protocol):
     """Knows API keys. A platform without keys lets everybody in; with the first key, nobody without one."""
 
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Why a caller is refused whatever its request is about (401, 403), before it is read; counts nothing."""
+        ...
+
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Let a caller in, counting an invocation against the key's limits; else why not (401, 403, 429).
 
-        `key` is what the caller showed (`Authorization: Bearer KEY` or `X-Api-Key` over HTTP, `authorization` in
-        gRPC's metadata), None for nothing. `function` is None where the call is about no one of them.
+        `key` is what the caller showed (`core.keys.shown_key`: `Authorization: Bearer KEY`, or
+        `X-Api-Key`), None for nothing. `function` is None where the call is about no one of them.
         """
         ...
 
@@ -219,6 +225,10 @@ class MeteredDoorkeeper(Doorkeeper, Protocol):
 
 class OpenDoor:
     """Lets everybody in."""
+
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Nobody is refused."""
+        return None
 
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Nobody is refused."""

@@ -29,7 +29,8 @@ from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.slots import host_id, sweep_orphans
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.process import ProcessMetrics
-from fastgshare.shared.telemetry.service import Metrics, resource_attributes
+from fastgshare.shared.telemetry.resources import resource_attributes
+from fastgshare.shared.telemetry.service import Metrics
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 SERVICE = "node_manager"
@@ -54,6 +55,8 @@ class Node:
         self._usage = UsageWriter(bus, self._node, self._incarnation, devices, config.usage_interval_s)
         own = ProcessMetrics(SERVICE, self._node, VERSION, bus)
         self._metrics = Metrics(own.families, NodeMetrics(devices, self._usage).families)
+        self._metrics.exports.watch("traces", lambda: sum(device.dropped("traces") for device in devices))
+        self._metrics.exports.watch("spans", lambda: sum(device.dropped("spans") for device in devices))
 
     async def run(self) -> None:
         """Manage until told to stop, then drain."""

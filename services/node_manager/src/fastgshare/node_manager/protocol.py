@@ -76,7 +76,8 @@ class ReplicaDrained(msgspec.Struct, frozen=True, tag=True):
 class Pulse(msgspec.Struct, frozen=True, tag=True):
     """Worker → manager, periodic: alive, how many requests wait or run per replica, and the device as it is.
 
-    `running` hold a token as this is written; `spent` is what functions had since the pulse before.
+    `running` hold a token as this is written; `spent` is what functions had since the pulse before. `dropped` counts
+    what the worker had to let go of its telemetry since its start, by signal.
     """
 
     depth: dict[ReplicaId, int]
@@ -89,6 +90,7 @@ class Pulse(msgspec.Struct, frozen=True, tag=True):
     gauges: dict[str, float] = {}
     running: tuple[ReplicaId, ...] = ()
     spent: dict[FunctionName, Spent] = {}
+    dropped: dict[str, int] = {}
 
 
 class LogLine(msgspec.Struct, frozen=True, tag=True):

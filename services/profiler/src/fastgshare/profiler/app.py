@@ -32,7 +32,8 @@ from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.service import answer_pings, stop_signal
 from fastgshare.shared.storage import ensure_storage
 from fastgshare.shared.telemetry.process import ProcessMetrics
-from fastgshare.shared.telemetry.service import Metrics, resource_attributes
+from fastgshare.shared.telemetry.resources import resource_attributes
+from fastgshare.shared.telemetry.service import Metrics
 from fastgshare.shared.units import s_to_us
 
 SERVICE = "profiler"

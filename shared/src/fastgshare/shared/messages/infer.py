@@ -79,7 +79,8 @@ class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Of a request whose trace is kept also `arrived_us` and `end_us` (Unix microseconds: it reached the worker, its
     answer left), and `batch_span`, the span of its batch as `<trace id>-<span id>`; else 0 and empty. `before_us` is
-    the part of `handler_us` that came before its batch.
+    the part of `handler_us` that came before its batch. Of an answer in parts `first_us` is when the first of them
+    left (Unix microseconds), and `handler_us` ends there; else 0.
     """
 
     queue_us: int = 0
@@ -91,6 +92,7 @@ class Timing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end_us: int = 0
     batch_span: str = ""
     before_us: int = 0
+    first_us: int = 0
 
 
 class InferReply(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -41,8 +41,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a job; times in Unix microseconds, 0: not yet.
 
-    `runs` were begun, of which `losses` ended with their gateway, without a word. `reply` is the outcome: of a failed
-    job it holds the error. `address` names where the outcome is published.
+    `runs` were begun, of which `losses` ended with their gateway, or with one replica after the other. `reply` is the
+    outcome: of a failed job it holds the error. `address` names where the outcome is published.
     """
 
     job: JobId

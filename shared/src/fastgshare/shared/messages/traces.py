@@ -27,7 +27,8 @@ class RequestTrace(msgspec.Struct, frozen=True, kw_only=True):
     (`nats`, `http`, ...). `outcome` is `answered`, an error code, or `handed_back`: the caller asks another gateway.
     `is_met` tells of the objective, which lasts until `objective_us` (0: there was none); None: neither met nor missed,
     the end was the caller's own doing. `held_us` is when it began to wait for a replica (0: it did not). `timing` is
-    the worker's word, where there is one; without `arrived_us` in it the worker kept no spans.
+    the worker's word, where there is one; without `arrived_us` in it the worker kept no spans. `first_us` is when the
+    first part of an answer in parts came, by which the objective is judged (0: it came as a whole, or not at all).
     """
 
     trace_id: str
@@ -49,3 +50,4 @@ class RequestTrace(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[TracedAttempt, ...] = ()
     timing: Timing | None = None
     version: int = 1
+    first_us: int = 0

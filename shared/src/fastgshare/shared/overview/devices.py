@@ -68,9 +68,16 @@ class Devices:
             share = min(1.0, used / device.chunks) if device.chunks else 0.0
             self._busy.setdefault(device.device, _Busy()).add(now_us, share)
 
+    def forget_silent(self, replicas: Iterable[ReplicaStatus], now_us: int) -> None:
+        """Let go of nodes that have not been heard for a minute, and of devices that nobody speaks of any more."""
+        self._nodes = {node: known for node, known in self._nodes.items() if known.heard_us > now_us - GONE_US}
+        names = {device.device for known in self._nodes.values() for device in known.status.devices}
+        names.update(replica.device for replica in replicas)
+        self._layouts.keep(names)
+        self._busy = {device: busy for device, busy in self._busy.items() if device in names}
+
     def view(self, replicas: Sequence[ReplicaStatus], now_us: int) -> tuple[DeviceView, ...]:
         """Every device by name."""
-        self._nodes = {node: known for node, known in self._nodes.items() if known.heard_us > now_us - GONE_US}
         found: dict[DeviceId, list[ReplicaStatus]] = {}
         for replica in sorted(replicas, key=lambda status: (status.function, status.replica)):
             found.setdefault(replica.device, []).append(replica)
@@ -78,9 +85,6 @@ class Devices:
         views = [self._told(known, device, found.get(device.device, []), now_us) for known, device in told.values()] + [
             self._untold(device, held) for device, held in found.items() if device not in told
         ]
-        names = {DeviceId(view.device) for view in views}
-        self._layouts.keep(set(names))
-        self._busy = {device: busy for device, busy in self._busy.items() if device in names}
         return tuple(sorted(views, key=lambda view: (view.node, view.device)))
 
     def _told(self, known: _Known, device: DeviceStatus, replicas: Sequence[ReplicaStatus], now_us: int) -> DeviceView:

@@ -29,6 +29,7 @@ from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 GATEWAY, NODE_MANAGER = "gateway", "node_manager"
 SERVICE_GONE_US = 60 * US_PER_S
+TIDY_US = 10 * US_PER_S
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -45,6 +46,7 @@ class Overview:
         self._gateways = Gateways()
         self._decisions = Decisions()
         self._hindrances = Hindrances()
+        self._tidied_us = 0
 
     def function(self, key: str, spec: FunctionSpec | None) -> None:
         """The function of this key in the bucket is so now; None: it is gone."""
@@ -66,11 +68,13 @@ class Overview:
 
     def node(self, status: NodeStatus, now_us: int) -> None:
         """A heartbeat came."""
+        self._tidy(now_us)
         self._devices.heard(status, self._replicas.values(), now_us)
         self._services[(NODE_MANAGER, status.node)] = now_us
 
     def report(self, report: GatewayReport, now_us: int) -> None:
         """A gateway told of its requests."""
+        self._tidy(now_us)
         for function, news, from_us in self._gateways.heard(report, now_us):
             if (known := self._functions.get(function)) is not None:
                 known.traffic.add(news, from_us, now_us)
@@ -83,6 +87,7 @@ class Overview:
 
     def service(self, ready: ServiceReady, now_us: int) -> None:
         """An instance of a service answered a ping."""
+        self._tidy(now_us)
         self._services[(ready.service, ready.instance)] = now_us
 
     def spec(self, function: FunctionName) -> FunctionSpec | None:
@@ -97,8 +102,7 @@ class Overview:
 
     def view(self, now_us: int) -> PlatformView:
         """The picture at this moment."""
-        self._gateways.forget_silent(now_us)
-        self._services = {name: us for name, us in self._services.items() if us > now_us - SERVICE_GONE_US}
+        self._forget(now_us)
         return PlatformView(
             at_us=now_us,
             services=tuple(
@@ -109,6 +113,18 @@ class Overview:
             functions=self._function_views(now_us),
             decisions=self._decisions.newest_first(),
         )
+
+    def _tidy(self, now_us: int) -> None:
+        """Let go of what is gone now and then, for there may be nobody who looks."""
+        if now_us >= self._tidied_us + TIDY_US:
+            self._forget(now_us)
+
+    def _forget(self, now_us: int) -> None:
+        self._tidied_us = now_us
+        self._gateways.forget_silent(now_us)
+        self._devices.forget_silent(self._replicas.values(), now_us)
+        self._services = {name: us for name, us in self._services.items() if us > now_us - SERVICE_GONE_US}
+        self._hindrances.keep(self._functions, now_us - SERVICE_GONE_US)
 
     def _function_views(self, now_us: int) -> tuple[FunctionView, ...]:
         replicas: dict[FunctionName, list[ReplicaStatus]] = {}

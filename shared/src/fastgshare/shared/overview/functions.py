@@ -1,6 +1,6 @@
 """Functions as consoles show them: definition, replicas, traffic, and why one is short of what it should be. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from fastgshare.shared.functions import FIXED, keeps_slice
@@ -11,13 +11,15 @@ from fastgshare.shared.overview.traffic import Traffic
 from fastgshare.shared.overview.view import FunctionView
 
 P50, P99 = 0.5, 0.99
+ROOM, OBJECTIVE = "room", "objective"
 _TOLD_BY = {
-    "no_room": ("room", True),
-    "replica_placed": ("room", False),
-    "objective_infeasible": ("objective", True),
-    "objective_feasible": ("objective", False),
+    "no_room": (ROOM, True),
+    "replica_placed": (ROOM, False),
+    "objective_infeasible": (OBJECTIVE, True),
+    "objective_feasible": (OBJECTIVE, False),
 }
 """What stands in a function's way, by the event that tells of it or takes it back."""
+_REMOVED = "function_removed"
 
 
 @dataclass(slots=True)
@@ -35,23 +37,34 @@ class Hindrances:
         self._told: dict[tuple[str, str], tuple[int, str]] = {}
 
     def heard(self, event: Event) -> None:
-        """Take in an event, in any order."""
-        if event.kind not in _TOLD_BY or not event.function:
+        """Take in an event, in any order. What was told of a function that was removed since is of another one."""
+        if not event.function:
             return
-        matter, stands = _TOLD_BY[event.kind]
-        key = (event.function, matter)
-        if event.at_us >= self._told.get(key, (0, ""))[0]:
-            self._told[key] = (event.at_us, event.text if stands else "")
+        if event.kind == _REMOVED:
+            for matter in (ROOM, OBJECTIVE):
+                self._hear(event, matter, "")
+        elif event.kind in _TOLD_BY:
+            matter, stands = _TOLD_BY[event.kind]
+            self._hear(event, matter, event.text if stands else "")
 
     def of(self, spec: FunctionSpec, is_short: bool) -> list[str]:
         """Those of one function, in words; room is of interest only to one that is short of replicas."""
-        room = self._text(spec.name, "room") if is_short else ""
-        objective = "" if keeps_slice(spec) else self._text(spec.name, "objective")
+        room = self._text(spec.name, ROOM) if is_short else ""
+        objective = "" if keeps_slice(spec) else self._text(spec.name, OBJECTIVE)
         return [text for text in (f"no room for more: {room}" if room else "", objective) if text]
 
     def forget(self, function: FunctionName) -> None:
         """It was removed."""
         self._told = {key: told for key, told in self._told.items() if key[0] != function}
+
+    def keep(self, functions: Container[str], since_us: int) -> None:
+        """Let go of what was told before `since_us` of others than these: a function may yet be told of."""
+        self._told = {key: told for key, told in self._told.items() if key[0] in functions or told[0] >= since_us}
+
+    def _hear(self, event: Event, matter: str, text: str) -> None:
+        key = (event.function, matter)
+        if event.at_us >= self._told.get(key, (0, ""))[0]:
+            self._told[key] = (event.at_us, text)
 
     def _text(self, function: str, matter: str) -> str:
         return self._told.get((function, matter), (0, ""))[1]

@@ -52,7 +52,9 @@ class Gateways:
         before = known.report.functions if known is not None and is_same_life else {}
         from_us = known.heard_us if known is not None else now_us
         for function, counts in report.functions.items():
-            happened = news(before.get(function, _NOTHING), counts)
+            if (was := before.get(function, _NOTHING)) == counts:
+                continue  # most functions are idle most of the time
+            happened = news(was, counts)
             if not happened.is_nothing:
                 yield Happened(function, happened, from_us)
 

@@ -7,7 +7,7 @@ are tried first where they leave more of them whole. Scattered chunks, and more 
 then all are drawn smaller until they do.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fastgshare.shared.overview.view import Piece
@@ -162,6 +162,6 @@ class Layouts:
             known = self._laid[device] = (asked, chunks, lay(asked, chunks))
         return known[2]
 
-    def keep(self, devices: set[str]) -> None:
+    def keep(self, devices: Container[str]) -> None:
         """Forget all other devices."""
         self._laid = {device: laid for device, laid in self._laid.items() if device in devices}

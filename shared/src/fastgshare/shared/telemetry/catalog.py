@@ -65,10 +65,13 @@ BUILD = _gauge(
     "Always 1: which service this is, which instance, and its version.",
     *("service", "name", "version"),
 )
-UP = _gauge("bus.connected", "", "1 while the NATS server is there.")
+UP = _gauge("bus.connected", "", "1 while every connection of the service to the NATS server stands.")
 RECONNECTS = _counter("bus.reconnects", "{reconnect}", "How often the connection to the NATS server was made anew.")
 DROPPED = _counter(
-    "telemetry.dropped", "{item}", "Spans, traces or metric exports that were let go, by signal.", "signal"
+    "telemetry.dropped",
+    "{item}",
+    "What was let go, by signal: `spans`, `traces` (kept requests or batches), exports of `metrics`.",
+    "signal",
 )
 CPU = Metric("process.cpu.time", Kind.COUNTER, "s", "Processor time of the process.", (), "process_cpu_seconds_total")
 MEMORY = Metric("process.memory.usage", Kind.GAUGE, "By", "Resident memory.", (), "process_resident_memory_bytes")
@@ -82,6 +85,14 @@ REQUESTS = _counter(
     "{request}",
     "Requests that ended, by outcome: `answered`, or the code of the error.",
     *("function", "outcome"),
+)
+REFUSALS = _counter(
+    "refusals",
+    "{request}",
+    "Requests that a door (`http`, `grpc`, `nats`, `job`) turned away before they counted as any function's, by the "
+    "code of the error: a key that may not, a body too large, too many at once, a function that is not there. "
+    "`requests` does not have them.",
+    *("door", "code"),
 )
 RETRIED = _counter(
     "requests.retried", "{request}", "Requests dispatched again because their replica was lost.", "function"
@@ -97,7 +108,9 @@ OBJECTIVE_REQUESTS = _counter(
 )
 OBJECTIVE = _gauge("objective.latency", "s", "The function's objective.", "function")
 OBJECTIVE_TARGET = _gauge("objective.target", "1", "The share of requests that are to meet it.", "function")
-DURATION = _histogram("request.duration", "s", "Arrival to answer, of answered requests.", "function")
+DURATION = _histogram(
+    "request.duration", "s", "Arrival to answer, or to its first part, of answered requests.", "function"
+)
 STAGE = _histogram(
     "request.stage.duration",
     "s",
@@ -212,7 +225,7 @@ CATALOG: dict[str, tuple[Metric, ...]] = {
     "every service": ANYWHERE,
     "gateway": (
         *(ARRIVED, REQUESTS, OBJECTIVE_REQUESTS, OBJECTIVE, OBJECTIVE_TARGET, DURATION, STAGE, BATCH_ROWS, LATENESS),
-        *(RETRIED, OUTSTANDING, HELD, COLD_START, PAYLOADS),
+        *(REFUSALS, RETRIED, OUTSTANDING, HELD, COLD_START, PAYLOADS),
     ),
     "node manager": (
         *(DEVICE_HEALTHY, DEVICE_SMS, DEVICE_MEMORY_LIMIT, DEVICE_MEMORY, DEVICE_PROMISED),

@@ -69,12 +69,15 @@ class OtlpMetrics:
 
     async def _export(self, patience_s: float) -> None:
         """In a thread, for at most so long; one that hangs on is left behind with its deadline."""
-        data = self._data(list(gathered(self._sources)), unix_us() * NS_PER_US)
         result = MetricExportResult.FAILURE
-        with anyio.move_on_after(patience_s):
-            result = await anyio.to_thread.run_sync(
-                self._exporter.export, data, patience_s * 1000, abandon_on_cancel=True
-            )
+        try:
+            data = self._data(list(gathered(self._sources)), unix_us() * NS_PER_US)
+            with anyio.move_on_after(patience_s):
+                result = await anyio.to_thread.run_sync(
+                    self._exporter.export, data, patience_s * 1000, abandon_on_cancel=True
+                )
+        except Exception:  # a count that cannot be told must not end the service that counts
+            logger.exception("metrics not exported")
         if result is MetricExportResult.FAILURE:
             self._exports.dropped(SIGNAL)
 

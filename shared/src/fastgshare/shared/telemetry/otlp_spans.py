@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-NAMESPACE = "fastgshare"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 QUEUE_VARIABLE = "OTEL_BSP_MAX_QUEUE_SIZE"
 QUEUE = 4096
+BATCH_VARIABLE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+BATCH = 512
 FLUSH_S = 2.0
 FLUSH_POLL_S = 0.01
 # The thread that packs spans must not keep the event loop waiting for the interpreter for the usual 5 ms.
@@ -158,12 +159,12 @@ def is_wanted(env: Mapping[str, str]) -> bool:
 
 
 @asynccontextmanager
-async def open_spans(service: str, instance: str, env: Mapping[str, str]) -> AsyncIterator[Spans]:
-    """Spans of one process, called `service`; at the end what waits is sent, for at most two seconds."""
+async def open_spans(attributes: Mapping[str, str], env: Mapping[str, str]) -> AsyncIterator[Spans]:
+    """Spans of one process, whose resource has these `attributes`; at the end what waits is sent, for two seconds."""
     if not is_wanted(env):
         yield NoSpans()
         return
-    processor, tally, spans = _open_exporter(service, instance, env)
+    processor, tally, spans = _open_exporter(attributes, env)
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
     try:
         yield spans
@@ -175,25 +176,27 @@ async def open_spans(service: str, instance: str, env: Mapping[str, str]) -> Asy
 
 
 def _open_exporter(
-    service: str, instance: str, env: Mapping[str, str]
+    attributes: Mapping[str, str], env: Mapping[str, str]
 ) -> "tuple[BatchSpanProcessor, Tally, OtlpSpans]":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     from fastgshare.shared.telemetry.otlp_readable import Converter
 
-    attributes = {"service.namespace": NAMESPACE, "service.instance.id": instance}
-    if not env.get("OTEL_SERVICE_NAME") and "service.name=" not in env.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        attributes["service.name"] = service
-    room = _room(env)
+    room = _number(env, QUEUE_VARIABLE, QUEUE)
+    batch = min(_number(env, BATCH_VARIABLE, BATCH), room)  # the SDK wants no batch larger than its queue
     tally = Tally(OTLPSpanExporter())
-    processor = BatchSpanProcessor(tally, max_queue_size=room)  # type: ignore[arg-type]  # an exporter by its shape
+    processor = BatchSpanProcessor(
+        tally,  # type: ignore[arg-type]  # an exporter by its shape
+        max_queue_size=room,
+        max_export_batch_size=batch,
+    )
     return processor, tally, OtlpSpans(processor, tally, Converter(attributes), room)
 
 
-def _room(env: Mapping[str, str]) -> int:
-    text = env.get(QUEUE_VARIABLE, "")
-    return int(text) if text.isdecimal() and int(text) else QUEUE
+def _number(env: Mapping[str, str], variable: str, otherwise: int) -> int:
+    text = env.get(variable, "")
+    return int(text) if text.isdecimal() and int(text) else otherwise
 
 
 async def _close(processor: "BatchSpanProcessor", tally: Tally) -> None:

@@ -3,6 +3,7 @@
 Few and short connections, each for one request: what is too long, too slow or too many is closed.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,6 +18,8 @@ MAX_HEAD_BYTES = 8 << 10
 PATIENCE_S = 5.0
 MAX_CONNECTIONS = 32
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
+
+logger = logging.getLogger(__name__)
 
 
 class PagePort:
@@ -62,7 +65,12 @@ class PagePort:
             return _response(HTTPStatus.NOT_FOUND)
         if method not in (b"GET", b"HEAD"):
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, extra="Allow: GET, HEAD\r\n")
-        return _response(HTTPStatus.OK, self._write(), CONTENT_TYPE, is_bare=method == b"HEAD")
+        try:
+            page = self._write()
+        except Exception:  # a count that cannot be told must not end the service that counts
+            logger.exception("page of metrics not written")
+            return _response(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _response(HTTPStatus.OK, page, CONTENT_TYPE, is_bare=method == b"HEAD")
 
 
 def _response(

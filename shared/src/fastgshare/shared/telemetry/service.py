@@ -61,16 +61,6 @@ class Metrics:
         work.start_soon(exporting.run)
 
 
-def resource_attributes(service: str, instance: str, version: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Who is told of, by OpenTelemetry's conventions; a name that the environment gives comes first."""
-    return {
-        "service.name": env.get("OTEL_SERVICE_NAME") or service,
-        "service.namespace": "fastgshare",
-        "service.instance.id": instance,
-        "service.version": version,
-    }
-
-
 def export_interval_s(env: Mapping[str, str]) -> float | None:
     """How often metrics go out by OTLP; None where nobody asked for it. Raises InvalidConfig."""
     if env.get("OTEL_SDK_DISABLED", "").lower() == "true" or env.get("OTEL_METRICS_EXPORTER") == "none":

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.telemetry.spans_backlog import Backlog
@@ -38,7 +39,10 @@ async def tell_slowly(
         await anyio.sleep(rest_s if len(items) == TURN else max(rest_s, LOOK_S))
 
 
-async def tell_all(backlog: Backlog[T], tell: Callable[[list[T]], Awaitable[None]]) -> None:
-    """`tell` what is in `backlog` now."""
-    while items := backlog.take(TURN):
+async def tell_all(
+    backlog: Backlog[T], tell: Callable[[list[T]], Awaitable[None]], may_tell: Callable[[], bool] = _always
+) -> None:
+    """`tell` what is in `backlog` now, while that is welcome."""
+    while may_tell() and (items := backlog.take(TURN)):
         await tell(items)
+        await anyio.lowlevel.checkpoint()  # so that a deadline can end it

@@ -28,13 +28,15 @@ from fastgshare.shared.telemetry.spans_stages import (
     stages,
     worker_stages,
 )
-from fastgshare.shared.tracing import derived_span
+from fastgshare.shared.tracing import derived_span, parse_traceparent
 from fastgshare.shared.units import US_PER_MS
 
 ANSWERED = "answered"
 HTTP_OK = 200
 REPLICA_TEMPLATE = "fast.replica.{replica}"
 INVOKE_TEMPLATE = "fast.invoke.{function}"
+_HTTP_ROUTES = {"http": "/v2/models/{model}/infer", "http_stream": "/v2/models/{model}/infer_stream"}
+_GRPC_METHODS = {"grpc": "ModelInfer", "grpc_stream": "ModelStreamInfer"}
 _OF_GATEWAY = {ADMIT: 1001, HOLD: 1002, REPLY: 1003}
 _PROCESS = 2000
 _OF_WORKER = {QUEUE: 1, TOKEN_WAIT: 2, EXECUTE: 3, PREPROCESS: 4, POSTPROCESS: 5}
@@ -63,7 +65,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class BatchRun(msgspec.Struct, kw_only=True):
     """One executed batch: when, how many rows of how many requests, and those of them whose traces are kept.
 
-    `left` requests have not ended yet; `span` is `<trace id>-<span id>` once a trace in it is kept.
+    `left` requests have not ended yet; `span` is `<trace id>-<span id>` once a trace in it is kept, and the batch
+    `matters` if one of those missed its objective.
     """
 
     started_us: int
@@ -73,6 +76,7 @@ class BatchRun(msgspec.Struct, kw_only=True):
     left: int
     span: str = ""
     members: list[Served] = []
+    matters: bool = False
 
 
 def request_spans(trace: RequestTrace) -> list[Span]:
@@ -206,15 +210,15 @@ def _root(trace: RequestTrace) -> Span:
 
 def _door(trace: RequestTrace) -> tuple[str, Kind, dict[str, Value]]:
     """Name, kind and attributes by the conventions for how the request came in."""
-    if trace.door == "http":
-        route = "/v2/models/{model}/infer"
+    if trace.door in _HTTP_ROUTES:
+        route = _HTTP_ROUTES[trace.door]
         status = HTTP_OK if trace.outcome == ANSWERED else _status(trace.outcome)
         about: dict[str, Value] = {"http.request.method": "POST", "http.route": route}
         return f"POST {route}", Kind.SERVER, about | {"http.response.status_code": status}
-    if trace.door == "grpc":
-        service = "inference.GRPCInferenceService"
-        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "ModelInfer"}
-        return f"{service}/ModelInfer", Kind.SERVER, about
+    if trace.door in _GRPC_METHODS:
+        service, method = "inference.GRPCInferenceService", _GRPC_METHODS[trace.door]
+        about = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        return f"{service}/{method}", Kind.SERVER, about
     if trace.door == "nats":
         about = _message("process", subjects.invoke(trace.function), INVOKE_TEMPLATE, trace.request)
         return "process fast.invoke", Kind.CONSUMER, about | {"messaging.consumer.group.name": subjects.GATEWAY_QUEUE}
@@ -251,9 +255,9 @@ def _part(
 
 def _executed(part: Span, timing: Timing) -> Span:
     links: tuple[Link, ...] = ()
-    if timing.batch_span:
-        trace_id, _, span_id = timing.batch_span.partition("-")
-        links = (Link(trace_id, span_id),)
+    batch = parse_traceparent(f"00-{timing.batch_span}-01") if timing.batch_span else None
+    if batch is not None:  # a worker's word, which may be anything
+        links = (Link(batch.trace_id, batch.span_id),)
     attributes = {**part.attributes, "fastgshare.batch.size": timing.batch}
     return msgspec.structs.replace(part, attributes=attributes, links=links)
 

@@ -93,7 +93,9 @@ def worker_stages(arrived_us: int, end_us: int, timing: Timing) -> list[Stage]:
         if took_us > 0:
             found.append(Stage(name, at_us, at_us + took_us, part=part))
         at_us += took_us
-    if after_us > 0:
+    if timing.first_us:  # it made parts for as long as there were any
+        found.append(Stage(HANDLER, at_us, end_us, part=POSTPROCESS))
+    elif after_us > 0:
         found.append(Stage(HANDLER, end_us - after_us, end_us, part=POSTPROCESS))
     return [within(stage, arrived_us, end_us) for stage in found]
 

@@ -153,6 +153,7 @@ class Call(Ticket):
         self.left_us = 0
         self.held_us = 0
         self.lost = ()
+        self.first_us = 0
         self.tally = tally
         self.door = door
         self.sample = sample

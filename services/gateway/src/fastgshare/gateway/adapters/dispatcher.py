@@ -14,7 +14,7 @@ from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.messages import INFER_VERSION, Cancel, Demand, InferReply, Work
 
-OUTBOX_LIMIT = 100_000  # more than the core holds requests (`Limits.requests`)
+OUTBOX_LIMIT = 300_000  # eight times what the core holds requests (`Limits.requests`)
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class Dispatcher:
             logger.warning("%s not sent: %s", type(action).__name__, error)
 
     def enqueue(self, actions: list[Action]) -> None:
-        """Leave actions for `run`; each of the core's requests has two at most, so its bound is this one's."""
+        """Leave actions for `run`; each of the core's requests has a recall and a dispatch at
+        most, and at its end `MAX_RECALLS` and one more, so its bound is this one's."""
         for action in actions:
             self._send.send_nowait(action)
 

@@ -43,6 +43,10 @@ class KeyDoor:
         """Whether everybody is let in."""
         return self._book.is_open
 
+    def hear(self, key: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """As the port has it."""
+        return self._book.hear(key, scope, now_us)
+
     def admit(self, key: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """As the port has it."""
         return self._book.admit(key, scope, function, now_us)

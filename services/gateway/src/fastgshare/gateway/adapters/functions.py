@@ -8,7 +8,7 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.objects import Objects
-from fastgshare.shared.registry import FunctionUnknown, Registry
+from fastgshare.shared.registry import FunctionUnknown, MayReplace, Registry
 
 
 class BucketFunctions:
@@ -18,9 +18,9 @@ class BucketFunctions:
         self._registry = Registry(bus)
         self._objects = Objects(bus)
 
-    async def define(self, spec: FunctionSpec) -> FunctionSpec:
+    async def define(self, spec: FunctionSpec, may_replace: MayReplace = lambda _: True) -> FunctionSpec:
         """Create or update; what now stands. Raises InvalidSpec, RevisionConflict, StorageUnavailable."""
-        return await self._registry.put(spec)
+        return await self._registry.put(spec, may_replace)
 
     async def remove(self, name: FunctionName) -> bool:
         """Delete; False when there was none. Raises StorageUnavailable."""

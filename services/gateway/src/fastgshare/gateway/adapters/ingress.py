@@ -19,6 +19,7 @@ from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.config import GatewayConfig
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Ticket
+from fastgshare.gateway.core.turned_away import NATS_DOOR, TurnedAway
 from fastgshare.gateway.oip import decode_json_request, encode_json_reply
 from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
@@ -32,7 +33,6 @@ from fastgshare.shared.telemetry.sampling import Sampler
 from fastgshare.shared.tracing import TRACEPARENT, TraceContext
 from fastgshare.shared.units import US_PER_MS
 
-DOOR = "nats"
 _JSON = b"{"
 _ID_LIMIT = 64
 _ENVELOPE_BYTES = 1024  # what a gateway adds to a request on its way to a worker is less
@@ -53,6 +53,7 @@ class Ingress:
         dispatcher: Dispatcher,
         invoker: BusInvoker,
         newcomers: Newcomers,
+        turned_away: TurnedAway,
         sampler: Sampler,
         config: GatewayConfig,
         work: anyio.abc.TaskGroup,
@@ -62,6 +63,7 @@ class Ingress:
         self._dispatcher = dispatcher
         self._invoker = invoker
         self._newcomers = newcomers
+        self._turned_away = turned_away
         self._sampler = sampler
         self._default_us = config.default_timeout_ms * US_PER_MS
         self._max_us = config.max_timeout_ms * US_PER_MS
@@ -84,6 +86,8 @@ class Ingress:
         except RequestRefused as refused:
             await self._refuse(msg, refused.body)
         else:
+            if function not in self._gatekeeper.functions:
+                self._turned_away.count(NATS_DOOR, ErrorCode.NOT_FOUND)
             await self._take(msg, function)
 
     async def _take(self, msg: Msg, function: FunctionName) -> None:
@@ -105,6 +109,7 @@ class Ingress:
             await self._dispatcher.perform(action)
 
     async def _refuse(self, msg: Msg, error: ErrorBody) -> None:
+        self._turned_away.count(NATS_DOOR, error.code)
         await self._answer(msg, InferReply(INFER_VERSION, error=error))
 
     async def _answer(self, msg: Msg, reply: InferReply) -> None:
@@ -168,12 +173,13 @@ class Ingress:
     async def _answer_json(self, msg: Msg, function: FunctionName, deadline_us: int, trace: TraceContext) -> None:
         try:
             request = decode_json_request(msg.data)
-            reply = await self._invoker.invoke(function, request, deadline_us, trace, door=DOOR)
+            reply = await self._invoker.invoke(function, request, deadline_us, trace, door=NATS_DOOR)
         except RequestRefused as refused:
+            self._turned_away.count(NATS_DOOR, refused.body.code)
             reply = InferReply(INFER_VERSION, error=refused.body)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORDS_S):
-                await self._refuse(msg, _STOPPING)
+                await self._answer(msg, InferReply(INFER_VERSION, error=_STOPPING))
             raise
         except Exception:  # one request's trouble must not end the gateway
             logger.exception("JSON request to %s failed", function)

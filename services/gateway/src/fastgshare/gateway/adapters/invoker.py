@@ -12,6 +12,7 @@ from fastgshare.gateway.adapters.views import Views
 from fastgshare.gateway.adapters.waiting import AnswerInbox, refused
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
@@ -43,6 +44,7 @@ class BusInvoker(Views):
         dispatcher: Dispatcher,
         inbox: AnswerInbox,
         newcomers: Newcomers,
+        turned_away: TurnedAway,
         host: HostId,
     ) -> None:
         super().__init__(gatekeeper)
@@ -51,6 +53,7 @@ class BusInvoker(Views):
         self._gatekeeper = gatekeeper
         self._dispatcher = dispatcher
         self._inbox = inbox
+        self._turned_away = turned_away
         self._slots = SlotPool(host)
         self._reply_room: dict[FunctionName, int] = {}
 
@@ -68,7 +71,7 @@ class BusInvoker(Views):
             if reply is not None:
                 return reply
             trace = trace.sibling()
-        too_large = self._problem_with_size(request)
+        too_large = self._problem_with_size(request, door)
         if too_large is not None:
             return too_large
         return await self._send(function, request, request, deadline_us, trace, door, None)
@@ -82,7 +85,7 @@ class BusInvoker(Views):
         door: str = "http",
     ) -> AsyncGenerator[InferReply, None]:
         """One request to the end of its parts, its refusal or deadline; tensors travel inline."""
-        too_large = self._problem_with_size(request)
+        too_large = self._problem_with_size(request, door)
         if too_large is not None:
             yield too_large
             return
@@ -102,7 +105,9 @@ class BusInvoker(Views):
             while True:
                 reply = await parts.next()
                 if not reply.more:
-                    self._count(reply)
+                    self._count(request_id, reply)
+                elif not ticket.first_us:
+                    ticket.first_us = unix_us()
                 yield reply
                 if not reply.more:
                     return
@@ -191,7 +196,10 @@ class BusInvoker(Views):
     def _leave(self, request_id: RequestId) -> None:
         """Nobody waits here any more; what is not answered by now is recalled."""
         self._inbox.forget(request_id)
-        if left := self._gatekeeper.gave_up(request_id, unix_us()):
+        self._give_up(request_id, timed_out=False)
+
+    def _give_up(self, request_id: RequestId, timed_out: bool) -> None:
+        if left := self._gatekeeper.gave_up(request_id, unix_us(), timed_out):
             self._dispatcher.enqueue(left)
 
     async def _await_answer(
@@ -206,20 +214,24 @@ class BusInvoker(Views):
             reply = await future
         finally:
             timer.cancel()
-        self._count(reply)
+        self._count(ticket.request_id, reply)
         return reply
 
-    def _count(self, reply: InferReply) -> None:
+    def _count(self, request_id: RequestId, reply: InferReply) -> None:
+        """What the caller is told ends the request: a worker's answer, or the timer's, which no attempt made."""
+        code = reply.error.code if reply.error is not None else ""
         if reply.attempt is not None:
             timing = reply.timing or Timing()
-            code = reply.error.code if reply.error is not None else ""
             self._gatekeeper.answered(Completion(reply.attempt, not code, timing, code=code), unix_us())
+        elif code == ErrorCode.DEADLINE_EXCEEDED:
+            self._give_up(request_id, timed_out=True)
 
-    def _problem_with_size(self, request: InferRequest) -> InferReply | None:
+    def _problem_with_size(self, request: InferRequest, door: str) -> InferReply | None:
         limit = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
         size_bytes = inline_bytes(request)
         if size_bytes <= limit:
             return None
+        self._turned_away.count(door, ErrorCode.TOO_LARGE)
         return refused(ErrorCode.TOO_LARGE, f"{size_bytes} bytes of tensors, the limit between hosts is {limit}")
 
     def _is_elsewhere(self, function: FunctionName) -> bool:

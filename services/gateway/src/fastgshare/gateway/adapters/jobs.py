@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import msgspec
 import nats.errors
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from nats.js import api
 
@@ -25,7 +26,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, RevisionConflict, StorageUnavailable
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
-from fastgshare.shared.codec import decode
+from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId
 from fastgshare.shared.jobrecords import begun, ended, put_back
@@ -44,6 +45,7 @@ STORE_RETRY_S = 0.2
 IDLE_CONSUMER_S = 3600.0
 LONGEST_RUN_US = 600 * US_PER_S
 REPLY_ROOM_BYTES = 4096
+MOST_NEWS_BYTES = 256 << 10
 _FAULTS = (*BUS_FAULTS, StorageUnavailable, RevisionConflict)
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class JobRunner:
         self._consumers: set[FunctionName] = set()
         self._woken = anyio.Event()
         self._stopping = False
+        self._leaving = False
         self._tasks: anyio.abc.TaskGroup
 
     def wake(self) -> None:
@@ -73,8 +76,18 @@ class JobRunner:
         self._woken.set()
 
     def take_no_more(self) -> None:
-        """This gateway goes: what runs may end, the rest is for others."""
+        """This gateway goes: what waits is for others."""
         self._stopping = True
+
+    async def finish(self, patience_s: float) -> None:
+        """Give back what runs, and return once every outcome that is here is stored, or after `patience_s`."""
+        self._stopping = self._leaving = True
+        for scope in list(self._runs.values()):
+            scope.cancel()
+        with anyio.move_on_after(patience_s):
+            while self._book.running:
+                self._woken = anyio.Event()
+                await self._woken.wait()
 
     async def run(self) -> None:
         """Take up jobs until cancelled; those that run then go back to the queue."""
@@ -192,7 +205,7 @@ class JobRunner:
                     await msg.nak()
                 raise
         if record is not None and record.state is JobState.QUEUED:
-            await msg.nak(delay=1.0)
+            await msg.nak(delay=None if self._leaving else 1.0)
             return True
         if record is not None and record.address and record.state is not JobState.CANCELLED:
             await self._bus.publish(subjects.result(record.address), self._news(record))
@@ -208,10 +221,11 @@ class JobRunner:
         try:
             with anyio.CancelScope() as scope:
                 self._runs[key] = scope
-                reply = await self._invoke(job, record)
-            if reply is None:  # withdrawn: the record says so already
-                return await self.queue.standing(job.job)
-            return await self._store(job, self._bounded(reply))
+                if not self._leaving:
+                    reply = await self._invoke(job, record)
+            if reply is None:  # withdrawn, as the record says already; else it is for another gateway
+                return await self.queue.change(job.job, put_back)
+            return await self._store(job, self._bounded(record, reply))
         finally:
             living.cancel()
             self._runs.pop(key, None)
@@ -253,20 +267,27 @@ class JobRunner:
         if scope is not None:
             scope.cancel()
 
-    def _bounded(self, reply: InferReply) -> InferReply:
+    def _bounded(self, record: JobRecord, reply: InferReply) -> InferReply:
         """The outcome, or that it is larger than what can be stored."""
         limit_bytes = self._bus.max_payload_bytes - REPLY_ROOM_BYTES
-        size_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
+        size_bytes = _size_bytes(reply)
+        if size_bytes <= limit_bytes:  # its names, shapes and words count too
+            size_bytes = len(encode(replace(record, reply=reply)))
         if size_bytes <= limit_bytes:
             return reply
         message = f"the result has {size_bytes} bytes, at most {limit_bytes} can be kept"
         return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.TOO_LARGE, message))
 
     def _news(self, record: JobRecord) -> bytes:
-        """What is told at the address of a job: how it ended, and the answer in JSON where that fits a message."""
+        """What is told at the address of a job: how it ended, and the answer in JSON unless it is large."""
         reply = record.reply or InferReply(INFER_VERSION)
-        answer = encode_json_reply(reply, record.function, request_id=record.wish.request_id)
         news: dict[str, object] = {"id": record.job, "function": record.function, "state": record.state}
-        if len(answer) <= self._bus.max_payload_bytes - REPLY_ROOM_BYTES:
-            news["response"] = msgspec.Raw(answer)
+        if _size_bytes(reply) <= MOST_NEWS_BYTES:  # writing numbers out takes a second for a few megabytes
+            answer = encode_json_reply(reply, record.function, request_id=record.wish.request_id)
+            if len(answer) <= self._bus.max_payload_bytes - REPLY_ROOM_BYTES:
+                news["response"] = msgspec.Raw(answer)
         return msgspec.json.encode(news)
+
+
+def _size_bytes(reply: InferReply) -> int:
+    return sum(tensor.size_bytes for tensor in reply.outputs)

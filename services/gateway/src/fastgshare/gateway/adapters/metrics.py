@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionReport, Histogram
 from fastgshare.shared.telemetry import catalog
@@ -20,15 +21,18 @@ Reports = dict[FunctionName, FunctionReport]
 class GatewayMetrics:
     """What one gateway tells."""
 
-    def __init__(self, gatekeeper: Gatekeeper, reporter: Reporter) -> None:
+    def __init__(self, gatekeeper: Gatekeeper, reporter: Reporter, turned_away: TurnedAway) -> None:
         self._gatekeeper = gatekeeper
         self._reporter = reporter
+        self._turned_away = turned_away
 
     def families(self) -> Iterator[Family]:
         """As it is now."""
         reports = self._reporter.report().functions
         yield from _of_requests(reports)
         yield from _of_time(reports)
+        refusals = self._turned_away.counted
+        yield Family(catalog.REFUSALS, tuple(Value(labels, count) for labels, count in refusals.items()))
         counters = self._gatekeeper.counters
         yield by_label(catalog.LATENESS, {function: counters[function].late for function in reports})
         yield by_label(catalog.RETRIED, {function: counters[function].retried for function in reports})

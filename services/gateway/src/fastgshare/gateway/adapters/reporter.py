@@ -1,5 +1,8 @@
 """Tells once a second, for consoles and whoever watches, what became of requests at this gateway."""
 
+import logging
+from contextlib import suppress
+
 import anyio
 import nats.errors
 
@@ -14,6 +17,8 @@ from fastgshare.shared.messages import GatewayReport
 
 INTERVAL_S = 1.0
 
+logger = logging.getLogger(__name__)
+
 
 class Reporter:
     """Counts every request's end from the start, and publishes the counts."""
@@ -24,6 +29,7 @@ class Reporter:
         self._gateway = gateway
         self._incarnation = incarnation
         self._reports = Reports()
+        self._is_too_large = False
         gatekeeper.watch(self._reports.ended)
 
     def report(self) -> GatewayReport:
@@ -44,7 +50,12 @@ class Reporter:
 
     async def publish(self) -> None:
         """Say how it stands."""
-        try:
-            await self._bus.publish(subjects.report(self._gateway), encode(self.report()))
-        except nats.errors.Error:
-            return  # the next says the same and more
+        report = encode(self.report())
+        is_too_large, self._is_too_large = self._is_too_large, len(report) > self._bus.max_payload_bytes
+        if self._is_too_large:
+            if not is_too_large:
+                limit = self._bus.max_payload_bytes
+                logger.error("the report of requests is not told: it has %d bytes, one message %d", len(report), limit)
+            return
+        with suppress(nats.errors.Error):  # the next says the same and more
+            await self._bus.publish(subjects.report(self._gateway), report)

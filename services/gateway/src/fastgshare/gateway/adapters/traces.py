@@ -3,7 +3,6 @@
 import logging
 
 import anyio
-import nats.errors
 
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.shared import subjects
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class TraceTeller:
-    """Empties the keeper's backlog beside the requests. `lost` counts records that the bus did not take.
+    """Empties the keeper's backlog beside the requests. `lost` counts records that nobody could be told.
 
     A collector that is slow or away does not keep anything from the stream: what is for it waits apart.
     """
@@ -39,18 +38,27 @@ class TraceTeller:
                 tasks.start_soon(tell_slowly, self._for_collector, self._export, lambda: self._spans.has_room)
 
     async def finish(self) -> None:
-        """Tell what is kept by now."""
+        """Tell what is kept by now: the stream first, then the collector as long as there is room on the way to it."""
         await tell_all(self._backlog, self._publish)
-        await tell_all(self._for_collector, self._export)
+        await tell_all(self._for_collector, self._export, lambda: self._spans.has_room)
 
     @property
     def dropped(self) -> int:
         """Records that were kept and found no room on their way."""
         return self._backlog.dropped + self._for_collector.dropped + self.lost
 
+    @property
+    def spans_dropped(self) -> int:
+        """Spans that found no room on their way to the collector, or that it did not take."""
+        return self._spans.dropped
+
     async def _export(self, traces: list[RequestTrace]) -> None:
         for trace in traces:
-            self._spans.put(request_spans(trace))
+            try:
+                self._spans.put(request_spans(trace))
+            except Exception as error:  # whatever callers and workers made of it: it ends no gateway
+                self.lost += 1
+                logger.warning("spans of trace %s not told: %r", trace.trace_id, error)
 
     async def _publish(self, traces: list[RequestTrace]) -> None:
         for trace in traces:
@@ -59,6 +67,6 @@ class TraceTeller:
             try:
                 subject = subjects.trace(trace.function, trace.request, trace.trace_id)
                 await self._bus.publish(subject, encode(trace))
-            except nats.errors.Error as error:
+            except Exception as error:  # the bus's, or a request id that is no text
                 self.lost += 1
-                logger.info("trace %s not published: %s", trace.trace_id, error)
+                logger.info("trace %s not published: %r", trace.trace_id, error)

@@ -15,6 +15,7 @@ from fastgshare.shared.messages import INFER_VERSION, InferReply
 from fastgshare.shared.parts import PartOrder, whole
 
 WAITING_PARTS = 256
+WAITING_BYTES = 16 << 20
 
 
 def refused(code: ErrorCode, message: str, retry_after_ms: int = 0) -> InferReply:
@@ -23,11 +24,12 @@ def refused(code: ErrorCode, message: str, retry_after_ms: int = 0) -> InferRepl
 
 
 class Parts:
-    """The parts of one answer, in order; at most `WAITING_PARTS` wait for their caller, then it is too slow."""
+    """The parts of one answer, in order; what waits for its caller is bounded in number and in bytes."""
 
     def __init__(self) -> None:
         self._order = PartOrder()
         self._waiting: deque[InferReply] = deque()
+        self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._ended = False
 
@@ -35,14 +37,16 @@ class Parts:
         """One more arrived; nothing follows the end."""
         if self._ended:
             return
-        if len(self._waiting) >= WAITING_PARTS:
-            message = f"{WAITING_PARTS} parts of the answer wait for their caller, the limit"
+        size_bytes = _bytes(reply)
+        if self._waiting and (len(self._waiting) >= WAITING_PARTS or self._waiting_bytes + size_bytes > WAITING_BYTES):
+            message = f"{len(self._waiting)} parts of the answer, {self._waiting_bytes} bytes, wait for their caller"
             taken: InferReply | None = refused(ErrorCode.OVERLOADED, message)
         else:
             taken = self._order.take(reply)
         if taken is not None:
             self._ended = not taken.more
             self._waiting.append(taken)
+            self._waiting_bytes += _bytes(taken)
             self._arrived.set()
 
     async def next(self) -> InferReply:
@@ -50,7 +54,13 @@ class Parts:
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._waiting.popleft()
+        reply = self._waiting.popleft()
+        self._waiting_bytes -= _bytes(reply)
+        return reply
+
+
+def _bytes(reply: InferReply) -> int:
+    return sum(tensor.size_bytes for tensor in reply.outputs)
 
 
 class AnswerInbox:

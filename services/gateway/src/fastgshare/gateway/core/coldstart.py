@@ -82,6 +82,10 @@ class ColdStarts:
         """The function was deleted."""
         self._starts.pop(function, None)
 
+    def forget_counts(self, function: FunctionName) -> None:
+        """Nobody asks for them any more."""
+        self.counted.pop(function, None)
+
     def take_ended(self) -> list[ColdStarted]:
         """Those that ended since they were last taken."""
         ended, self._ended = self._ended, []

@@ -173,6 +173,11 @@ class Fleet:
         self._refresh(target.status.function)
         return [target]
 
+    def is_there(self, target: Target) -> bool:
+        """Whether the life of a replica that `target` is goes on, as far as is known."""
+        replica = target.status.replica
+        return self.targets.get(replica) is target and replica not in self._absent_until_us
+
     def look_again(self, now_us: int) -> None:
         """Take those back that were absent for long enough."""
         for replica in [replica for replica, until_us in self._absent_until_us.items() if until_us <= now_us]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from fastgshare.gateway.core import refusals
 from fastgshare.gateway.core.coldstart import ColdStarts
+from fastgshare.gateway.core.ends import Ends
 from fastgshare.gateway.core.fleet import Fleet, Target
 from fastgshare.gateway.core.holding import Holding
 from fastgshare.gateway.core.keeping import traced
@@ -19,7 +20,6 @@ from fastgshare.gateway.core.tickets import (
     Action,
     Counters,
     Dispatch,
-    HandBack,
     RaiseDemand,
     Recall,
     Refuse,
@@ -27,7 +27,7 @@ from fastgshare.gateway.core.tickets import (
     Watch,
 )
 from fastgshare.shared.errors import ErrorBody, ErrorCode
-from fastgshare.shared.ids import AttemptId, DeviceId, FunctionName, NodeId, ReplicaId, RequestId
+from fastgshare.shared.ids import DeviceId, FunctionName, NodeId, ReplicaId, RequestId
 from fastgshare.shared.messages import (
     Completion,
     DoneNotice,
@@ -38,17 +38,16 @@ from fastgshare.shared.messages import (
     ReplicaState,
     ReplicaStatus,
     Signature,
-    Timing,
 )
 from fastgshare.shared.tensors import problem_with_inputs
-from fastgshare.shared.units import US_PER_MS
+from fastgshare.shared.units import US_PER_MS, ms_to_us
 
 MAX_LOSSES = 4
-FORGET_AFTER_US = 1_000_000
 DEMAND_INTERVAL_US = 250_000
 TICK_LATE_US = 1_000_000
+LAST_COUNTS_US = 60_000_000
+"""How long a removed function's counts are still told, for those who ask at intervals."""
 RETURN_US = 10_000_000
-HANDED_BACK = "handed_back"
 NO_DEPTHS: Mapping[ReplicaId, int] = MappingProxyType({})
 
 
@@ -75,23 +74,28 @@ class Gatekeeper:
         self._holding = Holding(limits.held_per_function)
         self._demanded_us: dict[FunctionName, int] = {}
         self._left_us: dict[FunctionName, int] = {}
+        self._removed_us: dict[FunctionName, int] = {}
         self._ticked_us = 0
         self._stopping = False
-        self._watches: tuple[Watch, ...] = ()
+        self._ends = Ends(self.fleet, self._ledger, self._holding, self.counters, self.cold_starts)
 
     def watch(self, watch: Watch) -> None:
         """Tell `watch` of every request's end, once each."""
-        self._watches += (watch,)
+        self._ends.watch(watch)
 
     # What the world tells
 
     def function_defined(self, spec: FunctionSpec) -> None:
         self.functions[spec.name] = spec
+        self._removed_us.pop(spec.name, None)
 
     def function_removed(self, function: FunctionName, now_us: int) -> list[Action]:
         self.functions.pop(function, None)
         self.cold_starts.forget(function)
-        return [self._refuse(ticket, refusals.unknown(function), now_us) for ticket in self._holding.take(function)]
+        self._removed_us[function] = now_us
+        return [
+            self._ends.refuse(ticket, refusals.unknown(function), now_us) for ticket in self._holding.take(function)
+        ]
 
     def profile_known(self, profile: Profile) -> None:
         self.fleet.learn_profile(profile)
@@ -140,7 +144,7 @@ class Gatekeeper:
         if spec is None:
             return Refuse(ticket, refusals.unknown(function))
         if ticket.came_by != JOB_DOOR:
-            ticket.objective_us = ticket.arrived_us + int(spec.slo_ms * US_PER_MS)
+            ticket.objective_us = ticket.arrived_us + ms_to_us(spec.slo_ms)
         ledger = self._ledger
         known = ledger.tickets.get(ticket.request_id)
         if known is not None:
@@ -151,17 +155,19 @@ class Gatekeeper:
         counters.arrived += 1
         counters.last_us = now_us
         if ticket.deadline_us <= now_us:
-            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
+            return self._ends.refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
         signature = self.signature(function)
         if signature is not None:
             problem = self._problem(request, function, signature)
             if problem is not None:
-                return self._refuse(ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"), now_us)
+                return self._ends.refuse(
+                    ticket, ErrorBody(ErrorCode.INVALID, f"function '{function}': {problem}"), now_us
+                )
             ticket.rows = _rows(request, signature)
         if len(ledger.tickets) >= self._limits.requests:
-            return self._refuse(ticket, refusals.crowded(len(ledger)), now_us)
+            return self._ends.refuse(ticket, refusals.crowded(len(ledger)), now_us)
         if ledger.payload_bytes + len(ticket.payload) > self._limits.payload_bytes:
-            return self._refuse(ticket, refusals.full(ledger.payload_bytes), now_us)
+            return self._ends.refuse(ticket, refusals.full(ledger.payload_bytes), now_us)
         return self._place(ticket, now_us)
 
     def completed(self, notice: DoneNotice, now_us: int) -> None:
@@ -170,11 +176,11 @@ class Gatekeeper:
         if target is not None and target.status.incarnation == notice.incarnation:
             target.depth = notice.depth
         for completion in notice.completions:
-            self._finish(completion, completion.end_us or now_us)
+            self._ends.finish(completion, completion.end_us or now_us)
 
     def answered(self, completion: Completion, now_us: int) -> None:
         """An answer came through this gateway: the same books as for a notice."""
-        self._finish(completion, now_us)
+        self._ends.finish(completion, now_us)
 
     def nobody_there(self, request_id: RequestId, now_us: int) -> list[Action]:
         """The server says that nobody took this request: its replica is not where its status says.
@@ -186,16 +192,12 @@ class Gatekeeper:
             return []
         return self._again(self.fleet.absent(ticket.replica, now_us), now_us)
 
-    def gave_up(self, request_id: RequestId, now_us: int) -> list[Action]:
-        """The caller left, or its deadline passed while this gateway awaited the answer. Fine if it has ended."""
-        ticket = self._ledger.close(request_id)
-        if ticket is None:
-            return []
-        target = self._detach(ticket)
-        self.counters[ticket.function].failed += 1
-        is_late = ticket.deadline_us <= now_us
-        self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED, now_us)
-        return [] if target is None or ticket.latest is None else [Recall(target.status.replica, ticket.latest)]
+    def gave_up(self, request_id: RequestId, now_us: int, timed_out: bool = False) -> list[Action]:
+        """The caller left, or was told that its deadline passed (`timed_out`). Fine if the request has ended.
+
+        Whoever waits says which it was: timers fire a little early by this clock.
+        """
+        return self._ends.give_up(request_id, now_us, timed_out)
 
     def withdrawn(self, request_id: RequestId, now_us: int) -> list[Action]:
         """A caller on the bus does not want its answer any more, and gets none.
@@ -208,7 +210,7 @@ class Gatekeeper:
     def stop(self, now_us: int) -> list[Action]:
         """This gateway goes: whoever waits here for a replica had better ask another, now and from now on."""
         self._stopping = True
-        return [self._hand_back(ticket, now_us) for ticket in self._holding.take_those_that_may_go()]
+        return [self._ends.hand_back(ticket, now_us) for ticket in self._holding.take_those_that_may_go()]
 
     def tick(self, now_us: int, connected: bool) -> list[Action]:
         """Periodic: silent nodes, passed deadlines, demand that still stands."""
@@ -220,12 +222,14 @@ class Gatekeeper:
         if connected:
             actions += self._after_loss(self.fleet.silent_targets(now_us), now_us)
         for ticket in self._holding.take_expired(now_us):
-            actions.append(self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us))
+            actions.append(self._ends.refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us))
         for function in self._holding.functions():
             actions += self._release_held(function, now_us)
             if self._holding.count(function):
                 actions += self._demand(function, now_us)
-        return actions + self._forget_overdue(now_us)
+        actions += self._ends.forget_overdue(now_us)
+        self._forget_removed(now_us)
+        return actions
 
     # What others ask
 
@@ -276,10 +280,10 @@ class Gatekeeper:
         late_us = now_us + finish_us + margin_us - ticket.deadline_us
         if late_us > 0:
             message = f"function '{ticket.function}' would answer {late_us / US_PER_MS:.0f} ms after the deadline"
-            return self._refuse(ticket, refusals.overloaded(message, late_us), now_us)
+            return self._ends.refuse(ticket, refusals.overloaded(message, late_us), now_us)
         if target.waiting_rows + ticket.rows > self._limits.rows_per_replica:
             message = f"function '{ticket.function}' has {target.waiting_rows} rows waiting, the limit"
-            return self._refuse(ticket, refusals.overloaded(message, finish_us), now_us)
+            return self._ends.refuse(ticket, refusals.overloaded(message, finish_us), now_us)
         return self._dispatch(ticket, target, finish_us, now_us)
 
     def _dispatch(self, ticket: Ticket, target: Target, finish_us: int, now_us: int) -> Dispatch:
@@ -297,18 +301,18 @@ class Gatekeeper:
         function = ticket.function
         if ticket.host is not None and self.fleet.ready(function):
             message = f"no replica of '{function}' shares memory with host {ticket.host}: send the tensors inline"
-            return self._refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message), now_us)
+            return self._ends.refuse(ticket, ErrorBody(ErrorCode.TENSOR_UNREACHABLE, message), now_us)
         if self.functions[function].replicas == 0:
-            return self._refuse(ticket, refusals.at_zero(function), now_us)
+            return self._ends.refuse(ticket, refusals.at_zero(function), now_us)
         failure = self._failure(function, now_us)
         if failure is not None:
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000), now_us)
+            return self._ends.refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, failure, 1000), now_us)
         if self._stopping and ticket.notice:
-            return self._hand_back(ticket, now_us)
+            return self._ends.hand_back(ticket, now_us)
         if self._holding.is_full(function):
             count = self._holding.count(function)
             message = f"function '{function}' has no ready replica and {count} requests wait for one, the limit"
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
+            return self._ends.refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
         self._ledger.open(ticket)
         ticket.replica = None
         ticket.held_us = now_us
@@ -342,23 +346,34 @@ class Gatekeeper:
         return self._again(lost, now_us)
 
     def _again(self, targets: Iterable[Target], now_us: int) -> list[Action]:
-        """What is outstanding there tries elsewhere, or the same place in its next life; each request once."""
-        tickets = [ticket for target in targets for ticket in target.take_outstanding()]
+        """What is outstanding there tries elsewhere, or the same place in its next life; each request once.
+
+        Where the same life goes on it is told to let go of the attempt: two runs of a stream would break it.
+        """
+        actions: list[Action] = []
+        tickets: list[Ticket] = []
+        for target in targets:
+            taken = target.take_outstanding()
+            tickets += taken
+            if self.fleet.is_there(target):
+                actions += [Recall(target.status.replica, ticket.attempt_id) for ticket in taken]
         for ticket in tickets:
             ticket.lost += (traced(ticket, self.fleet, now_us),)
-        actions = [self._try_again(ticket, now_us) for ticket in tickets]
-        return [action for action in actions if action is not None]
+            action = self._try_again(ticket, now_us)
+            if action is not None:
+                actions.append(action)
+        return actions
 
     def _try_again(self, ticket: Ticket, now_us: int) -> Action | None:
         self._ledger.close(ticket.request_id)
         self.counters[ticket.function].retried += 1
         if ticket.losses >= MAX_LOSSES:
             message = f"lost {ticket.losses} times with its replica"
-            return self._refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000), now_us)
+            return self._ends.refuse(ticket, ErrorBody(ErrorCode.UNAVAILABLE, message, 1000, ticket.losses), now_us)
         if ticket.deadline_us <= now_us:
-            return self._refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
+            return self._ends.refuse(ticket, refusals.too_late(now_us - ticket.deadline_us), now_us)
         if ticket.function not in self.functions:
-            return self._refuse(ticket, refusals.unknown(ticket.function), now_us)
+            return self._ends.refuse(ticket, refusals.unknown(ticket.function), now_us)
         return self._place(ticket, now_us)
 
     def _release_held(self, function: FunctionName, now_us: int) -> list[Action]:
@@ -383,75 +398,17 @@ class Gatekeeper:
         self._demanded_us[function] = now_us
         return [RaiseDemand(function, self._holding.count(function))]
 
-    def _ended(self, ticket: Ticket, code: str, end_us: int, timing: Timing | None = None) -> None:
-        for watch in self._watches:
-            watch(ticket, code, end_us, timing)
-
-    def _hand_back(self, ticket: Ticket, now_us: int) -> HandBack:
-        self._ledger.close(ticket.request_id)
-        self.counters[ticket.function].refused += 1
-        self._ended(ticket, HANDED_BACK, now_us)
-        return HandBack(ticket)
-
-    def _refuse(self, ticket: Ticket, error: ErrorBody, now_us: int) -> Refuse:
-        self._ledger.close(ticket.request_id)
-        counters = self.counters.setdefault(ticket.function, Counters())
-        counters.refused += 1
-        counters.late += error.code is ErrorCode.DEADLINE_EXCEEDED
-        self._ended(ticket, error.code, now_us)
-        return Refuse(ticket, error)
-
-    def _finish(self, completion: Completion, end_us: int) -> None:
-        ticket = self._ledger.close(request_of(completion.attempt))
-        if ticket is None:
+    def _forget_removed(self, now_us: int) -> None:
+        """Let go of functions that were removed a while ago, once nothing of theirs is open."""
+        long_gone = [name for name, at_us in self._removed_us.items() if now_us - at_us >= LAST_COUNTS_US]
+        if not long_gone:
             return
-        target = self._detach(ticket)
-        counters = self.counters[ticket.function]
-        elapsed_us = end_us - ticket.arrived_us if end_us > ticket.arrived_us else 0
-        counters.late += end_us > ticket.deadline_us
-        if self._watches:
-            code = "" if completion.ok else completion.code or ErrorCode.INTERNAL
-            self._ended(ticket, code, end_us, completion.timing)
-        latest = target if completion.attempt == ticket.latest else None
-        if not completion.ok:
-            counters.count_failure(elapsed_us)
-            if latest is not None and completion.code == ErrorCode.DEADLINE_EXCEEDED:
-                had_us = ticket.deadline_us - ticket.dispatched_us
-                latest.estimate.learn_miss(ticket.predicted_us, ticket.rows_ahead, had_us)
-            return
-        timing = completion.timing
-        counters.count_answer(timing, elapsed_us)
-        if target is not None:
-            self.cold_starts.answered(ticket.function, round(target.status.load_ms * US_PER_MS), end_us)
-        if latest is not None:
-            latest.estimate.learn_run(timing.execute_us, timing.batch)
-            latest.estimate.learn_outcome(ticket.predicted_us, ticket.rows_ahead, timing)
-
-    def _detach(self, ticket: Ticket) -> Target | None:
-        if ticket.replica is None:
-            self._holding.remove(ticket)
-            return None
-        target = self.fleet.targets.get(ticket.replica)
-        if target is not None:
-            target.remove(ticket)
-        return target
-
-    def _forget_overdue(self, now_us: int) -> list[Action]:
-        """Drop what nobody reported in time; callers that await the worker's own answer are told."""
-        actions: list[Action] = []
-        for ticket in self._ledger.overdue(now_us - FORGET_AFTER_US):
-            self._ledger.close(ticket.request_id)
-            self._detach(ticket)
-            self.counters[ticket.function].failed += 1
-            self._ended(ticket, ErrorCode.DEADLINE_EXCEEDED, now_us)
-            if ticket.notice:
-                actions.append(Refuse(ticket, refusals.too_late(now_us - ticket.deadline_us)))
-        return actions
-
-
-def request_of(attempt: AttemptId) -> RequestId:
-    """The request an attempt belongs to."""
-    return RequestId(attempt.rpartition(".")[0])
+        still_open = {ticket.function for ticket in self._ledger.tickets.values()}
+        for function in long_gone:
+            if function not in still_open:
+                self.cold_starts.forget_counts(function)
+                for known in (self.counters, self._demanded_us, self._left_us, self._removed_us):
+                    known.pop(function, None)
 
 
 def _rows(request: InferRequest, signature: Signature) -> int:

@@ -4,9 +4,13 @@ Each gateway has a whole token bucket for every key and takes out of it both wha
 hears of it, what others let through. A bucket may go into debt that way: over time no more than `rate_rps` passes
 anywhere, and what several gateways let through at one moment is paid back. Quotas of a day are sums over gateways.
 Time is an argument in Unix microseconds.
+
+Who revokes the last key opens the doors again, to calls and to looking alone: an emptied bucket looks the same, and
+must not give the platform away. Changes need a key from then on, or a gateway that starts without any.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,11 +23,27 @@ from fastgshare.shared.messages import ApiKey, KeyUse, Scope
 from fastgshare.shared.units import US_PER_MS, US_PER_S
 
 DAY_US = 24 * 3600 * US_PER_S
+_BEARER = "bearer "
 _NEEDED = ErrorBody(
     ErrorCode.UNAUTHORIZED, "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"
 )
 _UNKNOWN = ErrorBody(ErrorCode.UNAUTHORIZED, "this API key is not known: it may have been revoked")
+_EMPTIED = ErrorBody(
+    ErrorCode.UNAUTHORIZED,
+    "there were API keys and there is none now: changes need one again (`fastgshare key create`), "
+    "or that the gateway is started anew",
+)
 _EXPIRED = ErrorBody(ErrorCode.UNAUTHORIZED, "this API key has expired")
+
+
+def shown_key(headers: Iterable[tuple[str, str]]) -> str | None:
+    """The API key among a request's headers, their names in lower case, whatever it is worth; for every door."""
+    for name, value in headers:
+        if name == "authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            return value[len(_BEARER) :].strip()
+        if name == "x-api-key":
+            return value.strip()
+    return None
 
 
 class KeyLeft(msgspec.Struct, frozen=True):
@@ -58,6 +78,10 @@ class _Entry:
             self.level = min(float(self.burst), self.level + added)
         self.filled_us = now_us
 
+    def forget_before(self, day: int) -> None:
+        """Drop the use of gateways that let nothing through since then."""
+        self.others = {gateway: use for gateway, use in self.others.items() if use.day >= day}
+
     def today(self, day: int) -> int:
         """How many passed today, anywhere."""
         own = self.mine.today if self.mine.day == day else 0
@@ -71,14 +95,18 @@ class KeyBook:
         self._gateway = gateway
         self._always_closed = always_closed
         self._entries: dict[KeyId, _Entry] = {}
+        self._had_keys = False
+        self._latest: tuple[str, _Entry | None] = ("", None)
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody is let in."""
-        return not self._entries and not self._always_closed
+        """Whether everybody is let in, whatever they want."""
+        return not self._had_keys and not self._always_closed
 
     def key_known(self, key: ApiKey, now_us: int) -> None:
         """A key was made, or its limits changed; what was used of it stays used."""
+        self._had_keys = True
+        self._latest = ("", None)
         entry = self._entries.get(key.key)
         if entry is None:
             entry = _Entry(key, 0.0, now_us, KeyUse(key=key.key, gateway=self._gateway))
@@ -86,11 +114,13 @@ class KeyBook:
             self._entries[key.key] = entry
             return
         entry.fill(now_us)
+        had_rate = bool(entry.key.limits.rate_rps)
         entry.key = key
-        entry.level = min(entry.level, float(entry.burst))
+        entry.level = min(entry.level, float(entry.burst)) if had_rate else float(entry.burst)
 
     def key_gone(self, key: KeyId) -> None:
         """A key was revoked."""
+        self._latest = ("", None)
         self._entries.pop(key, None)
 
     def use_told(self, use: KeyUse, now_us: int) -> None:
@@ -103,6 +133,8 @@ class KeyBook:
                 entry.mine = use
             return
         known = entry.others.get(use.gateway)
+        if known is None:  # gateways come and go under ever new names
+            entry.forget_before(now_us // DAY_US - 1)
         entry.others[use.gateway] = use
         if known is not None and entry.key.limits.rate_rps:
             entry.fill(now_us)
@@ -115,18 +147,25 @@ class KeyBook:
             entry.is_dirty = False
         return [entry.mine for entry in used]
 
+    def hear(self, shown: str | None, scope: Scope, now_us: int) -> ErrorBody | None:
+        """Why a caller is refused whatever its request is about. As `ports.Doorkeeper`."""
+        if not self._entries and not self._always_closed:
+            return self._while_open(scope)
+        key = self._valid(shown, now_us)
+        if isinstance(key, ErrorBody):
+            return key
+        if scope is Scope.READ or scope in key.key.scopes:
+            return None
+        return ErrorBody(ErrorCode.FORBIDDEN, _lacks(key.key, scope))
+
     def admit(self, shown: str | None, scope: Scope, function: FunctionName | None, now_us: int) -> ErrorBody | None:
         """Let a caller in and count an invocation; else why not. As `ports.Doorkeeper`."""
-        if self.is_open:
-            return None
-        if shown is None:
-            return _NEEDED
-        entry = self._entry(shown)
-        if entry is None:
-            return _UNKNOWN
+        if not self._entries and not self._always_closed:
+            return self._while_open(scope)
+        entry = self._valid(shown, now_us)
+        if isinstance(entry, ErrorBody):
+            return entry
         key = entry.key
-        if key.expires_us and now_us >= key.expires_us:
-            return _EXPIRED
         if not _allows(key, scope, function):
             return ErrorBody(ErrorCode.FORBIDDEN, _why_not(key, scope, function))
         if scope is not Scope.INVOKE:
@@ -151,10 +190,28 @@ class KeyBook:
             return by_rate or by_day
         return min(by_rate, by_day, key=lambda left: left.remaining)
 
+    def _while_open(self, scope: Scope) -> ErrorBody | None:
+        """Of a platform without keys; one that lost its last lets nobody change anything."""
+        return _EMPTIED if self._had_keys and scope is Scope.MANAGE else None
+
+    def _valid(self, shown: str | None, now_us: int) -> _Entry | ErrorBody:
+        if shown is None:
+            return _NEEDED
+        entry = self._entry(shown)
+        if entry is None:
+            return _UNKNOWN
+        expires_us = entry.key.expires_us
+        return _EXPIRED if expires_us and now_us >= expires_us else entry
+
     def _entry(self, shown: str) -> _Entry | None:
+        if shown is self._latest[0]:  # asked about once more for the same request: it was hashed already
+            return self._latest[1]
         key = key_id_in(shown)
         entry = self._entries.get(key) if key is not None else None
-        return entry if entry is not None and is_key(shown, entry.key.digest) else None
+        if entry is not None and not is_key(shown, entry.key.digest):
+            entry = None
+        self._latest = (shown, entry)
+        return entry
 
     def _take(self, entry: _Entry, now_us: int) -> ErrorBody | None:
         limits = entry.key.limits
@@ -171,7 +228,8 @@ class KeyBook:
         mine = entry.mine
         today = mine.today + 1 if mine.day == day else 1
         entry.mine = replace(mine, taken=mine.taken + 1, day=day, today=today)
-        entry.level -= 1
+        if limits.rate_rps:
+            entry.level -= 1
         entry.is_dirty = True
         return None
 
@@ -191,4 +249,8 @@ def _why_not(key: ApiKey, scope: Scope, function: FunctionName | None) -> str:
     if key.functions and function not in key.functions:
         about = f"not about {function[:100]!r}" if function is not None else "while this is about all functions"
         return f"this API key is for {', '.join(key.functions)}, {about}"
+    return _lacks(key, scope)
+
+
+def _lacks(key: ApiKey, scope: Scope) -> str:
     return f"this API key may {', '.join(key.scopes)}, not {scope}"

@@ -6,7 +6,8 @@ durations put into buckets. What they mean (attainment, quantiles, rates) is wor
 
 from dataclasses import dataclass, field
 
-from fastgshare.gateway.core.gatekeeper import HANDED_BACK, Gatekeeper
+from fastgshare.gateway.core.ends import HANDED_BACK
+from fastgshare.gateway.core.gatekeeper import Gatekeeper
 from fastgshare.gateway.core.tickets import Counters, Ticket
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import Durations
@@ -52,16 +53,18 @@ class Reports:
         tally = self._tallies.get(function)
         if tally is None:
             tally = self._tallies[function] = Tally()
+        answered_us = ticket.answered_us(end_us, timing)
+        met = is_met(code, answered_us, ticket.objective_us, ticket.deadline_us)
+        if met:
+            tally.met += 1
+        elif met is False:
+            tally.missed += 1
         if code:
-            _add_refusal(tally, code, ticket.objective_us)
+            name = code if code in _KNOWN else ErrorCode.INTERNAL.value
+            tally.refused[name] = tally.refused.get(name, 0) + 1
             return
         arrived_us = ticket.arrived_us
-        whole_us = end_us - arrived_us if end_us > arrived_us else 0  # it ended by another clock
-        if end_us <= ticket.objective_us:
-            tally.met += 1
-        elif ticket.objective_us:
-            tally.missed += 1
-        tally.whole.add(whole_us)
+        tally.whole.add(answered_us - arrived_us if answered_us > arrived_us else 0)  # it ended by another clock
         dispatched_us = ticket.dispatched_us
         tally.route.add(dispatched_us - arrived_us if dispatched_us > arrived_us else 0)
         if timing is not None:
@@ -70,6 +73,8 @@ class Reports:
     def functions(self, gatekeeper: Gatekeeper) -> dict[FunctionName, FunctionReport]:
         """The report of every function that had traffic here, or has."""
         loads = gatekeeper.loads()
+        if not self._tallies.keys() <= loads.keys():  # functions were removed, and are told of no more
+            self._tallies = {function: tally for function, tally in self._tallies.items() if function in loads}
         self._told = {
             function: self._told_of(function, gatekeeper.counters[function], loads[function]) for function in loads
         }
@@ -81,12 +86,6 @@ class Reports:
         if told is not None and told[0] == load:
             return told
         return load, _report(self._tallies.get(function, Tally()), counters, load)
-
-
-def _add_refusal(tally: Tally, code: str, objective_us: int) -> None:
-    name = code if code in _KNOWN else ErrorCode.INTERNAL.value
-    tally.refused[name] = tally.refused.get(name, 0) + 1
-    tally.missed += is_met(name, 0, objective_us) is False
 
 
 def _add_stages(tally: Tally, timing: Timing) -> None:

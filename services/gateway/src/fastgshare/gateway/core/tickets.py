@@ -24,6 +24,7 @@ class Ticket:
     `traceparent` is this gateway's own span, below the caller's `parent_span` if it had one; `came_by` names the door.
     Admission sets `objective_us`, until when an answer meets the function's objective. `left_us` is when the latest
     attempt left, `held_us` when the request began to wait for a replica; `lost` are the attempts that came to nothing.
+    `first_us` is when the first part of an answer in parts came through this gateway.
     """
 
     request_id: RequestId
@@ -49,11 +50,21 @@ class Ticket:
     left_us: int = 0
     held_us: int = 0
     lost: tuple[TracedAttempt, ...] = ()
+    first_us: int = 0
+
+    def answered_us(self, end_us: int, timing: Timing | None) -> int:
+        """When its caller had something: an answer in parts is judged by its first, and lasts as its author likes."""
+        return self.first_us or (timing.first_us if timing is not None else 0) or end_us
 
     @property
     def attempt_id(self) -> AttemptId:
         """The id of the latest attempt, as `latest` has it once it is dispatched; an attempt runs at most once."""
         return AttemptId(f"{self.request_id}.{self.attempts}")
+
+    @property
+    def was_placed(self) -> bool:
+        """Whether it was dispatched or held, ever."""
+        return self.attempts > 0 or self.held_us > 0
 
 
 class Dispatch(msgspec.Struct, frozen=True):  # one is made for every request: a struct costs a fifth of a dataclass
@@ -124,6 +135,11 @@ class Counters:
         """A request was answered with an error, so long after it arrived."""
         self.failed += 1
         self.fail_us += elapsed_us
+
+    def count_unanswered(self, is_late: bool) -> None:
+        """A request ended without a worker's word, past its deadline or because its caller left."""
+        self.failed += 1
+        self.late += is_late
 
     def count_answer(self, timing: Timing, elapsed_us: int) -> None:
         """A request was answered, so long after it arrived; it adds its share of the batch that it ran in."""

@@ -15,9 +15,7 @@ from fastgshare.shared.telemetry.sampling import Sampler
 from fastgshare.shared.tracing import TRACEPARENT, TraceContext
 from fastgshare.shared.units import s_to_us
 
-DOOR = "grpc"
-_BEARER = "bearer "
-_KEY_HEADERS = ("authorization", "x-api-key")
+DOOR, STREAM_DOOR = "grpc", "grpc_stream"
 _RETRY_STORAGE_MS = 1000
 
 logger = logging.getLogger(__name__)
@@ -37,16 +35,12 @@ class Context(Protocol):
 
 def metadata(context: Context) -> dict[str, str]:
     """The call's metadata by name; binary ones are left out."""
-    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return texts(context.invocation_metadata())
 
 
-def key_in(given: dict[str, str]) -> str | None:
-    """The API key that the caller showed."""
-    for header in _KEY_HEADERS:
-        value = given.get(header)
-        if value is not None:
-            return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else value
-    return None
+def texts(given: Any) -> dict[str, str]:
+    """Metadata by name, without binary values."""
+    return {name: value for name, value in given or () if isinstance(value, str)}
 
 
 def trace_of(sampler: Sampler, given: dict[str, str]) -> TraceContext:

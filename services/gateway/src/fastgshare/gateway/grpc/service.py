@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from fastgshare.gateway.core.keys import shown_key
+from fastgshare.gateway.core.turned_away import GRPC_DOOR, TurnedAway
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, key_in, metadata, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
+from fastgshare.gateway.http.body import BodyBudget, Hold
 from fastgshare.gateway.http.infer import find_function
 from fastgshare.gateway.http.models import EXTENSIONS, SERVER_NAME, SERVER_VERSION, known_signature
 from fastgshare.gateway.oip import config_document, index_document, metadata_document, stats_document
@@ -19,6 +22,7 @@ from fastgshare.gateway.ports import Doorkeeper, Functions, FunctionStats, Funct
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, is_name
+from fastgshare.shared.messages import InferRequest
 from fastgshare.shared.telemetry.sampling import DEFAULT_RATIO, Sampler
 
 SERVICE = "inference.GRPCInferenceService"
@@ -34,6 +38,8 @@ class Inside:
     doorkeeper: Doorkeeper = field(default_factory=OpenDoor)
     settings: GrpcSettings = field(default_factory=GrpcSettings)
     sampler: Sampler = field(default_factory=lambda: Sampler(DEFAULT_RATIO))
+    turned_away: TurnedAway = field(default_factory=TurnedAway)
+    budget: BodyBudget = field(default_factory=BodyBudget)
 
 
 class ModelService:
@@ -160,7 +166,7 @@ class ModelService:
         return find_function(self._invoker, name, version or None)
 
     def _admit(self, context: Context, scope: Scope, function: FunctionName | None) -> None:
-        admit(self._inside.doorkeeper, metadata(context), scope, function)
+        admit(self._inside, metadata(context), scope, function)
 
 
 class InferService:
@@ -179,7 +185,10 @@ class InferService:
             view = await find_for_request(self._inside, request, given)
             within_us = time_allowed(self._inside.settings, request, context)
             trace = trace_of(self._inside.sampler, given)
-            reply = await self._invoker.invoke(view.spec.name, codec.decode(request), within_us, trace, DOOR)
+            with Hold(self._inside.budget) as hold:
+                hold.grow(request.ByteSize())
+                asked = decoded(self._inside, request)
+                reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
             if reply.error is not None:
                 raise RequestRefused(reply.error)
             return codec.encode(reply, request, view.version)
@@ -191,10 +200,23 @@ async def find_for_request(
 ) -> FunctionView:
     """The function that a request is for, once its caller may call it. Raises RequestRefused."""
     name = FunctionName(request.model_name)
-    admit(inside.doorkeeper, given, Scope.INVOKE, name)
-    if inside.invoker.describe(name) is None and is_name(name):
-        await inside.invoker.wait_for(name)
-    return find_function(inside.invoker, name, request.model_version or None)
+    admit(inside, given, Scope.INVOKE, name)
+    try:
+        if inside.invoker.describe(name) is None and is_name(name):
+            await inside.invoker.wait_for(name)
+        return find_function(inside.invoker, name, request.model_version or None)
+    except RequestRefused as refused:
+        inside.turned_away.count(GRPC_DOOR, refused.body.code)
+        raise
+
+
+def decoded(inside: Inside, request: inference_pb2.ModelInferRequest) -> InferRequest:
+    """What is asked. Raises RequestRefused."""
+    try:
+        return codec.decode(request)
+    except RequestRefused as refused:
+        inside.turned_away.count(GRPC_DOOR, refused.body.code)
+        raise
 
 
 def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferRequest, context: Context) -> int:
@@ -203,8 +225,9 @@ def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferReques
     return deadline_us(context, unix_us(), asked_us, settings.default_timeout_us, settings.max_timeout_us)
 
 
-def admit(doorkeeper: Doorkeeper, given: dict[str, str], scope: Scope, function: FunctionName | None) -> None:
+def admit(inside: Inside, given: dict[str, str], scope: Scope, function: FunctionName | None) -> None:
     """Raises RequestRefused where the doorkeeper says no."""
-    refused = doorkeeper.admit(key_in(given), scope, function, unix_us())
+    refused = inside.doorkeeper.admit(shown_key(given.items()), scope, function, unix_us())
     if refused is not None:
+        inside.turned_away.count(GRPC_DOOR, refused.code)
         raise RequestRefused(refused)

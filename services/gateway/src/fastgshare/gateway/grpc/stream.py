@@ -13,12 +13,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, metadata, refusal_of, trace_of
+from fastgshare.gateway.grpc.calls import STREAM_DOOR, Context, metadata, refusal_of, trace_of
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
-from fastgshare.gateway.grpc.service import Inside, find_for_request, time_allowed
-from fastgshare.shared.errors import RequestRefused
+from fastgshare.gateway.grpc.refusals import STATUS, trailers
+from fastgshare.gateway.grpc.service import Inside, decoded, find_for_request, time_allowed
+from fastgshare.gateway.http.body import Hold
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 
 PARTS_AHEAD = 4
+LAST_WORDS_S = 1.0
 
 Answer = asyncio.Queue[ModelStreamInferResponse | None]
 """The parts of one request's answer; None is its end."""
@@ -34,11 +37,22 @@ class StreamService:
         """Read requests until the caller has no more, and write every answer. Cancelled when the caller leaves."""
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(max(self._inside.settings.requests_per_stream - 1, 1))
         given = metadata(context)
+        within_s = self._inside.settings.taken_within_s
+        loop = asyncio.get_running_loop()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read, requests, context, given, answers, tasks)
             while (answer := await answers.get()) is not None:
                 while (response := await answer.get()) is not None:
-                    await context.write(response)
+                    patience = loop.call_later(within_s, tasks.cancel_scope.cancel)
+                    try:
+                        await context.write(response)
+                    finally:
+                        patience.cancel()
+        if tasks.cancel_scope.cancel_called:
+            error = ErrorBody(ErrorCode.OVERLOADED, f"a part of the answer was not taken within {within_s:g} s")
+            with anyio.move_on_after(LAST_WORDS_S):  # they wait behind what is not taken
+                await context.abort(STATUS[error.code], error.message, trailers(error))
+            raise asyncio.CancelledError  # what makes grpc let go of a call without another word
 
     async def _read(
         self,
@@ -58,7 +72,9 @@ class StreamService:
         self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
     ) -> None:
         try:
-            await self._invoke(request, context, given, answer)
+            with Hold(self._inside.budget) as hold:
+                hold.grow(request.ByteSize())
+                await self._invoke(request, context, given, answer)
         except Exception as fault:  # this request's own, as for a call of its own
             error = refusal_of(fault, f"inference of {request.model_name[:100]}")
             await answer.put(codec.encode_refusal(error, request))
@@ -70,9 +86,9 @@ class StreamService:
         view = await find_for_request(self._inside, request, given)
         deadline_us = time_allowed(self._inside.settings, request, context)
         wants_end = codec.wants_empty_final(request)
-        decoded = codec.decode(request)
+        asked = decoded(self._inside, request)
         trace = trace_of(self._inside.sampler, given)
-        replies: Any = self._inside.invoker.invoke_stream(view.spec.name, decoded, deadline_us, trace, DOOR)
+        replies: Any = self._inside.invoker.invoke_stream(view.spec.name, asked, deadline_us, trace, STREAM_DOOR)
         async with aclosing(replies):
             async for reply in replies:
                 if reply.error is not None:

@@ -1,16 +1,62 @@
-"""Every call that the gRPC door answers, by name."""
+"""Every call that the gRPC door answers, by name, and who may make it.
 
-from collections.abc import Awaitable, Callable
+Whom the doorkeeper would refuse whatever the request is about is refused by the call's metadata: a handler that never
+asks for the message has not received it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 
+from fastgshare.gateway.core.keys import shown_key
+from fastgshare.gateway.grpc.calls import Context, texts
 from fastgshare.gateway.grpc.protos import health_pb2
 from fastgshare.gateway.grpc.protos import inference_pb2 as pb
+from fastgshare.gateway.grpc.refusals import STATUS, trailers
 from fastgshare.gateway.grpc.service import HEALTH, SERVICE, InferService, Inside, ModelService
 from fastgshare.gateway.grpc.stream import StreamService
+from fastgshare.gateway.ports import Doorkeeper, Scope
+from fastgshare.shared.clock import unix_us
+from fastgshare.shared.errors import ErrorBody
 
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
+
+
+_OPEN = ("ServerLive", "ServerReady")
+_SCOPES = {
+    "ModelInfer": Scope.INVOKE,
+    "ModelStreamInfer": Scope.INVOKE,
+    "RepositoryModelLoad": Scope.MANAGE,
+    "RepositoryModelUnload": Scope.MANAGE,
+}
+
+
+class Guarded(grpc.GenericRpcHandler):
+    """Calls behind a doorkeeper. What is not named above needs the scope `read`."""
+
+    def __init__(self, calls: "dict[str, grpc.RpcMethodHandler[Any, Any]]", doorkeeper: Doorkeeper) -> None:
+        self._calls = {f"/{SERVICE}/{name}": call for name, call in calls.items()}
+        self._scopes = {f"/{SERVICE}/{name}": _SCOPES.get(name, Scope.READ) for name in calls if name not in _OPEN}
+        self._doorkeeper = doorkeeper
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Who answers a call, which has not been read yet."""
+        method = handler_call_details.method
+        scope = self._scopes.get(method)
+        if scope is not None:
+            key = shown_key(texts(handler_call_details.invocation_metadata).items())
+            refused = self._doorkeeper.hear(key, scope, unix_us())
+            if refused is not None:
+                return _refusing(refused)
+        return self._calls.get(method)
+
+
+def _refusing(error: ErrorBody) -> "grpc.RpcMethodHandler[Any, Any]":
+    async def refuse(_: AsyncIterator[Any], context: Context) -> None:
+        await context.abort(STATUS[error.code], error.message, trailers(error))
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def unary(behaviour: Behaviour, request: Any, response: Any) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -47,6 +93,6 @@ def handlers(inside: Inside) -> "list[grpc.GenericRpcHandler]":
     }
     check = unary(models.health, health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
     return [
-        grpc.method_handlers_generic_handler(SERVICE, calls),
+        Guarded(calls, inside.doorkeeper),
         grpc.method_handlers_generic_handler(HEALTH, {"Check": check}),
     ]

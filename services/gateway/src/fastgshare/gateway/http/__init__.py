@@ -4,8 +4,9 @@ It decodes, bounds and encodes; what to do with a request is the `Invoker`'s, wh
 """
 
 from fastgshare.gateway.http.application import build_app
+from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.metrics import MetricsRoute
 from fastgshare.gateway.http.server import HttpUnavailable, serve_http
 from fastgshare.gateway.http.settings import HttpSettings
 
-__all__ = ["HttpSettings", "HttpUnavailable", "MetricsRoute", "build_app", "serve_http"]
+__all__ = ["BodyBudget", "HttpSettings", "HttpUnavailable", "MetricsRoute", "build_app", "serve_http"]

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.functions import FunctionRoutes
 from fastgshare.gateway.http.gate import Gate
@@ -27,11 +28,17 @@ def build_app(
     *,
     doorkeeper: MeteredDoorkeeper | None = None,
     jobs: Jobs | None = None,
+    turned_away: TurnedAway | None = None,
+    budget: BodyBudget | None = None,
 ) -> ASGIApp:
-    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan."""
-    budget = BodyBudget(settings.max_bodies_bytes)
-    infer = InferRoute(invoker, settings, budget)
-    stream = StreamRoute(invoker, settings, budget)
+    """The gateway's HTTP application, with `more` routes beside its own. It owns nothing and needs no lifespan.
+
+    `budget` is what all doors share, of its own where it is missing.
+    """
+    budget = budget or BodyBudget(settings.max_bodies_bytes)
+    turned_away = turned_away or TurnedAway()
+    infer = InferRoute(invoker, settings, budget, turned_away)
+    stream = StreamRoute(invoker, settings, budget, turned_away)
     job_routes = JobRoutes(invoker, jobs, infer, budget).routes() if jobs is not None else []
     others = Starlette(
         routes=[
@@ -54,4 +61,4 @@ def build_app(
                     return
         await others(scope, receive, send)
 
-    return Gate(application, doorkeeper or OpenDoor())
+    return Gate(application, doorkeeper or OpenDoor(), turned_away)

@@ -18,9 +18,9 @@ _LONGEST_NUMBER = 18
 
 
 class BodyBudget:
-    """How many bytes of bodies may be in memory at one time."""
+    """How many bytes of bodies may be in memory at one time, by whatever door they came."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int = 256 << 20) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
 
@@ -31,6 +31,12 @@ class Hold:
     def __init__(self, budget: BodyBudget) -> None:
         self._budget = budget
         self.held_bytes = 0
+
+    def __enter__(self) -> "Hold":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def grow(self, size_bytes: int) -> None:
         """Hold more. Raises RequestRefused when the budget is spent."""

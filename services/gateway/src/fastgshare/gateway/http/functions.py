@@ -4,6 +4,8 @@ Documents are `FunctionSpec` as JSON, read strictly. Writing them needs `Content
 in a browser cannot send to another site without asking first.
 """
 
+from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -19,6 +21,7 @@ from fastgshare.gateway.http.responses import JsonResponse, route
 from fastgshare.gateway.http.settings import HttpSettings
 from fastgshare.gateway.http.uploads import Uploads
 from fastgshare.gateway.ports import Functions, FunctionView, Invoker
+from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, InvalidSpec, RequestRefused
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import FunctionName
@@ -71,7 +74,8 @@ class FunctionRoutes:
 
     async def show(self, request: Request) -> Response:
         """One function."""
-        return JsonResponse(function_document(find_function(self._invoker, request.path_params["name"], None)))
+        view = find_function(self._invoker, request.path_params["name"], None)
+        return JsonResponse(function_document(view), headers={"etag": etag_of(view.spec)})
 
     async def define(self, request: Request) -> Response:
         """Create or update: POST with the name in the document, PUT with the name in the path."""
@@ -81,9 +85,9 @@ class FunctionRoutes:
             raise InvalidSpec([f"name is {document['name']!r}, but the path says {named!r}"])
         spec = _convert(document, FunctionSpec)
         is_new = self._invoker.describe(spec.name) is None
-        stands = await self._functions.define(spec)
-        content = {"name": stands.name, "generation": stands.generation, "spec": stands}
-        return JsonResponse(content, 201 if is_new else 200, {"location": f"/v1/functions/{stands.name}"})
+        expected = request.headers.get("if-match") if named is not None else None
+        stands = await self._functions.define(spec, partial(_matches, expected))
+        return _written(stands, 201 if is_new else 200)
 
     async def scale(self, request: Request) -> Response:
         """Set the number of replicas."""
@@ -92,7 +96,7 @@ class FunctionRoutes:
         stands = await self._functions.scale(FunctionName(name), wanted.replicas)
         if stands is None:
             raise _unknown(name)
-        return JsonResponse({"name": stands.name, "generation": stands.generation, "spec": stands})
+        return _written(stands, 200)
 
     async def remove(self, request: Request) -> Response:
         """Delete a function."""
@@ -123,6 +127,24 @@ class FunctionRoutes:
             raise HttpRefused(400, f"not JSON: {error}") from None
         finally:
             hold.release()
+
+
+def etag_of(spec: FunctionSpec) -> str:
+    """A definition's entity tag: it changes with every change, also with those that keep the generation."""
+    return f'"{spec.generation}-{sha256(encode(spec)).hexdigest()[:16]}"'
+
+
+def _matches(expected: str | None, stands: FunctionSpec | None) -> bool:
+    if expected is None:
+        return True
+    wanted = {tag.strip() for tag in expected.split(",")}
+    return stands is not None and ("*" in wanted or etag_of(stands) in wanted)
+
+
+def _written(stands: FunctionSpec, status: int) -> Response:
+    content = {"name": stands.name, "generation": stands.generation, "spec": stands}
+    headers = {"location": f"/v1/functions/{stands.name}", "etag": etag_of(stands)}
+    return JsonResponse(content, status, headers)
 
 
 def function_document(view: FunctionView) -> dict[str, Any]:

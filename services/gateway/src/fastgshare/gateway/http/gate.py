@@ -10,20 +10,21 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from fastgshare.gateway.core.keys import KeyLeft
+from fastgshare.gateway.core.keys import KeyLeft, shown_key
+from fastgshare.gateway.core.turned_away import HTTP_DOOR, TurnedAway
 from fastgshare.gateway.http.errors import UNAUTHORIZED, Headers, error_content, refusal_headers
 from fastgshare.gateway.ports import MeteredDoorkeeper, Scope
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.ids import FunctionName
 
-INVOKING = ("infer", "infer_async", "infer_stream", "generate", "generate_stream")
+INVOKING = ("infer", "infer_async", "infer_stream")
 _OPEN = frozenset(("/", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/console", "/console/"))
 _CONSOLE_FILE = re.compile(r"/console/[\w./-]*\.(?:html|css|js|mjs|svg|png|ico|webmanifest)")
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?(?:/([^/]+))?")
 _FUNCTION = re.compile(r"/v1/functions/([^/]+)(?:/[^/]+)?")
 _JOB = re.compile(r"/v1/jobs/([^/.]+)\.[^/]*(?:/[^/]+)?")
-_BEARER = b"bearer "
+_KEY_HEADERS = (b"authorization", b"x-api-key")
 
 Need = tuple[Scope, FunctionName | None]
 
@@ -43,21 +44,12 @@ def needed(method: str, path: str) -> Need | None:
     return (Scope.MANAGE if changes else Scope.READ), FunctionName(function[1]) if function else None
 
 
-def shown_key(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The API key in a request's headers, whatever it is worth."""
-    for name, value in headers:
-        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            return value[len(_BEARER) :].strip().decode("latin-1")
-        if name == b"x-api-key":
-            return value.strip().decode("latin-1")
-    return None
-
-
 class Gate:
     """Stands before an application: lets its callers through, or answers them itself."""
 
-    def __init__(self, app: ASGIApp, doorkeeper: MeteredDoorkeeper) -> None:
+    def __init__(self, app: ASGIApp, doorkeeper: MeteredDoorkeeper, turned_away: TurnedAway) -> None:
         self._app = app
+        self._turned_away = turned_away
         self._doorkeeper = doorkeeper
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
@@ -71,11 +63,13 @@ class Gate:
         if need is None:
             await self._app(scope, receive, send)
             return
-        key = shown_key(scope["headers"])
+        shown = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name in _KEY_HEADERS]
+        key = shown_key(shown)
         now_us = unix_us()
         refused = self._doorkeeper.admit(key, *need, now_us)
         left = self._doorkeeper.left(key, now_us) if need[0] is Scope.INVOKE else None
         if refused is not None:
+            self._turned_away.count(HTTP_DOOR, refused.code)
             await _refuse(send, refused, left)
         elif left is not None:
             await self._app(scope, receive, _telling(send, rate_headers(left)))

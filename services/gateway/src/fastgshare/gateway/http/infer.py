@@ -12,6 +12,7 @@ import anyio.to_thread
 import msgspec
 from anyio import CapacityLimiter
 
+from fastgshare.gateway.core.turned_away import HTTP_DOOR, TurnedAway
 from fastgshare.gateway.http.body import (
     BodyBudget,
     Hold,
@@ -49,6 +50,7 @@ from fastgshare.shared.units import US_PER_MS
 HEADER_LENGTH = b"inference-header-content-length"
 TIMEOUT_MS = b"fast-timeout-ms"
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
+_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 _PREFIX = "/v2/models/"
 INFER = "/infer"
 INFER_STREAM = "/infer_stream"
@@ -92,8 +94,9 @@ def find_function(invoker: Invoker, name: str, version: str | None) -> FunctionV
 class InferRoute:
     """Answers `POST /v2/models/{name}[/versions/{version}]/infer`."""
 
-    def __init__(self, invoker: Invoker, settings: HttpSettings, budget: BodyBudget) -> None:
+    def __init__(self, invoker: Invoker, settings: HttpSettings, budget: BodyBudget, turned_away: TurnedAway) -> None:
         self._invoker = invoker
+        self.turned_away = turned_away
         self._settings = settings
         self._budget = budget
         self._sampler = Sampler(settings.trace_ratio)
@@ -150,12 +153,16 @@ class InferRoute:
     ) -> tuple[FunctionView, DecodedRequest, int]:
         """The function, what is asked of it, and the deadline. Raises RequestRefused, HttpRefused, CallerGone."""
         arrived_us = unix_us()
-        if self._invoker.describe(FunctionName(name)) is None:
-            await self._invoker.wait_for(FunctionName(name))
-        view = find_function(self._invoker, name, version)
-        body = await self.read(receive, headers, connection, hold)
-        decoded = self.decode(body, headers)
-        return view, decoded, arrived_us + self._timeout_us(headers, decoded)
+        try:
+            if self._invoker.describe(FunctionName(name)) is None:
+                await self._invoker.wait_for(FunctionName(name))
+            view = find_function(self._invoker, name, version)
+            body = await self.read(receive, headers, connection, hold)
+            decoded = self.decode(body, headers)
+            return view, decoded, arrived_us + self._timeout_us(headers, decoded)
+        except (RequestRefused, HttpRefused) as refused:
+            self.turned_away.count(HTTP_DOOR, code_of(refused))
+            raise
 
     async def read(self, receive: Receive, headers: RequestHeaders, connection: Connection | None, hold: Hold) -> bytes:
         """The body without its coding, held in `hold`. Raises as `read_in_time` and `inflate`."""
@@ -223,6 +230,13 @@ class InferRoute:
             answer += [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
         answer.append((b"content-length", b"%d" % size_bytes))
         return Answer(200, answer, chunks)
+
+
+def code_of(refused: RequestRefused | HttpRefused) -> ErrorCode:
+    """What a refusal is called everywhere; of those that only HTTP has, the nearest."""
+    if isinstance(refused, RequestRefused):
+        return refused.body.code
+    return _CODES.get(refused.status, ErrorCode.INVALID)
 
 
 def begun_trace(sampler: Sampler, headers: RequestHeaders) -> TraceContext:

@@ -25,6 +25,7 @@ from fastgshare.shared.ids import NAME_PATTERN
 from fastgshare.shared.messages import FunctionSpec
 
 JSON, BINARY = "application/json", "application/octet-stream"
+EVENTS = "text/event-stream"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _KEYS = (401, 403, 429)
 _LOOK = (404, 503)
@@ -42,7 +43,10 @@ _SAID = {
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One method of one path. `answers` are bodies by status (bytes: binary), `refusals` the statuses of `Refusal`."""
+    """One method of one path. `answers` are bodies by status, `refusals` the statuses of `Refusal`.
+
+    A body is a type; bytes stand for binary, str for server-sent events.
+    """
 
     method: str
     path: str
@@ -81,6 +85,16 @@ def _about_model(base: str, version: str = "") -> list[Operation]:
             base + "/infer",
             f"Inference{where}",
             infer,
+            _INFER,
+            documents.InferBody,
+            headers=_INFER_HEADERS,
+            tag="inference",
+        ),
+        Operation(
+            "post",
+            base + "/infer_stream",
+            f"Inference answered in parts, as server-sent events{where}",
+            {200: str},
             _INFER,
             documents.InferBody,
             headers=_INFER_HEADERS,
@@ -152,6 +166,7 @@ OPERATIONS = (
         {200: documents.Written, 201: documents.Written},
         _WRITE,
         FunctionSpec,
+        headers=("If-Match",),
         tag="functions",
     ),
     Operation(
@@ -183,6 +198,10 @@ _HEADERS = {
     ),
     "Fast-Result-Address": (
         "Tokens with dots: the outcome is also published to `fast.result.<address>`.",
+        {"type": "string"},
+    ),
+    "If-Match": (
+        "The `ETag` that the function was read with: 409 where something else stands by now.",
         {"type": "string"},
     ),
     "traceparent": ("W3C trace context.", {"type": "string"}),
@@ -240,7 +259,7 @@ def _kinds(operations: Iterable[Operation]) -> Iterable[Any]:
     for operation in operations:
         for kind in (operation.body, *operation.answers.values()):
             for each in kind if isinstance(kind, tuple) else (kind,):
-                if each not in (None, bytes):
+                if each not in (None, bytes, str):
                     found[repr(each)] = each
     return found.values()
 
@@ -289,6 +308,8 @@ def _content(kind: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
         return {name: content for each in kind for name, content in _content(each, schema_of).items()}
     if kind is bytes:
         return {BINARY: {"schema": {"type": "string", "format": "binary"}}}
+    if kind is str:
+        return {EVENTS: {"schema": {"type": "string"}}}
     return {JSON: {"schema": schema_of[repr(kind)]}}
 
 

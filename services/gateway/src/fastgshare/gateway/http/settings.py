@@ -13,6 +13,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_json_bytes` is lower than `max_body_bytes` because JSON is decoded on the event loop, while every other
     request waits; binary tensors are only passed on. `max_bodies_bytes` bounds all bodies in memory at one time.
+    An event of a stream that is not taken within `taken_within_s` ends its connection.
     """
 
     gateway: str = "gateway"
@@ -26,4 +27,5 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_uploads: int = 4
     body_timeout_s: float = 30.0
     upload_directory: str = tempfile.gettempdir()
+    taken_within_s: float = 20.0
     trace_ratio: float = DEFAULT_RATIO

@@ -21,6 +21,7 @@ from fastgshare.gateway.ports import FunctionView
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import InferReply
 
+DOOR = "http_stream"
 _EVENT_STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 _END = b"event: end\ndata: {}\n\n"
 _encoder = msgspec.json.Encoder()
@@ -29,11 +30,16 @@ logger = logging.getLogger(__name__)
 
 
 class Events:
-    """A response that is an event stream; nothing of it is sent before the first event."""
+    """A response that is an event stream; nothing of it is sent before the first event.
 
-    def __init__(self, send_message: Any) -> None:
+    Whoever does not take an event within `within_s` loses the connection, which cancels what the stream waits for.
+    """
+
+    def __init__(self, send_message: Any, connection: Connection | None, within_s: float) -> None:
         self.has_begun = False
         self._send = send_message
+        self._connection = connection
+        self._within_s = within_s
 
     async def part(self, reply: InferReply, view: FunctionView, asked: DecodedRequest) -> None:
         """One part. Raises RequestRefused: it cannot be said in JSON."""
@@ -50,6 +56,16 @@ class Events:
         await self._event(b"event: error\ndata: " + _encoder.encode(document) + b"\n\n", more=False)
 
     async def _event(self, data: bytes, more: bool = True) -> None:
+        connection = self._connection
+        if connection is None:
+            return await self._write(data, more)
+        patience = asyncio.get_running_loop().call_later(self._within_s, connection.transport.abort)
+        try:
+            await self._write(data, more)
+        finally:
+            patience.cancel()
+
+    async def _write(self, data: bytes, more: bool) -> None:
         if not self.has_begun:
             self.has_begun = True
             await self._send({"type": "http.response.start", "status": 200, "headers": list(_EVENT_STREAM)})
@@ -63,7 +79,7 @@ class StreamRoute(InferRoute):
         """One request, whatever becomes of it."""
         hold = Hold(self._budget)
         connection = connection_of(scope)
-        events = Events(send_message)
+        events = Events(send_message, connection, self._settings.taken_within_s)
         try:
             refused = await self._stream(scope, receive, connection, hold, events, name, version)
         except CallerGone:
@@ -96,7 +112,7 @@ class StreamRoute(InferRoute):
             view, decoded, deadline_us = await self._prepare(headers, receive, connection, hold, name, version)
             trace = begun_trace(self._sampler, headers)
             asked = DecodedRequest(decoded.request, decoded.request_id)
-            replies = self._invoker.invoke_stream(view.spec.name, decoded.request, deadline_us, trace, door="http")
+            replies = self._invoker.invoke_stream(view.spec.name, decoded.request, deadline_us, trace, DOOR)
             await self._pass_on(replies, view, asked, events, connection)
         except RequestRefused as refused:
             return await _told(events, refused.body)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
 
 import anyio
@@ -84,6 +85,7 @@ class DeviceManager:
         self.restarts = 0
         self.books = DeviceBooks(unix_us())
         self.quotas = QuotaErrors()
+        self._dropped: Counter[str] = Counter()
 
     # Facts
 
@@ -117,6 +119,10 @@ class DeviceManager:
             running=pulse.running,
             sms=self.sms,
         )
+
+    def dropped(self, signal: str) -> int:
+        """What its workers, one after the other, let go of their telemetry of this signal."""
+        return self._dropped[signal] + self._pulse.dropped.get(signal, 0)
 
     @property
     def kind(self) -> str:
@@ -172,7 +178,7 @@ class DeviceManager:
                     await child.wait()
             finally:
                 self._child = None
-                self._pulse = Pulse({}, 0.0)
+                self._forget_pulse()
         return child.returncode if child.returncode is not None else 1
 
     async def _listen(self, child: WorkerChild) -> None:
@@ -194,6 +200,11 @@ class DeviceManager:
                     self._keep_books(message, now_us)
                 case LogLine(function, replica, text):
                     await self._bus.tell("log", function, text, replica=replica)
+
+    def _forget_pulse(self) -> None:
+        """A worker is gone; its counts stay, its successor begins anew."""
+        self._dropped.update(self._pulse.dropped)
+        self._pulse = Pulse({}, 0.0)
 
     def _keep_books(self, pulse: Pulse, now_us: int) -> None:
         statuses = self.core.actual.values()

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from fastgshare.node_manager.adapters.device_manager import DeviceManager
 from fastgshare.node_manager.adapters.usage_writer import UsageWriter
-from fastgshare.shared.messages import DeviceStatus, ReplicaStatus
+from fastgshare.shared.messages import DeviceStatus, ReplicaState, ReplicaStatus
 from fastgshare.shared.telemetry import catalog
 from fastgshare.shared.telemetry.metrics import Family, Value, by_label, single
 from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS, US_PER_S
@@ -92,7 +92,11 @@ def _of_devices(statuses: list[DeviceStatus]) -> Iterator[Family]:
 def _promised(device: DeviceManager) -> float:
     if not device.core.chunks:
         return 0.0
-    held = [(status.chunks, status.slice) for status in device.core.actual.values() if not status.loan]
+    held = [
+        (status.chunks, status.slice)
+        for status in device.core.actual.values()
+        if not status.loan and status.state is not ReplicaState.FAILED  # one that failed holds nothing
+    ]
     return sum(len(chunks) * own.quota_request for chunks, own in held if own is not None) / device.core.chunks
 
 

@@ -16,6 +16,7 @@ from fastgshare.shared.messages import Tensor
 from fastgshare.shared.units import US_PER_S
 
 MAX_SENDS = 2
+STREAMS = 64
 RETRY_AFTER_MS = 100
 
 
@@ -66,13 +67,16 @@ class Ruling:
 class HandlerCalls:
     """The calls of one handler: of each stage, at most `outstanding` are with its process and `waiting` wait here.
 
-    Each stage has room of its own at the process, so that a postprocess never waits here behind preprocess work.
+    Each stage has room of its own at the process, so that a postprocess never waits here behind preprocess work. One
+    that began to stream gives its place there back: `streams` may be open, and then the next postprocess waits.
     """
 
-    def __init__(self, outstanding: int, waiting: int, hang_us: int) -> None:
+    def __init__(self, outstanding: int, waiting: int, hang_us: int, streams: int = STREAMS) -> None:
         self._outstanding_limit = outstanding
         self._waiting_limit = waiting
         self._hang_us = hang_us
+        self._streams_limit = streams
+        self._streams = 0
         self._last_id = 0
         self._queue: list[tuple[Stage, int, int, HandlerCall]] = []
         self._waiting = dict.fromkeys(Stage, 0)
@@ -98,7 +102,7 @@ class HandlerCalls:
         """The call to hand to the process now, if it may have another."""
         while self._queue:
             call = self._queue[0][-1]
-            if not call.settled and self._outstanding[call.stage] >= self._outstanding_limit:
+            if not call.settled and not self._has_room(call.stage):
                 return None
             heapq.heappop(self._queue)
             if not call.settled:
@@ -111,7 +115,10 @@ class HandlerCalls:
         call = self._sent.pop(call_id, None)
         if call is None:
             return None
-        self._outstanding[call.stage] -= 1
+        if call.begun:
+            self._streams -= 1
+        else:
+            self._outstanding[call.stage] -= 1
         return call if self._settle(call) else None
 
     def began(self, call_id: int) -> HandlerCall | None:
@@ -119,7 +126,10 @@ class HandlerCalls:
         call = self._sent.get(call_id)
         if call is None or call.settled:
             return None
-        call.begun = True
+        if not call.begun:
+            call.begun = True
+            self._outstanding[call.stage] -= 1
+            self._streams += 1
         return call
 
     def give_up(self, call: HandlerCall) -> bool:
@@ -147,6 +157,7 @@ class HandlerCalls:
         """The process is gone: calls that fail with it. The others wait for the next process."""
         sent, self._sent = self._sent, {}
         self._outstanding = dict.fromkeys(Stage, 0)
+        self._streams = 0
         failed = []
         for call in sent.values():
             if call.settled:
@@ -171,6 +182,12 @@ class HandlerCalls:
             self._settle(call)
         self._queue.clear()
         return calls
+
+    def _has_room(self, stage: Stage) -> bool:
+        outstanding = self._outstanding[stage]
+        if stage is Stage.POSTPROCESS and self._streams and self._streams + outstanding >= self._streams_limit:
+            return False
+        return outstanding < self._outstanding_limit
 
     def _enqueue(self, call: HandlerCall) -> None:
         call.waits = True

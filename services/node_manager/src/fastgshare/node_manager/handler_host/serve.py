@@ -2,7 +2,7 @@
 
 Before each step it looks what else has arrived, so that a postprocess overtakes every preprocess that waits here:
 finished work leaves first. A generator's parts are steps too: streams take turns with each other and with calls, so
-that none waits for a whole stream.
+that none waits for a whole stream: a stream that began gives its place at the process to the next call.
 """
 
 import heapq
@@ -55,7 +55,7 @@ class Serving:
     def _drop(self, call_id: int) -> None:
         known = self._streams.pop(call_id, None)
         if known is not None:
-            known[1].close()
+            self._close(*known)
             if call_id in self._ready:
                 self._ready.remove(call_id)
         else:
@@ -75,7 +75,9 @@ class Serving:
             self._call(heapq.heappop(self._waiting)[-1])
 
     def _call(self, call: Call) -> None:
-        if self._is_late(call):
+        late = _out_of_time(call, "waited for the handler")
+        if late is not None:
+            self._tell(call, late)
             return
         self._note.running(call.id, unix_us())
         outcome = self._stages.run(call)
@@ -87,37 +89,41 @@ class Serving:
             self._tell(call, outcome)
 
     def _part(self, call: Call, stream: Stream) -> None:
-        if self._is_late(call):
-            stream.close()
-            del self._streams[call.id]
-            return
-        self._note.running(call.id, unix_us())
-        outcome = self._stages.step(stream)
-        self._note.idle()
-        if isinstance(outcome, tuple) and self._tell(call, outcome, Part):
-            return
-        stream.close()
+        outcome: Outcome | None = _out_of_time(call, "streamed")
+        if outcome is None:
+            self._note.running(call.id, unix_us())
+            outcome = self._stages.step(stream)
+            self._note.idle()
+        if isinstance(outcome, tuple):
+            outcome = self._send(Part(call.id, outcome), call)
+            if outcome is None:
+                return
         del self._streams[call.id]
-        if outcome is None or isinstance(outcome, ErrorBody):
-            self._tell(call, () if outcome is None else outcome)
+        self._close(call, stream)
+        self._tell(call, () if outcome is None else outcome)
 
-    def _tell(self, call: Call, outcome: Outcome, kind: type[Done | Part] = Done) -> bool:
-        """Send it; False where that fails the call instead."""
-        if isinstance(outcome, ErrorBody):
-            self._channel.send(Failed(call.id, outcome))
-            return False
+    def _close(self, call: Call, stream: Stream) -> None:
+        """Runs its author's clean-up, which may hang: its call is told as ended only after it."""
+        self._note.running(call.id, unix_us())
+        stream.close()
+        self._note.idle()
+
+    def _tell(self, call: Call, outcome: Outcome) -> None:
+        failure = outcome if isinstance(outcome, ErrorBody) else self._send(Done(call.id, outcome), call)
+        if failure is not None:
+            self._channel.send(Failed(call.id, failure))
+
+    def _send(self, answer: Done | Part, call: Call) -> ErrorBody | None:
+        """Send it, or say why that fails the call instead."""
         try:
-            self._channel.send(kind(call.id, outcome))
+            self._channel.send(answer)
         except FrameTooLarge as error:
             text = f"{call.stage.name.lower()} returned too much: {error}"
-            self._channel.send(Failed(call.id, ErrorBody(ErrorCode.HANDLER_FAILED, text)))
-            return False
-        return True
+            return ErrorBody(ErrorCode.HANDLER_FAILED, text)
+        return None
 
-    def _is_late(self, call: Call) -> bool:
-        if call.deadline_us > unix_us():
-            return False
-        what = "streamed" if call.id in self._streams else "waited for the handler"
-        text = f"the deadline passed while {call.stage.name.lower()} {what}"
-        self._channel.send(Failed(call.id, ErrorBody(ErrorCode.DEADLINE_EXCEEDED, text)))
-        return True
+
+def _out_of_time(call: Call, what: str) -> ErrorBody | None:
+    if call.deadline_us > unix_us():
+        return None
+    return ErrorBody(ErrorCode.DEADLINE_EXCEEDED, f"the deadline passed while {call.stage.name.lower()} {what}")

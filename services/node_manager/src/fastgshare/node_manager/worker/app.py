@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -54,9 +55,12 @@ from fastgshare.shared.minting import new_incarnation
 from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
 from fastgshare.shared.telemetry.otlp_spans import Spans, open_spans
+from fastgshare.shared.telemetry.resources import resource_attributes
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
 SERVICE = "node_manager"
+VERSION = version("fastgshare-node-manager")
+LAST_SPANS_S = 2.0
 SWITCH_INTERVAL_S = 0.0005
 FLUSH_S = 1.0
 
@@ -120,7 +124,8 @@ class Worker:
             )
             await self._obey(tasks)
             await self._drain_all()
-            await self._spans.finish()
+            with anyio.move_on_after(LAST_SPANS_S):
+                await self._spans.finish()
             with suppress(ChannelClosed):
                 self._channel.send_nowait(await self._take_pulse())  # what was spent since the last one
             tasks.cancel_scope.cancel()
@@ -184,6 +189,7 @@ class Worker:
             gauges=state.gauges,
             running=self._parts.gate.running(),
             spent=self._spending.take(had, self._answers.take_answered(), self._replicas.keys()),
+            dropped={"traces": self._spans.dropped, "spans": self._spans.spans_dropped},
         )
 
     async def _say_hello_again(self) -> None:
@@ -247,7 +253,8 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
         device = await stack.enter_async_context(_open_device(config, channel))
         access = BusConfig(config.nats_url, config.device_id, password_file=config.nats_password_file)
         bus = await stack.enter_async_context(open_bus(access))
-        spans = await stack.enter_async_context(open_spans(SERVICE, config.device_id, os.environ))
+        attributes = resource_attributes(SERVICE, config.device_id, VERSION, os.environ)
+        spans = await stack.enter_async_context(open_spans(attributes, os.environ))
         await Worker(config, channel, bus, device, spans).run()
 
 

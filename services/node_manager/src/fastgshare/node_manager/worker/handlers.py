@@ -18,7 +18,7 @@ import msgspec
 from anyio import to_thread
 
 from fastgshare.node_manager.bundle import BundleInvalid, unpack_bundle
-from fastgshare.node_manager.core.handler_calls import HandlerCall, HandlerCalls, Running, Stage
+from fastgshare.node_manager.core.handler_calls import STREAMS, HandlerCall, HandlerCalls, Running, Stage
 from fastgshare.node_manager.handler_host.messages import Call, Done, Drop, Failed, Load, Next, Part
 from fastgshare.node_manager.handler_host.note import prepare_note, read_note
 from fastgshare.node_manager.ipc.frames import ChannelClosed, FrameTooLarge
@@ -50,7 +50,8 @@ class HandlerLimits(msgspec.Struct, frozen=True):
 
     `load_s`: from the process's start until its class is made. `hang_s`: a call counts as hung when its deadline has
     passed and it has run this long. Of each stage, `outstanding` calls are with the process (it runs one at a time)
-    and `waiting` wait here. A process that finished a call or lived for `steady_s` is replaced at once; after one that
+    and `waiting` wait here; beside those, `streams` that sent a part already may be open. A process that finished a
+    call or lived for `steady_s` is replaced at once; after one that
     did neither comes a pause, `backoff_s` doubled for each in a row up to `backoff_max_s`, and `deaths` of those in a
     row are too many.
     """
@@ -58,6 +59,7 @@ class HandlerLimits(msgspec.Struct, frozen=True):
     load_s: float = 30.0
     hang_s: float = 2.0
     outstanding: int = 4
+    streams: int = STREAMS
     waiting: int = 1024
     backoff_s: float = 0.1
     backoff_max_s: float = 5.0
@@ -92,7 +94,7 @@ class Handler:
         self._limits = limits
         self._on_log = on_log
         self._on_broken = on_broken
-        self._calls = HandlerCalls(limits.outstanding, limits.waiting, s_to_us(limits.hang_s))
+        self._calls = HandlerCalls(limits.outstanding, limits.waiting, s_to_us(limits.hang_s), limits.streams)
         self._loop = asyncio.get_running_loop()
         self._answers: dict[int, asyncio.Future[Answer | Part]] = {}
         self._host: HostChild | None = None
@@ -162,6 +164,7 @@ class Handler:
 
     def _take_part(self, part: Part) -> None:
         call = self._calls.began(part.id)
+        self._send_waiting()  # it gave its place back
         answer = self._answers.get(part.id)
         if call is not None and answer is not None and not answer.done():
             answer.set_result(part)

@@ -361,7 +361,9 @@ class Replica:
         handler_us = request.handler_us + answered_us - started_us
         if not isinstance(result, ErrorBody) and request.outputs and not handler.streams:
             result = wanted_tensors({tensor.name: to_array(tensor) for tensor in result}, request.outputs)
-        timing = replace(finished.timing, handler_us=handler_us, before_us=request.handler_us)
+        timing = replace(
+            finished.timing, handler_us=handler_us, before_us=request.handler_us, first_us=sender.first_unix_us
+        )
         self._answer(request, result, timing, finished.batch, sender.sent)
 
     def _on_finished(self, finished: list[Finished]) -> None:
@@ -373,6 +375,9 @@ class Replica:
         request = end.job.content
         assert isinstance(request, Request)
         if request.finished is not None:
+            return end, request, b"", None, end.timing
+        if request.settled:  # recalled: nobody wants an answer, nor is one told of
+            self._traces.recalled(end.batch)
             return end, request, b"", None, end.timing
         result = end.result if isinstance(end.result, ErrorBody) else wanted_tensors(end.result, request.outputs)
         error = result if isinstance(result, ErrorBody) else None

@@ -34,9 +34,15 @@ export async function refusal(response) {
   return new Refused(wait ? `${message} (try again in ${wait} s)` : message, response.status, document.problems ?? []);
 }
 
-export async function call(method, path, { body, type, limitMs = TIMEOUT_MS } = {}) {
+const tags = new WeakMap();
+
+// The entity tag that an answer came with.
+export const tagOf = (answer) => tags.get(answer);
+
+export async function call(method, path, { body, type, match, limitMs = TIMEOUT_MS } = {}) {
+  const headers = { ...(type ? { "content-type": type } : {}), ...(match ? { "if-match": match } : {}) };
   const send = () => fetch(`../${path}`, {
-    method, body, cache: "no-store", headers: withKey(type ? { "content-type": type } : {}), signal: AbortSignal.timeout(limitMs),
+    method, body, cache: "no-store", headers: withKey(headers), signal: AbortSignal.timeout(limitMs),
   });
   let response;
   try {
@@ -47,8 +53,29 @@ export async function call(method, path, { body, type, limitMs = TIMEOUT_MS } = 
     throw new Refused(late ? `the gateway did not answer within ${limitMs / 1000} s` : "the gateway cannot be reached");
   }
   if (!response.ok) throw await refusal(response);
-  return response.json();
+  const answer = await response.json();
+  if (response.headers.has("etag")) tags.set(answer, response.headers.get("etag"));
+  return answer;
 }
 
-export const callJson = (method, path, document) =>
-  call(method, path, { body: JSON.stringify(document), type: "application/json" });
+export const callJson = (method, path, document, match) =>
+  call(method, path, { body: JSON.stringify(document), type: "application/json", match });
+
+export const isDenied = (fault) => fault.status === 401 || fault.status === 403;
+
+const AGAIN_MS = 5000;
+
+// Called with every frame: reads once; what failed is read again after a while, or with another key if this one may not.
+export function readOnce(read) {
+  let state = "due";
+  let mayTry = () => true;
+  return () => {
+    if (state !== "due" || !mayTry()) return;
+    state = "reading";
+    const [began, used] = [Date.now(), key()];
+    read().then(() => { state = "read"; }, (fault) => {
+      state = "due";
+      mayTry = isDenied(fault) ? () => key() !== used : () => Date.now() - began > AGAIN_MS;
+    });
+  };
+}

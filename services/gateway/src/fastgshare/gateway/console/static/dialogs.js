@@ -30,11 +30,11 @@ export function confirmed(title, words, action, danger = false) {
 let asking = null;
 
 // Resolves to the key, or null; asked once however many calls want one.
-export function keyFromPerson(words) {
+export function keyFromPerson(heading, words) {
   asking ??= new Promise((resolve) => {
-    const [id, heading] = titled("This platform wants an API key");
+    const [id, title] = titled(heading);
     const input = h("input", { type: "password", name: "key", autocomplete: "off", required: true, autofocus: true });
-    const form = h("form", { method: "dialog" }, heading, h("p", {}, `${words}. It is kept for this tab alone, until you close it.`),
+    const form = h("form", { method: "dialog" }, title, h("p", {}, `${words}. It is kept for this tab alone, until you close it.`),
       h("label", { class: "field" }, h("span", {}, "API key"), input),
       h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close("") }, "Not now"), h("button", { class: "primary", value: "yes" }, "Use it")));
     const dialog = h("dialog", { "aria-labelledby": id }, form);

@@ -1,6 +1,6 @@
 // One function: how it does, on what it runs, what was measured of it, what was decided about it, and how to change it.
 
-import { call } from "./api.js";
+import { call, readOnce } from "./api.js";
 import { changesView } from "./changes.js";
 import { decisionItem } from "./decisions.js";
 import { replicaTable } from "./devices.js";
@@ -36,14 +36,18 @@ export function functionPage(name, go) {
       section("Traces", h("p", {}, "Requests that missed the objective are kept: ", h("code", {}, `fastgshare trace --late ${name}`)))));
   const root = h("div", { class: "page" }, h("nav", { "aria-label": "Where you are" }, h("a", { href: "#/" }, "← All functions")),
     h("div", { class: "page-head" }, title, note), missing, reasons, figures, body);
-  let loaded = "";
   let gone = false;
 
-  async function load(spec) {
-    if (!spec) spec = (await call("GET", `v1/functions/${encodeURIComponent(name)}`)).spec;
-    changes.replaceChildren(changesView(name, spec, showConfig, () => { gone = true; go("#/"); }));
-    showConfig(spec);
-  }
+  const load = readOnce(async () => {
+    try {
+      const read = await call("GET", `v1/functions/${encodeURIComponent(name)}`);
+      changes.replaceChildren(changesView(name, read, showConfig, () => { gone = true; go("#/"); }));
+      showConfig(read.spec);
+    } catch (fault) {
+      changes.replaceChildren(h("p", { class: "notice wrong" }, fault.message));
+      throw fault;
+    }
+  });
 
   function showConfig(spec) {
     const held = spec.slice;
@@ -64,10 +68,12 @@ export function functionPage(name, go) {
       surface.replaceChildren(surfaceView(answer.tables, fn.slo_ms));
     } catch (fault) {
       surface.replaceChildren(h("p", { class: "notice wrong" }, `The tables could not be read: ${fault.message}`));
+      throw fault;
     }
   }
 
   let measured = null;
+  let tables = () => {};
   function update(view) {
     const fn = view.functions.find((each) => each.function === name);
     missing.hidden = Boolean(fn);
@@ -86,15 +92,13 @@ export function functionPage(name, go) {
     noReplicas.hidden = own.length > 0;
     keyed(decisions, view.decisions.filter((decision) => decision.function === name).slice(0, OWN_DECISIONS), (decision) => `${decision.at_us} ${decision.kind} ${decision.text}`, decisionItem);
     decisions.hidden = decisions.childElementCount === 0;
-    if (loaded !== "yes") {
-      loaded = "yes";
-      load().catch((fault) => changes.replaceChildren(h("p", { class: "notice wrong" }, fault.message)));
-    }
+    load();
     const about = JSON.stringify([fn.profiles, fn.slo_ms, fn.model_digest]);
     if (measured !== about && !surface.contains(document.activeElement)) {
       measured = about;
-      loadSurface(fn);
+      tables = readOnce(() => loadSurface(fn));
     }
+    tables();
   }
   return { root, update, title, name: `${name} – FaST-GShare` };
 }

@@ -32,9 +32,13 @@ function overviewPage() {
 const overview = overviewPage();
 const go = (hash) => { location.hash = hash; };
 
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; } // an address that somebody cut off
+}
+
 function open() {
   const [, place, name] = location.hash.split("/");
-  if (place === "functions" && name) page = functionPage(decodeURIComponent(name), go);
+  if (place === "functions" && name) page = functionPage(decoded(name), go);
   else if (place === "deploy") page = deployPage(go);
   else page = overview;
   main.replaceChildren(page.root);
@@ -122,14 +126,22 @@ function help() {
 }
 
 async function askForKey(words) {
-  const given = await keyFromPerson(words);
+  const given = await keyFromPerson("This platform wants an API key", words);
   if (given) keepKey(given);
   return Boolean(given);
+}
+
+async function useAnotherKey() {
+  const given = await keyFromPerson("Use another API key", "It takes the place of the one that is used now");
+  if (!given) return;
+  keepKey(given);
+  beginAnew();
 }
 
 pauseButton.addEventListener("click", pause);
 themeButton.addEventListener("click", nextTheme);
 find("help").addEventListener("click", help);
+find("key").addEventListener("click", useAnotherKey);
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address's fragment is the open page's
   main.focus();
@@ -137,4 +149,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 whenKeyIsMissing(askForKey);
 tellTheme();
 open();
-follow({ onView, tell, askForKey });
+const beginAnew = follow({ onView, tell, askForKey });

@@ -1,17 +1,18 @@
 // The platform's frames, for as long as somebody looks. It comes back by itself, and says what it is doing.
 
-import { refusal, withKey } from "./api.js";
+import { isDenied, refusal, withKey } from "./api.js";
 
 const SILENCE_MS = 6000;
 const HIDDEN_MS = 20000;
 const WAITS_S = [1, 2, 4, 8, 15];
 
-// `tell(state, words)`: connecting, live or waiting. `askForKey(words)` resolves to whether to try again at once.
+// `onView` says itself that it is live. Returns how to begin anew, as with another key. `tell(state, words)`: connecting or waiting. `askForKey(words)` resolves to whether to try again at once.
 export function follow({ onView, tell, askForKey }) {
   let lost = 0;
   let reading = null;
   let wake = () => {};
   let asleep = false;
+  let anew = false;
   const sleep = (seconds) => new Promise((resolve) => { wake = resolve; setTimeout(resolve, seconds * 1000); });
 
   async function read() {
@@ -25,8 +26,12 @@ export function follow({ onView, tell, askForKey }) {
         silence = setTimeout(() => reading.abort(), SILENCE_MS);
       })) {
         lost = 0;
-        tell("live");
-        onView(JSON.parse(data));
+        try {
+          onView(JSON.parse(data));
+        } catch (fault) {
+          console.error(fault);
+          tell("waiting", `this page failed to show what came: ${fault.message}`);
+        }
       }
       throw new Error("the gateway ended the stream");
     } finally {
@@ -41,7 +46,11 @@ export function follow({ onView, tell, askForKey }) {
       try {
         await read();
       } catch (fault) {
-        if (fault.status === 401 && (await askForKey(fault.message))) continue;
+        if (anew) {
+          anew = false;
+          continue;
+        }
+        if (isDenied(fault) && (await askForKey(fault.message))) continue;
         if (asleep) {
           await new Promise((resolve) => { wake = resolve; });
           continue;
@@ -67,6 +76,11 @@ export function follow({ onView, tell, askForKey }) {
   });
   addEventListener("online", () => wake());
   run();
+  return () => {
+    anew = Boolean(reading && !reading.signal.aborted);
+    reading?.abort();
+    wake();
+  };
 }
 
 async function* events(reader, heard) {
