@@ -38,6 +38,7 @@ MEANINGS = {
     "concurrent_jobs": "Asynchronous calls that one gateway has under way.",
     "default_timeout_ms": "The deadline of requests that name none.",
     "max_timeout_ms": "The longest deadline a request may have.",
+    "upload_dir": "Where models lie while they come in, with room for four of them; empty: with other temporary files.",
     "max_body_mib": "Of an HTTP request, decompressed.",
     "held_per_function": "Requests that may wait for a function's first replica.",
     "rows_per_replica": "Inputs outstanding on one replica.",
