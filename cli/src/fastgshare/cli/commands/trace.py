@@ -21,6 +21,7 @@ from fastgshare.shared.telemetry.spans_stages import stages
 LOOKS = 8
 LOOK_AGAIN_S = 0.25
 SHOWN = 20
+MS_CELLS = 7
 
 
 def trace(
@@ -110,8 +111,8 @@ def _table(found: list[RequestTrace]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("arrived", "request", "function", "outcome", "objective"):
         table.add_column(name, no_wrap=True)
-    table.add_column("ms", justify="right")
-    table.add_column("attempts", justify="right")
+    table.add_column("ms", justify="right", no_wrap=True, min_width=MS_CELLS)
+    table.add_column("tries", justify="right", no_wrap=True, min_width=len("tries"))
     for kept in found:
         took = in_ms(kept.end_us - kept.arrived_us)
         about = (kept.request, kept.function, kept.outcome, met_in_words(kept))

@@ -28,16 +28,21 @@ def top(
 ) -> None:
     """Devices, functions and decisions, live: who holds what, who runs, which objectives are kept, and why."""
 
+    seen: PlatformView | None = None
+
     async def act(client: Client) -> None:
+        nonlocal seen
         overview = Overview()
         async with anyio.create_task_group() as tasks:
             await tasks.start(follow_platform, client.bus, overview)
             if once or as_json:
                 await anyio.sleep(watch_s)
-                _print(overview.view(unix_us()), client.url, as_json)
+                seen = overview.view(unix_us())
             else:
                 await _show(client, overview)
             tasks.cancel_scope.cancel()
+        if seen is not None:
+            _print(seen, client.url, as_json)
 
     with_client(url, act)
 

@@ -30,7 +30,7 @@ export function surfaceView(tables, sloMs) {
       if (batches.length) batch.value = bestBatch(table.points, sloMs);
     }
     place.replaceChildren(batches.length ? heat(table.points.filter((point) => point.batch === Number(batch.value)), QUANTITIES[quantity.value], sloMs) : h("p", { class: "empty" }, "No point was measured yet."));
-    about.replaceChildren(...legend(table).map((line) => h("span", {}, line)));
+    about.replaceChildren(...legend(table, sloMs).map((line) => h("span", {}, line)));
   }
   draw();
   return h("div", {}, h("div", { class: "heat-tools" }, field("Device", kind), field("Shows", quantity), field("Batch", batch)), place, about);
@@ -43,10 +43,10 @@ function bestBatch(points, sloMs) {
   return (fit.length ? fit : points).reduce((best, point) => (point.rps > best.rps ? point : best)).batch;
 }
 
-function legend(table) {
+function legend(table, sloMs) {
   const state = table.state === "complete" ? "complete" : table.reason ? `${table.state}: ${table.reason}` : table.state;
   const when = table.measured_at_us ? `, last at ${clock(table.measured_at_us)}` : "";
-  return [`${state}: ${table.measured_points} points measured${when}${table.source ? `, from ${table.source}` : ""}`, "bold: measured", "~ interpolated", "! plain ground: p99 misses the objective", "outlined: the best that meets it"];
+  return [`${state}: ${table.measured_points} points measured${when}${table.source ? `, from ${table.source}` : ""}`, "bold: measured", "~ interpolated", "! plain ground: p99 misses the objective", table.points.some((point) => point.p99_ms !== null && !misses(point, sloMs)) ? "outlined: the best that meets it" : "no slice meets the objective"];
 }
 
 function heat(points, quantity, sloMs) {
