@@ -46,6 +46,26 @@ class Scene:
         """Press keys and let the screen settle."""
         await self.pilot.press(*keys)
 
+    async def back(self) -> None:
+        """Leave what lies over the main screen."""
+        await self.press("escape")
+        await self.until(lambda: len(self.app.screen_stack) == 1)
+
+    async def look_at(self, function: str) -> None:
+        """Go down the functions until this one is looked at."""
+        with anyio.move_on_after(PATIENCE_S):
+            while self.rows("functions").looked_at != function:
+                await self.press("down")  # one that comes before the rows are there moves nothing
+                await self.pilot.pause(0.1)
+        assert self.rows("functions").looked_at == function, self.text
+
+    async def ask_scale(self, key: str = "c") -> AskScale:
+        """Open the question how many there should be."""
+        await self.press(key)
+        await self.until(lambda: isinstance(self.app.screen, AskScale), key)
+        assert isinstance(self.app.screen, AskScale)
+        return self.app.screen
+
     async def sees(self, *words: str) -> None:
         """Wait until all of this stands there."""
         await self.until(lambda: all(word in self.text for word in words), words)
@@ -68,6 +88,7 @@ async def _scene(size: tuple[int, int] = SMALL, view: PlatformView | None = None
     async with scene.app.run_test(size=size, notifications=True) as pilot:
         scene.pilot = pilot
         await scene.sees("FaST-GShare")
+        await scene.until(lambda: scene.rows("functions").row_count == len(scene.view.functions), "rows")
         yield scene
 
 
@@ -113,8 +134,7 @@ async def test_devices_stand_side_by_side_where_there_is_room() -> None:
 
 async def test_the_row_that_is_looked_at_stays_so_when_others_come() -> None:
     async with _scene() as scene:
-        await scene.press("down")
-        await scene.until(lambda: scene.rows("functions").looked_at == "ocr")
+        await scene.look_at("ocr")
         doc, ocr = scene.view.functions
         scene.view = replace(scene.view, functions=(replace(doc, function="abc"), doc, ocr))
         await scene.sees("abc")
@@ -132,66 +152,85 @@ async def test_functions_are_sorted_by_the_next_column() -> None:
 
 async def test_what_is_typed_after_a_slash_chooses_and_escape_undoes_it() -> None:
     async with _scene() as scene:
-        await scene.press("slash", "o", "c", "r")
+        await scene.press("slash")
+        filtering = scene.app.query_one("#filter", Input)
+        await scene.until(lambda: scene.app.focused is filtering)
+        await scene.press("o", "c", "r")
         await scene.sees("1 of 2 with 'ocr'", "decisions with 'ocr'")
-        assert (scene.rows("functions").row_count, scene.rows("decisions").row_count) == (1, 1)
+        await scene.until(
+            lambda: (scene.rows("functions").row_count, scene.rows("decisions").row_count) == (1, 1), "rows"
+        )
         await scene.press("enter")
-        assert scene.app.focused is scene.rows("functions")
+        await scene.until(lambda: scene.app.focused is scene.rows("functions"), "focus")
         await scene.press("escape")
-        await scene.until(lambda: scene.rows("functions").row_count == 2)
-        assert not scene.app.query_one("#filter", Input).display
+        await scene.until(lambda: scene.rows("functions").row_count == 2, "all rows")
+        await scene.until(lambda: not filtering.display, "no filter")
 
 
 async def test_enter_shows_all_about_a_function_a_device_and_a_decision() -> None:
     async with _scene(LARGE) as scene:
-        await scene.press("down", "enter")
+        await scene.look_at("ocr")
+        await scene.press("enter")
         await scene.sees("1 to 4, objective", "each device is full", "error budget burns")
         scene.view = replace(scene.view, functions=scene.view.functions[:1])
         await scene.sees("ocr is not deployed any more")
-        await scene.press("escape", "1", "enter")
+        await scene.back()
+        await scene.press("1", "enter")
         await scene.sees("chunks of SMs from left to right", "at most")
-        await scene.press("escape", "3", "enter")
+        await scene.back()
+        await scene.press("3", "enter")
         await scene.sees("told by scheduler")
-        await scene.press("escape", "question_mark")
+        await scene.back()
+        await scene.press("question_mark")
         await scene.sees("Everywhere")
         assert isinstance(scene.app.screen, Keys)
-        await scene.press("escape")
-        assert len(scene.app.screen_stack) == 1
+        await scene.back()
 
 
 async def test_scaling_is_asked_first() -> None:
     async with _scene() as scene:
-        await scene.press("plus")
+        await scene.ask_scale("plus")
         await scene.sees("How many replicas of doc?", "Now 1 ready of 1.")
         assert scene.scaled == []
         await scene.press("enter")
         await scene.until(lambda: scene.scaled == [("doc", 2)])
         await scene.sees("done")
-        await scene.press("down", "c")
+        await scene.look_at("ocr")
+        await scene.ask_scale()
         await scene.sees("ends its automatic scaling")
-        await scene.press("escape")
+        await scene.back()
         assert scene.scaled == [("doc", 2)]
 
 
 async def test_a_number_can_be_typed_or_stepped_and_nonsense_is_refused() -> None:
     async with _scene() as scene:
         scene.answer = (False, "it cannot [be]")
-        await scene.press("c", "7", "up")
-        assert isinstance(scene.app.screen, AskScale)
-        assert scene.app.screen.query_one("#count", Input).value == "8"
+        count = (await scene.ask_scale()).query_one("#count", Input)
+        await scene.until(lambda: scene.app.focused is count, "focus")
+        await scene.press("7", "up")
+        await scene.until(lambda: count.value == "8", "8")
         await scene.press("backspace", "enter")
         await scene.sees("a number from 0 to 1000")
         assert scene.scaled == []
-        await scene.press("3", "tab", "enter")
+        await scene.press("3")
+        await scene.until(lambda: count.value == "3", "3")
+        await scene.press("tab", "enter")
         await scene.until(lambda: scene.scaled == [("doc", 3)])
         await scene.sees("it cannot [be]")
 
 
 async def test_a_functions_page_scales_and_a_devices_page_does_not() -> None:
     async with _scene(LARGE) as scene:
-        await scene.press("enter", "c")
+        await scene.press("enter")
+        await scene.until(lambda: isinstance(scene.app.screen, Detail), "its page")
+        await scene.ask_scale()
         await scene.sees("How many replicas of doc?")
-        await scene.press("escape", "escape", "1", "enter", "c")
+        await scene.press("escape")
+        await scene.until(lambda: isinstance(scene.app.screen, Detail), "its page again")
+        await scene.back()
+        await scene.press("1", "enter")
+        await scene.until(lambda: isinstance(scene.app.screen, Detail), "a device's page")
+        await scene.press("c")
         assert isinstance(scene.app.screen, Detail)
 
 

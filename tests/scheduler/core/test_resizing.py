@@ -1,9 +1,11 @@
 """Quotas change while replicas serve: in place where there is time left, elsewhere where there is not."""
 
 import pytest
+from msgspec.structs import replace
 
 from fastgshare.scheduler.core.commands import ResizeReplica
 from fastgshare.scheduler.core.events import FunctionDefined, LeadershipLost
+from fastgshare.shared.messages import Autoscale
 from tests.scheduler.core.world import World, spec
 
 
@@ -25,6 +27,20 @@ def test_a_quota_changes_in_place(world: World) -> None:
     assert all(isinstance(command, ResizeReplica) and "0.3 to 0.5" in command.reason for command in commands)
     assert {placement.replica: placement.chunks for placement in world.of("f")} == before
     assert all(placement.function.slice.quota_request == 0.5 for placement in world.of("f"))
+    assert world.run_for(10) == []
+
+
+def test_a_limit_changes_in_place_while_no_table_says_what_a_replica_should_hold(world: World) -> None:
+    function = spec(autoscale=Autoscale(min=1, max=2, policy="objective"), quota=0.3)
+    world.define(function)
+    world.tick()
+    (before,) = world.of("f")
+    limited = replace(function, slice=replace(function.slice, quota_limit=0.6))
+    commands = world.tell(FunctionDefined(limited))
+    assert [type(command) for command in commands] == [ResizeReplica]
+    (after,) = world.of("f")
+    assert after.replica == before.replica
+    assert after.function.slice == replace(before.function.slice, quota_limit=0.6)
     assert world.run_for(10) == []
 
 

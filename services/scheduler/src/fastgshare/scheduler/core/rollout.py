@@ -141,6 +141,8 @@ def _decide(rollout: Rollout) -> None:
     built = _built(rollout, base)
     if scaling.follows_slice(spec, rollout.plan.settings):
         _resize(rollout, base, built)
+    elif not function.is_sized:
+        _limit(rollout, base, built)
     before = len(rollout.of(base))
     case, answer = _ask(rollout, base, built)
     function.is_sized = answer.kind != ""
@@ -293,6 +295,17 @@ def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> None:
             f" its limit from {held.quota_limit:g} to {built.slice.quota_limit:g}"
         )
         member.outgrown = not rollout.plan.resize(member.placed, built, reason)
+
+
+def _limit(rollout: Rollout, base: int, built: FunctionSpec) -> None:
+    """The definition's limit is kept while no table says yet what replicas should hold; what they hold they keep."""
+    for member in rollout.of(base):
+        held = member.placed.placement.function.slice
+        limit = max(built.slice.quota_limit, held.quota_request)
+        if held.quota_limit == limit or not member.placed.confirmed:
+            continue
+        wanted = replace(built, slice=replace(held, quota_limit=limit))
+        rollout.plan.resize(member.placed, wanted, f"its limit goes from {held.quota_limit:g} to {limit:g}")
 
 
 def _replace_stuck(rollout: Rollout, base: int, answer: Answer) -> list[Slice]:
