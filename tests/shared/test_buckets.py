@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 import anyio
 import anyio.lowlevel
@@ -96,6 +97,22 @@ async def test_a_listing_leaves_out_what_cannot_be_read_and_other_keys(
         assert "node-0.broken" in caplog.text
         with pytest.raises(PayloadInvalid):
             await bucket.get("node-0.broken")
+
+
+async def test_a_listing_lacks_no_key_that_is_written_anew_meanwhile(nats: Natsd) -> None:
+    keys = [f"node-0.{number}" for number in range(3)]
+    async with open_bucket(nats) as (_, bucket), open_bucket(nats) as (_, other), anyio.create_task_group() as tasks:
+        for key in keys:
+            await other.put(key, value("first"))
+
+        async def write() -> None:
+            for number in count():
+                await other.put(keys[number % len(keys)], value(str(number)))
+
+        tasks.start_soon(write)
+        for _ in range(200):
+            assert sorted(await bucket.list()) == keys
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_listing_leaves_no_consumer_behind(nats: Natsd) -> None:

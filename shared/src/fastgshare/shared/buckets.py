@@ -26,6 +26,7 @@ from fastgshare.shared.errors import FastGShareError, PayloadInvalid
 REFRESH_S = 10.0
 RETRY_S = 0.2
 WATCH_INACTIVE_S = 30.0
+MISSING_S = 0.1
 
 M = TypeVar("M", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -164,13 +165,13 @@ class Bucket(Generic[M]):
         """Everything under `keys` now, then every change. Raises what nats-py raises."""
         store = await self.store()
         watcher = await store.watch(keys, inactive_threshold=WATCH_INACTIVE_S)
-        return Watch(watcher, partial(self._is_empty, keys), self._forget_consumer)
+        return Watch(watcher, partial(self._standing_keys, keys), self._forget_consumer)
 
-    async def _is_empty(self, keys: str) -> bool:
-        """Whether there is nothing under `keys`, not even a deletion."""
-        subjects_filter = f"$KV.{self._name}.{keys}"
-        info = await self._bus.jetstream.stream_info(f"KV_{self._name}", subjects_filter=subjects_filter)
-        return not info.state.subjects
+    async def _standing_keys(self, keys: str) -> set[str]:
+        """All keys under `keys`, of deletions too."""
+        prefix = f"$KV.{self._name}."
+        info = await self._bus.jetstream.stream_info(f"KV_{self._name}", subjects_filter=prefix + keys)
+        return {subject.removeprefix(prefix) for subject in info.state.subjects or {}}
 
     async def _forget_consumer(self, name: str) -> None:
         if self._bus.connection.is_connected:  # else it goes by itself
@@ -308,35 +309,40 @@ class Mirror(Generic[M]):
 class Watch:
     """A watch that tells truly when it has told everything there was. Made by `Bucket.watch`.
 
-    nats-py's own mark for that cannot be trusted when it comes first: it asks the server how much is pending, and
-    now and then (measured: 3 of 1,200) gets the answer "nothing" ahead of the entries that were already sent. Who
-    believed it would take a full bucket for an empty one, and unload every replica.
+    The server's own word, that nothing is pending, cannot be trusted. It counts a key that is written while a listing
+    is under way out of what stood and not yet into what came: 5 of 100 listings of a bucket that is written all the
+    while lack a key. And nats-py asks how much is pending, and now and then (3 of 1,200) hears "nothing" ahead of the
+    entries that were already sent. Who believed either would unload a replica whose placement was just written anew.
+    So what stands is asked for by name, and what has not been told yet is waited for.
     """
 
     def __init__(
         self,
         watcher: KeyValue.KeyWatcher,
-        is_empty: Callable[[], Awaitable[bool]],
+        standing_keys: Callable[[], Awaitable[set[str]]],
         forget_consumer: Callable[[str], Awaitable[None]],
     ) -> None:
         self._watcher = watcher
-        self._is_empty = is_empty
+        self._standing_keys = standing_keys
         self._forget_consumer = forget_consumer
-        self._any = False
+        self._seen: set[str] = set()
         self._told = False
-        self._last = False
+        self._may_be_all = False
 
     async def next(self) -> KeyValue.Entry | None:
         """The next entry; once, None: all that stood at the beginning has been told."""
-        while not self._last:
-            entry: KeyValue.Entry | None = await anext(self._watcher)
-            if entry is not None:
-                self._any = True
-                self._last = entry.delta == 0 and not self._told
-                return entry
-            self._last = not self._any and not self._told and await self._is_empty()
-        self._last, self._told = False, True
-        return None
+        while True:
+            if self._may_be_all and await self._standing_keys() <= self._seen:
+                self._may_be_all, self._told, self._seen = False, True, set()
+                return None
+            # What is missing comes at once, unless it was forgotten meanwhile.
+            with anyio.move_on_after(MISSING_S if self._may_be_all else None):
+                entry: KeyValue.Entry | None = await anext(self._watcher)
+                if not self._told:
+                    self._may_be_all = entry is None or entry.delta == 0
+                    self._seen.update([entry.key] if entry else [])
+                if entry is not None:
+                    return entry
 
     async def stop(self) -> None:
         """Let go of it. Streams have a limit of consumers, which lists in quick succession would reach."""
