@@ -32,11 +32,15 @@ TIME_US = 60_000_000
 
 
 @pytest.fixture(autouse=True)
+def _frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "LOOK_S", 0.05)
+
+
+@pytest.fixture
 def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs of gateways that died come back soon."""
+    """Jobs of gateways that died come back soon, as do those of one that is slow to say that it lives."""
     monkeypatch.setattr(adapter, "LEASE_S", 1.0)
     monkeypatch.setattr(adapter, "SIGN_OF_LIFE_S", 0.25)
-    monkeypatch.setattr(adapter, "LOOK_S", 0.05)
 
 
 @asynccontextmanager
@@ -190,6 +194,7 @@ async def test_a_gateway_that_goes_gives_its_jobs_back_at_once(nats: Natsd) -> N
         assert (record.state, record.gateway, record.runs, record.losses) == (JobState.DONE, "two", 2, 0)
 
 
+@pytest.mark.usefixtures("_short_lease")
 async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats: Natsd) -> None:
     async with buses(nats, 2) as (one, other):
         queue, invoker = JobQueue(other), FakeInvoker()
@@ -216,11 +221,14 @@ async def test_a_gateway_that_stops_waits_for_outcomes_and_for_nothing_else(nats
 
             found.queue.change = slowly  # type: ignore[method-assign]
             await stored.wait()
+            began_s = anyio.current_time()
             await found.finish(PATIENCE_S)
+            assert anyio.current_time() - began_s < PATIENCE_S / 2
         assert await state_of(queue, running) is JobState.DONE
         assert len(invoker.asked) == 2
 
 
+@pytest.mark.usefixtures("_short_lease")
 async def test_the_job_of_a_gateway_that_died_is_run_by_another(nats: Natsd) -> None:
     async with buses(nats, 3) as (one, two, other):
         queue, first, second = JobQueue(other), FakeInvoker(), FakeInvoker()

@@ -40,6 +40,7 @@ LEASE_S = 10.0
 SIGN_OF_LIFE_S = LEASE_S / 4
 PULL_S = 2.0
 LAST_WORDS_S = 1.0
+FINISH_POLL_S = 0.01
 STORE_S = 60.0
 STORE_RETRY_S = 0.2
 IDLE_CONSUMER_S = 3600.0
@@ -86,8 +87,7 @@ class JobRunner:
             scope.cancel()
         with anyio.move_on_after(patience_s):
             while self._book.running:
-                self._woken = anyio.Event()
-                await self._woken.wait()
+                await anyio.sleep(FINISH_POLL_S)
 
     async def run(self) -> None:
         """Take up jobs until cancelled; those that run then go back to the queue."""
