@@ -20,6 +20,7 @@ BINARY = Path(sys.executable).with_name("nats-server")
 MAX_PAYLOAD_BYTES = 8 << 20
 START_TIMEOUT_S = 20.0
 POLL_S = 0.005
+TAKEN_S = 0.1
 ANY_PORT = -1
 
 CONFIG = """
@@ -57,15 +58,13 @@ class Natsd:
         config = self._directory / "nats.conf"
         text = CONFIG.format(port=self.port, max_payload=MAX_PAYLOAD_BYTES, directory=self._directory)
         config.write_text(text + self._more)
-        with (self._directory / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [BINARY, "-c", config],
-                stdout=log,
-                stderr=log,
-                env=self._env,
-                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # nothing else outlives SIGKILL
-            )
-        self.port = self._wait_until_listening(self._process)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while (port := self._listening(config, deadline_s)) is None:
+            # Its former port may be somebody's outgoing connection for a moment: a client's that tried to come back.
+            if time.monotonic() > deadline_s or "address already in use" not in self.log():
+                raise RuntimeError(f"nats-server did not start:\n{self.log()}")
+            time.sleep(TAKEN_S)
+        self.port = port
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone. Fine when it is down already."""
@@ -83,9 +82,17 @@ class Natsd:
         """Everything the server has written."""
         return (self._directory / "nats.log").read_text()
 
-    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> int:
+    def _listening(self, config: Path, deadline_s: float) -> int | None:
+        """The port of a process that was started for this; None where it ended or said nothing."""
+        with (self._directory / "nats.log").open("ab") as log:
+            self._process = process = subprocess.Popen(
+                [BINARY, "-c", config],
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # nothing else outlives SIGKILL
+            )
         ports = self._directory / f"{BINARY.name}_{process.pid}.ports"
-        deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s and process.poll() is None:
             try:
                 listening = json.loads(ports.read_text())["nats"]
@@ -93,7 +100,7 @@ class Natsd:
                 time.sleep(POLL_S)
                 continue
             return urlsplit(listening[0]).port or 0
-        raise RuntimeError(f"nats-server did not start:\n{self.log()}")
+        return None
 
 
 @contextmanager
