@@ -29,6 +29,7 @@ def test_where_there_is_no_journal_the_status_is_the_same_and_says_so(
         assert capfd.readouterr().err == f"{place}: no journal there\n"
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_reaches_only_the_command_and_ends_its_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,14 +16,19 @@ pytestmark = pytest.mark.timeout(300)
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 
 
-@pytest.fixture
-def console(world: World) -> Iterator[Browser]:
-    """The page of the shared platform, as a browser finds it from the gateway's address."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with open_browser() as browser:
-        browser.look()
-        browser.open(world.http_url)
-        browser.until(lambda: "live" in browser.said("#connection"))
         yield browser
+
+
+@pytest.fixture
+def console(world: World, browser: Browser) -> Browser:
+    """The page of the shared platform, as a browser finds it from the gateway's address."""
+    browser.look()
+    browser.open(world.http_url)
+    browser.until(lambda: "live" in browser.said("#connection"))
+    return browser
 
 
 def labelled(browser: Browser, label: str) -> WebElement:

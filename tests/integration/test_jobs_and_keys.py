@@ -1,10 +1,7 @@
 """Jobs and API keys on a whole platform: jobs outlive gateways and restarts, keys hold at every gateway."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +10,9 @@ import anyio
 import httpx
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from fastgshare.cli.app import app
 from fastgshare.client import Client, connect
 from fastgshare.shared.messages import JobState, KeyLimits, Scope
 from tests.integration import functions
@@ -88,10 +87,8 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def fastgshare(world: World, *args: str) -> str:
-    argv = [sys.executable, "-m", "fastgshare.cli", *args]
-    env = {**os.environ, "FASTGSHARE_NATS_URL": world.nats_url}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=WAIT_S)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, args, env={"FASTGSHARE_NATS_URL": world.nats_url})
+    assert done.exit_code == 0, done.stderr
     return done.stdout.strip()
 
 

@@ -44,7 +44,7 @@ async def test_a_function_without_replicas_is_measured_on_request(world: World, 
 
 
 async def test_a_profiler_killed_in_the_middle_loses_no_point(world: World, tmp_path: Path, name: str) -> None:
-    async with deployed(world, functions.times(name, tmp_path, 7.0, max_batch=4)) as client:
+    async with deployed(world, functions.times(name, tmp_path, 7.0, max_batch=2)) as client:
         killed: Profile | None = None
         async for report in client.profile(name):
             if report.done >= 3 and killed is None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 
 async def deploy(world: World, directory: Path) -> None:
     async with connect(world.nats_url) as client:
-        await client.deploy(functions.times("double", directory, 2.0, replicas=2, labels={"kept": "yes"}))
+        await client.deploy(functions.times("double", directory, 2.0, max_batch=1, replicas=2, labels={"kept": "yes"}))
         await client.deploy(functions.moody("moody", directory, 3.0))
         async for report in client.profile("double"):
             assert report.state is not ProfileState.FAILED

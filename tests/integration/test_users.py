@@ -1,10 +1,9 @@
 """Under a user for each service the whole platform works, and each is refused what is not its own."""
 
 import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,7 +12,9 @@ import nats.errors
 import numpy as np
 import pytest
 from nats.aio.client import Client as Connection
+from typer.testing import CliRunner
 
+from fastgshare.cli.app import app
 from fastgshare.client import Client, connect
 from fastgshare.shared import subjects
 from fastgshare.shared.access import inbox_prefix
@@ -116,20 +117,23 @@ async def _commands(guarded: Guarded) -> None:
     """What the command reads off the streams; a refusal shows in the server's log, and here as what is not found."""
     assert await _command(guarded, "key", "create", "ci", "--rate", "5")
     assert "ci" in await _command(guarded, "key", "list")
-    while "guarded" not in await _command(guarded, "bill", "--since", "1h"):
-        await anyio.sleep(0.2)  # a node writes what was used each second here
-    assert "guarded" in await _command(guarded, "top", "--once", "--watch", "1")
+    await _tells(guarded, "bill", "--since", "1h")  # a node writes what was used each second here
+    await _tells(guarded, "top", "--once", "--watch", "1")
     traced = await _command(guarded, "invoke", "guarded", "-i", "x=[[" + ",".join(["1"] * 16) + "]]", "--trace")
     assert "trace" in traced
-    assert "guarded" in await _command(guarded, "trace", "--last", "5")
+    await _tells(guarded, "trace", "--last", "5")
+
+
+async def _tells(guarded: Guarded, *args: str) -> None:
+    """Return once the command tells of the function: what it reads is there a moment later."""
+    while "guarded" not in await _command(guarded, *args):
+        await anyio.sleep(0.2)
 
 
 async def _command(guarded: Guarded, *args: str) -> str:
-    argv = [sys.executable, "-m", "fastgshare.cli", *args]
-    done = await anyio.to_thread.run_sync(
-        lambda: subprocess.run(argv, env=guarded.env("admin"), capture_output=True, text=True, timeout=60)
-    )
-    assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
+    env = guarded.env("admin")
+    done = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(app, args, env=env))
+    assert done.exit_code == 0, f"{args}: {done.output}"
     return done.stdout + done.stderr
 
 
@@ -175,11 +179,15 @@ async def test_nobody_hears_anothers_answers(bus_with_users: Guarded) -> None:
 
 async def test_a_client_may_not_even_read_functions(bus_with_users: Guarded) -> None:
     config = BusConfig(bus_with_users.url("client"), password_file=bus_with_users.password_file("client"))
-    async with open_bus(config) as bus:
-        with pytest.raises(nats.errors.TimeoutError):
-            await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).store()
-        with pytest.raises(nats.errors.TimeoutError):
-            await bus.jetstream.get_last_msg(f"KV_{subjects.FUNCTIONS}", "$KV.functions.any")
+    async with open_bus(config) as bus, anyio.create_task_group() as tasks:
+        tasks.start_soon(_is_not_answered, Bucket(bus, subjects.FUNCTIONS, FunctionSpec).store)
+        last = partial(bus.jetstream.get_last_msg, f"KV_{subjects.FUNCTIONS}", "$KV.functions.any")
+        tasks.start_soon(_is_not_answered, last)
+
+
+async def _is_not_answered(call: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(nats.errors.TimeoutError):
+        await call()
 
 
 async def _connection(guarded: Guarded, user: str, refused: list[str]) -> Connection:

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 
-import anyio
-
-from fastgshare.shared.bus import BusConfig, open_bus
-from fastgshare.shared.service import answer_pings, run_service, stop_signal
-
 
 async def serve(service: str, behaviour: str) -> None:
     """Answer pings as `service` until told to stop."""
+    import anyio
+
+    from fastgshare.shared.bus import BusConfig, open_bus
+    from fastgshare.shared.service import answer_pings, stop_signal
+
     config = BusConfig(url=os.environ["FASTGSHARE_NATS_URL"], name=service)
     async with open_bus(config) as bus, anyio.create_task_group() as work:
         if behaviour != "deaf":
@@ -36,6 +36,8 @@ def main(service: str, behaviour: str = "") -> None:
         subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from fastgshare.shared.service import run_service  # a broken one need not wait for it
+
     run_service(service, lambda: serve(service, behaviour))
 
 

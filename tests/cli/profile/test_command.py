@@ -237,6 +237,7 @@ async def test_what_stands_is_shown_without_asking_anybody(nats: Natsd) -> None:
         assert f"{KIND}: still being measured" in done.stdout
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 async def test_ctrl_c_leaves_the_profiler_working_and_says_so(nats: Natsd) -> None:
     async with platform(nats) as here:
         here.progress = replace(DONE, done=3, state=ProfileState.MEASURING, reason="waits for a slice")

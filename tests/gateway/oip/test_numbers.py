@@ -6,7 +6,7 @@ import struct
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,6 +28,7 @@ def arrays(datatype: str) -> st.SearchStrategy[np.ndarray[tuple[int, ...], np.dt
 
 
 @each_numeric
+@settings(max_examples=30)
 @given(st.data())
 def test_nested_and_flat_values_pack_to_what_numpy_has(datatype: str, data: st.DataObject) -> None:
     array = data.draw(arrays(datatype))
@@ -37,6 +38,7 @@ def test_nested_and_flat_values_pack_to_what_numpy_has(datatype: str, data: st.D
 
 
 @each_numeric
+@settings(max_examples=30)
 @given(st.data())
 def test_values_survive_the_way_through_json(datatype: str, data: st.DataObject) -> None:
     array = data.draw(arrays(datatype))
