@@ -74,7 +74,7 @@ async def test_arrays_go_out_and_come_back_with_who_answered(nats: Natsd) -> Non
         assert result.timing.batch == 1
         (request,) = gateway.requests
         assert request.outputs == ("x",)
-        assert 0 <= request.deadline_us - before_us - 5_000_000 < 1_000_000
+        assert before_us <= request.deadline_us - 5_000_000 <= unix_us()
         assert parse_traceparent(request.traceparent) == trace
         assert len(request.request_id) == 16
 
@@ -133,8 +133,8 @@ async def test_where_no_gateway_ever_listens_it_is_unavailable_at_the_deadline(n
     async with connect(nats.url) as client:
         start_s = time.monotonic()
         with pytest.raises(RequestRefused, match="unavailable: no gateway is listening"):
-            await client.invoke("echo", {"x": SMALL}, timeout_s=0.3)
-        assert 0.29 <= time.monotonic() - start_s < 5
+            await client.invoke("echo", {"x": SMALL}, timeout_s=0.5)
+        assert 0.49 <= time.monotonic() - start_s < 5
 
 
 async def test_an_unanswered_request_is_sent_once_more_under_the_same_id(nats: Natsd) -> None:
@@ -144,7 +144,7 @@ async def test_an_unanswered_request_is_sent_once_more_under_the_same_id(nats: N
             await echo(gateway, msg, request)  # a second answer changes nothing
 
     async with run_gateway(nats.url, second_time) as gateway, connect(nats.url) as client:
-        result = await client.invoke("echo", {"x": SMALL}, timeout_s=1)
+        result = await client.invoke("echo", {"x": SMALL}, timeout_s=4)
         np.testing.assert_array_equal(result.outputs["x"], SMALL)
         first, second = (request.request_id for request in gateway.requests)
         assert first == second
@@ -153,7 +153,7 @@ async def test_an_unanswered_request_is_sent_once_more_under_the_same_id(nats: N
 async def test_no_answer_by_the_deadline_is_refused_as_such(nats: Natsd) -> None:
     async with run_gateway(nats.url, silent) as gateway, connect(nats.url) as client:
         with pytest.raises(RequestRefused, match="deadline_exceeded: 'echo' did not answer in time"):
-            await client.invoke("echo", {"x": SMALL}, timeout_s=0.3)
+            await client.invoke("echo", {"x": SMALL}, timeout_s=2)
         assert len(gateway.requests) == 2
         with pytest.raises(ValueError, match="timeout_s is 0, expected above 0"):
             await client.invoke("echo", {"x": SMALL}, timeout_s=0)
@@ -190,7 +190,7 @@ async def test_a_server_that_stays_away_is_told_at_the_deadline(nats: Natsd) -> 
         while client.bus.is_connected:
             await anyio.sleep(0.01)
         with pytest.raises(RequestRefused, match="unavailable: the NATS server cannot be reached"):
-            await client.invoke("echo", {"x": SMALL}, timeout_s=0.2)
+            await client.invoke("echo", {"x": SMALL}, timeout_s=0.5)
 
 
 async def test_large_tensors_take_a_slot_both_ways_and_the_slot_is_used_again(nats: Natsd) -> None:
@@ -210,7 +210,7 @@ async def test_a_slot_of_a_request_that_was_given_up_is_unlinked(nats: Natsd) ->
     before = slots_in_use()
     async with run_gateway(nats.url, silent) as gateway, connect(nats.url) as client:
         with pytest.raises(RequestRefused, match="deadline_exceeded"):
-            await client.invoke("echo", {"x": LARGE}, timeout_s=0.5)
+            await client.invoke("echo", {"x": LARGE}, timeout_s=2)
         assert gateway.requests[0].reply_slot is not None
         assert slots_in_use() <= before
 

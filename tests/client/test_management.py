@@ -148,7 +148,7 @@ async def test_no_room_is_said_at_once_and_is_the_reason_in_the_end_whatever_com
             tasks.start_soon(tell)
             for _ in range(2):  # the second time nothing changes, and the scheduler has no reason to repeat itself
                 with pytest.raises(DeployTimedOut, match=r"1 of 9 replicas ready; no room for more, .*0 such chunks"):
-                    await client.scale("echo", 9, timeout_s=1.5, say=said.append)
+                    await client.scale("echo", 9, timeout_s=4.0, say=said.append)
         step, shortage = "generation 1: waiting for 9 ready", "no room for more: 0 such chunks; Ctrl-C to stop waiting"
         assert said == [step, shortage] * 2
         (function,) = (await client.status()).functions

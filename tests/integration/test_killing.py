@@ -73,7 +73,7 @@ class Storm:
     hasty: Load
     http: list[Load]
 
-    async def more(self, answers: int = 30) -> None:
+    async def more(self, answers: int = 10) -> None:
         """Every kind is served."""
         for load in (self.patient, self.hasty, *self.http):
             await load.more(answers)
@@ -83,8 +83,8 @@ class Storm:
 async def storm(world: World, directory: Path, name: str) -> AsyncIterator[Storm]:
     """Under load all the while; afterwards nothing was lost, and everything is as it was."""
     definition = functions.slow(name, directory, 20, replicas=REPLICAS, max_batch=4)
-    count = {program: len(world.pids(program)) for program in ALL}
     async with deployed(world, definition) as client, AsyncExitStack() as stack:
+        count = {program: len(world.pids(program)) for program in ALL}
         patient = await stack.enter_async_context(under_load(by_nats(client, name), 6, PATIENT_S))
         hasty = await stack.enter_async_context(under_load(by_nats(client, name), 3, HASTY_S))
         doors = [await stack.enter_async_context(door(url)) for url in world.http_urls]

@@ -98,6 +98,7 @@ async def test_a_model_is_measured_by_itself_on_a_borrowed_slice_and_the_table_i
             events.append(decode(Event, msg.data))
 
         await fleet.bus.subscribe("fast.event.*.echo", on_event)
+        leases = await Bucket(fleet.bus, subjects.LEASES, LeaseHolder).watch()
         await fleet.deploy()
         table = await fleet.table_when(is_complete)
         assert table.axes == axes_for(2, 2)
@@ -108,10 +109,10 @@ async def test_a_model_is_measured_by_itself_on_a_borrowed_slice_and_the_table_i
         assert fleet.lent is None
         assert not any(wish.asked for wish in fleet.wishes)
         assert not fleet.progress, "nobody asked"
-        leases = Bucket(fleet.bus, subjects.LEASES, LeaseHolder)
-        with anyio.fail_after(1):  # sooner than a lease runs out
-            while await leases.list():
-                await anyio.sleep(0.02)
+        with anyio.fail_after(PATIENCE_S):
+            while (lease := await leases.next()) is None or lease.operation != "DEL":  # one that runs out leaves none
+                pass
+        await leases.stop()
 
 
 async def test_a_request_is_answered_reported_on_and_readable_once_it_is_complete(nats: Natsd) -> None:

@@ -17,6 +17,7 @@ from fastgshare.shared.storage import ensure_storage
 from tests.natsd import Natsd
 
 STREAM = f"OBJ_{subjects.MODELS}"
+PATIENCE_S = 30.0
 SEVERAL_CHUNKS = 3 * 128 * 1024 + 17
 
 
@@ -112,7 +113,7 @@ async def test_an_object_that_lost_every_chunk_is_given_up_in_time(
         digest = await Objects(bus).put_file(model)
         for seq in await chunks_in(bus):
             await bus.jetstream.delete_msg(STREAM, seq)
-        with pytest.raises(StorageUnavailable, match="cut off after 0 bytes"), anyio.fail_after(10):
+        with pytest.raises(StorageUnavailable, match="cut off after 0 bytes"), anyio.fail_after(PATIENCE_S):
             await Objects(bus).fetch(digest, cache)
         assert list(cache.iterdir()) == []
 
@@ -131,7 +132,7 @@ async def test_a_download_cut_off_by_the_server_is_told_soon_and_can_be_repeated
             return write(sink, chunk)
 
         monkeypatch.setattr(objects._Sink, "write", write_and_lose_the_server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE_S):
             try:
                 await Objects(bus).fetch(digest, cache)
             except StorageUnavailable:

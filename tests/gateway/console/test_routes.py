@@ -12,14 +12,14 @@ from fastgshare.gateway.console.pages import Pages
 from fastgshare.shared.units import US_PER_S
 from tests.gateway.console.serving import serving_console
 from tests.gateway.console.staged import GPU, Staged
-from tests.gateway.http.serving import Knock, knock, until
+from tests.gateway.http.serving import PATIENCE_S, Knock, knock, until
 
 STATIC = files("fastgshare.gateway.console") / "static"
 
 
 async def frame(door: Knock) -> dict[str, object]:
     """The next frame of a stream that was begun."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         while True:
             line = await door.reader.readline()
             assert line, "the stream ended"
@@ -32,7 +32,7 @@ async def frame(door: Knock) -> dict[str, object]:
 async def begin(door: Knock, path: str = "/console/stream") -> bytes:
     """Ask for a stream; its head."""
     await door.send(b"GET %s HTTP/1.1\r\nhost: test\r\n\r\n" % path.encode())
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         return await door.reader.readuntil(b"\r\n\r\n")
 
 

@@ -20,7 +20,7 @@ from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import INFER_VERSION, Autoscale, InferReply, InferRequest, ReplicaState
 from tests.gateway.grpc.door import ROWS, client, input_of, serving, with_client
-from tests.gateway.http.serving import ECHO, SPEC, VIEW, FakeFunctions, FakeInvoker, strict, until
+from tests.gateway.http.serving import ECHO, PATIENCE_S, SPEC, VIEW, FakeFunctions, FakeInvoker, strict, until
 
 PARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
@@ -203,7 +203,7 @@ async def test_who_shows_no_key_is_refused_before_the_message_is_there() -> None
     async with serving(FakeInvoker(), doorkeeper=OneKey()) as address, grpc.aio.insecure_channel(address) as channel:
         for method in ("ModelInfer", "ModelStreamInfer", "ServerMetadata"):
             call: Any = channel.stream_stream(f"/inference.GRPCInferenceService/{method}")(silent())
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE_S):
                 assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
                 assert await call.details() == "no such key"
 

@@ -33,7 +33,7 @@ from fastgshare.shared.registry import MayReplace
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.tracing import TraceContext
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 ECHO = FunctionName("echo")
 SPEC = FunctionSpec(name=ECHO, model=ModelRef(digest=Digest("0" * 64), size_bytes=1), generation=3)
 NUMBERS = (TensorSpec("x", "FP32", (-1, 4)),)

@@ -9,7 +9,7 @@ import anyio
 from fastgshare.gateway.http import HttpSettings
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, Tensor
-from tests.gateway.http.serving import ROW, FakeInvoker, Knock, knock, serving, until
+from tests.gateway.http.serving import PATIENCE_S, ROW, FakeInvoker, Knock, knock, serving, until
 
 PATH = "/v2/models/echo/infer_stream"
 
@@ -30,7 +30,7 @@ async def ask(knocking: Knock) -> None:
 
 
 async def events(knocking: Knock, until_text: bytes) -> str:
-    return (await asyncio.wait_for(knocking.reader.readuntil(until_text), 10)).decode()
+    return (await asyncio.wait_for(knocking.reader.readuntil(until_text), PATIENCE_S)).decode()
 
 
 async def test_parts_are_events_and_the_end_is_marked() -> None:
@@ -116,4 +116,4 @@ async def test_a_caller_that_takes_no_events_loses_the_connection() -> None:
         await ask(knocking)
         await until(lambda: invoker.closed == 1)
         with suppress(ConnectionError):  # a reset, or what lay in between and then the end
-            assert b"event: end" not in await asyncio.wait_for(knocking.reader.read(), 20)
+            assert b"event: end" not in await asyncio.wait_for(knocking.reader.read(), PATIENCE_S)
