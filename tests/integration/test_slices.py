@@ -96,7 +96,7 @@ async def test_a_quota_that_nobody_has_left_is_told_and_what_serves_keeps_its_ow
     other = functions.times(f"{name}-other", tmp_path, 3.0, slice=held(0.3, percent=100))
     async with deployed(world, spec) as client, deployed(world, other):
         with pytest.raises(DeployTimedOut, match=r"ready with the slice of before.*no room"):
-            await client.update(name, quota_request=0.9, timeout_s=2.0)
+            await client.update(name, quota_request=0.9, timeout_s=4.0)
         (status,) = await replicas_of(client, name)
         assert status.state is ReplicaState.READY
         assert status.slice is not None

@@ -1,5 +1,6 @@
 """Mirrors that must be complete at a moment, and deletions that must not pile up."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -82,16 +83,27 @@ async def heard(watch: Watch, count: int) -> list[str]:
 async def forgotten(_consumer: str) -> None: ...
 
 
-async def test_a_listing_is_not_complete_because_the_client_says_so_too_early() -> None:
-    async def is_empty() -> bool:
-        return False
+def standing(*answers: set[str]) -> Callable[[], Awaitable[set[str]]]:
+    """What stands, each time it is asked for."""
+    told = iter(answers)
 
+    async def ask() -> set[str]:
+        return next(told)
+
+    return ask
+
+
+async def test_a_listing_is_not_complete_because_the_client_says_so_too_early() -> None:
     watcher = HastyWatcher(entry("a", 1), entry("b", 0), None, entry("c", 0))
-    assert await heard(Watch(watcher, is_empty, forgotten), 4) == ["a", "b", "complete", "c"]
+    watch = Watch(watcher, standing({"a", "b"}, {"a", "b"}), forgotten)
+    assert await heard(watch, 4) == ["a", "b", "complete", "c"]
 
 
 async def test_a_listing_of_nothing_is_complete() -> None:
-    async def is_empty() -> bool:
-        return True
+    assert await heard(Watch(HastyWatcher(entry("a", 0)), standing(set()), forgotten), 2) == ["complete", "a"]
 
-    assert await heard(Watch(HastyWatcher(entry("a", 0)), is_empty, forgotten), 2) == ["complete", "a"]
+
+async def test_a_listing_waits_for_what_stands_and_was_not_told_unless_it_is_forgotten_meanwhile() -> None:
+    watcher = HastyWatcher(entry("a", 0), entry("b", 0))
+    watch = Watch(watcher, standing({"a", "b", "c"}, {"a", "b", "c"}, {"a", "b", "c"}, {"a", "b"}), forgotten)
+    assert await heard(watch, 3) == ["a", "b", "complete"]
