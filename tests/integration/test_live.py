@@ -46,27 +46,33 @@ async def test_a_scheduler_killed_between_two_writes_loses_nothing_and_doubles_n
     definition = functions.times(name, tmp_path, 2.0, replicas=1, slice=TINY)
     async with deployed(pair, definition) as client, under_load(by_nats(client, name), 3, PATIENT_S, {2.0}) as load:
         await load.more(20)
-        for _ in range(TRIES):
-            leader = psutil.Process(await leader_pid(client))
-            async with anyio.create_task_group() as tasks:
-                mirror = Mirror(client.bus, subjects.PLACEMENTS, Placement, Trap(leader, name, 3).on_placement)
-                await tasks.start(mirror.run)
-                await client.scale(name, MANY, wait=False)
-                await until(lambda: _is_stopped(leader))  # noqa: B023  # awaited here
-                written = len(await placements_of(client, name))
-                tasks.cancel_scope.cancel()
-            if written < MANY:
-                break
-            leader.send_signal(signal.SIGCONT)  # the trap snapped too late
-            await client.scale(name, 1)
-            await until(partial(serve, client, name, 1))
+        leader = await stopped_in_the_middle(client, name)
         leader.send_signal(signal.SIGKILL)
-        assert 3 <= written < MANY, "it was not killed in the middle"
         await until(partial(serve, client, name, MANY))
         await load.more(50)
         await client.scale(name, MANY + 1)  # by then, what a second leader had doubled would be seen
         await until(partial(serve, client, name, MANY + 1))
     assert load.failures() == []
+
+
+async def stopped_in_the_middle(client: Client, name: str) -> psutil.Process:
+    """The leader, after some of the placements of so many replicas."""
+    for _ in range(TRIES):
+        leader = psutil.Process(await leader_pid(client))
+        async with anyio.create_task_group() as tasks:
+            mirror = Mirror(client.bus, subjects.PLACEMENTS, Placement, Trap(leader, name, 3).on_placement)
+            await tasks.start(mirror.run)
+            await client.scale(name, MANY, wait=False)
+            await until(partial(_is_stopped, leader))
+            written = len(await placements_of(client, name))
+            tasks.cancel_scope.cancel()
+        assert written >= 3
+        if written < MANY:
+            return leader
+        leader.send_signal(signal.SIGCONT)  # the trap snapped too late
+        await client.scale(name, 1)
+        await until(partial(serve, client, name, 1))
+    pytest.fail("it was never stopped in the middle")
 
 
 class Trap:
