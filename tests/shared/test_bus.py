@@ -1,5 +1,6 @@
 """The connection: requests that nobody answers, what flushing promises, and what is called after a reconnect."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,6 +137,32 @@ async def test_a_bus_without_its_server_closes_in_order(nats: Natsd) -> None:
             await bus.publish("fast.lost", b"x" * 1000)
             await anyio.sleep(0.002)
     assert bus.connection.is_closed
+
+
+async def test_a_bus_that_is_closed_does_not_try_to_come_back_even_where_a_cancellation_is_lost(
+    nats: Natsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled, trying = 0, anyio.Event()
+
+    async def connect(_server: object) -> None:
+        nonlocal cancelled
+        trying.set()
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            cancelled += 1
+            if cancelled == 1:
+                raise ConnectionRefusedError from None  # as asyncio.wait_for has it where both happen at once
+            raise
+
+    async with open_bus(BusConfig(nats.url)) as bus:
+        monkeypatch.setattr(bus.connection, "_connect_to_server", connect)
+        nats.kill()
+        with anyio.fail_after(PATIENCE_S):
+            await trying.wait()
+    returning = bus.connection._reconnection_task
+    assert returning is not None
+    assert returning.done()
 
 
 async def test_events_carry_who_says_them_and_their_fields(nats: Natsd) -> None:

@@ -5,6 +5,7 @@ blind after a server restart (callers hang `on_reconnect` callbacks); `drain()` 
 (handlers unsubscribe and finish first, then the connection is flushed and closed).
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,6 +34,7 @@ PENDING_BYTES = 64 << 20
 SUBSCRIPTION_MESSAGES = 65_536
 SUBSCRIPTION_BYTES = 256 << 20
 CONTROL_TIMEOUT_S = 5.0
+CANCEL_AGAIN_S = 0.1
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -263,6 +265,12 @@ async def _close(connection: Client) -> None:
         await connection.close()
     except OSError as error:
         logger.warning("bus not closed in order: %s", error)
+    # A cancellation that meets a connect which fails at that moment is lost (asyncio.wait_for, up to Python 3.11), and
+    # the task would try to come back for ever, past the end of its event loop too.
+    returning = connection._reconnection_task  # noqa: SLF001
+    while returning is not None and not returning.done():
+        returning.cancel()
+        await asyncio.wait([returning], timeout=CANCEL_AGAIN_S)
 
 
 async def _flushed(connection: Client) -> bool:
