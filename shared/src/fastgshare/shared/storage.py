@@ -61,6 +61,9 @@ SUBJECTS = {
 
 STREAM_NAMES = tuple(SUBJECTS)
 
+AGES = {f"KV_{bucket}": ttl_s for bucket, ttl_s in BUCKETS.items() if ttl_s is not None}
+"""After how many seconds what a bucket's stream keeps goes, by its name on the server."""
+
 
 async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
     """Create what is missing, kept by that many servers; safe to race. Where all stands, nothing is written.
@@ -80,16 +83,27 @@ async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
             await _create_stream(bus.jetstream, name, kept, replicas)
 
 
-async def provide_storage(bus: Bus, replicas: int) -> None:
-    """As `ensure_storage`, and what stands in fewer copies is brought to `replicas`; needs the right to change streams.
+async def provide_storage(bus: Bus, replicas: int = 1) -> None:
+    """As `ensure_storage`, and what stands is brought to `replicas` copies at least and its keys to the age of today.
 
-    What has more keeps them: a number too small is more often a mistake than a wish to have less.
+    Needs the right to change streams. What has more copies keeps them: a number too small is more often a mistake than
+    a wish to have less.
     """
     await ensure_storage(bus, replicas)
     for name in STREAM_NAMES:
         config = (await bus.jetstream.stream_info(name)).config
-        if (config.num_replicas or 1) < replicas:
-            await bus.jetstream.update_stream(config.evolve(num_replicas=replicas))
+        wished = _aged(config.evolve(num_replicas=max(config.num_replicas or 1, replicas)))
+        if wished != config:
+            await bus.jetstream.update_stream(wished)
+
+
+def _aged(config: api.StreamConfig) -> api.StreamConfig:
+    """A bucket's configuration with the age that its keys have today; what an older platform made may lack it."""
+    ttl_s = AGES.get(str(config.name))
+    if ttl_s is None or config.max_age == ttl_s:
+        return config
+    window_s = min(config.duplicate_window or ttl_s, ttl_s)  # the server takes none that is longer than the age
+    return config.evolve(max_age=ttl_s, duplicate_window=window_s)
 
 
 async def _stands(jetstream: JetStreamContext, name: str) -> bool:
