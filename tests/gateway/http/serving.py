@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import anyio
 from msgspec.structs import replace
+from starlette.routing import BaseRoute
 
 from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.core.turned_away import TurnedAway
@@ -185,12 +186,14 @@ async def serving(
     doorkeeper: KeyBook | None = None,
     jobs: Jobs | None = None,
     turned_away: TurnedAway | None = None,
+    more: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
     app = build_app(
         invoker,
         functions or FakeFunctions(),
         settings or HttpSettings(),
+        more,
         doorkeeper=doorkeeper,
         jobs=jobs,
         turned_away=turned_away,

@@ -9,11 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fastgshare.gateway.core.turned_away import HTTP_DOOR
 from fastgshare.gateway.http.body import BodyBudget, Hold, number_in
 from fastgshare.gateway.http.connection import connection_of
 from fastgshare.gateway.http.errors import HttpRefused
-from fastgshare.gateway.http.infer import HEADER_LENGTH, TIMEOUT_MS, InferRoute, code_of, find_function
+from fastgshare.gateway.http.infer import HEADER_LENGTH, TIMEOUT_MS, InferRoute, find_function
 from fastgshare.gateway.http.responses import JsonResponse, refusal_response, route
 from fastgshare.gateway.oip import DecodedRequest, encode_reply
 from fastgshare.gateway.ports import Invoker, Jobs
@@ -67,13 +66,6 @@ class JobRoutes:
 
     async def submit(self, request: Request) -> Response:
         """Queue an inference."""
-        try:
-            return await self._submit(request)
-        except (RequestRefused, HttpRefused) as refused:
-            self._infer.turned_away.count(HTTP_DOOR, code_of(refused))
-            raise
-
-    async def _submit(self, request: Request) -> Response:
         name = request.path_params["name"]
         if self._invoker.describe(FunctionName(name)) is None:
             await self._invoker.wait_for(FunctionName(name))
