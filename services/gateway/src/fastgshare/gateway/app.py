@@ -227,7 +227,8 @@ async def _start_grpc(
     settings = GrpcSettings(
         default_timeout_us=config.default_timeout_ms * US_PER_MS,
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
-        max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
+        max_message_bytes=config.grpc_message_mib * BYTES_PER_MIB,
+        max_incoming_bytes=config.grpc_incoming_mib * BYTES_PER_MIB,
     )
     inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler, parts.turned_away, budget)
     serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)
