@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.core.turned_away import TurnedAway
-from fastgshare.gateway.http import HttpSettings, build_app, serve_http
+from fastgshare.gateway.http import BodyBudget, HttpSettings, build_app, serve_http
 from fastgshare.gateway.ports import FunctionStats, FunctionView, Jobs
 from fastgshare.shared.buckets import RevisionConflict
 from fastgshare.shared.clock import unix_us
@@ -187,6 +187,7 @@ async def serving(
     jobs: Jobs | None = None,
     turned_away: TurnedAway | None = None,
     more: Sequence[BaseRoute] = (),
+    budget: BodyBudget | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
     app = build_app(
@@ -197,6 +198,7 @@ async def serving(
         doorkeeper=doorkeeper,
         jobs=jobs,
         turned_away=turned_away,
+        budget=budget,
     )
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:

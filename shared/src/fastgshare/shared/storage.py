@@ -1,4 +1,4 @@
-"""What JetStream keeps for the platform: buckets, the object store and streams, each made where it is missing.
+"""What JetStream keeps for the platform: buckets, object stores and streams, each made where it is missing.
 
 Streams are bounded in age and bytes; the oldest goes first, except in the work queue, which refuses what is new.
 """
@@ -11,7 +11,8 @@ from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
 
 LEASE_TTL_S = 2.0
-DAY_S = 24 * 3600.0
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
 RESULT_TTL_S = DAY_S
 
 BUCKETS: dict[str, float | None] = {
@@ -29,6 +30,19 @@ BUCKETS: dict[str, float | None] = {
 
 BUCKET_BYTES: dict[str, int] = {subjects.RESULTS: 1 << 30}
 """Buckets that hold what callers bring, and how much of it; what is more is refused."""
+
+
+class KeptObjects(msgspec.Struct, frozen=True):
+    """An object store: after how many seconds objects go, and how many bytes it holds (None: never, any number)."""
+
+    ttl_s: float | None = None
+    max_bytes: int | None = None
+
+
+OBJECTS: dict[str, KeptObjects] = {
+    subjects.MODELS: KeptObjects(),
+    subjects.LARGE_RESULTS: KeptObjects(RESULT_TTL_S + HOUR_S, 1 << 30),  # an hour longer than what names them
+}
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -54,7 +68,7 @@ STREAMS: dict[str, Kept] = {
 
 SUBJECTS = {
     **{f"KV_{bucket}": f"$KV.{bucket}.>" for bucket in BUCKETS},
-    f"OBJ_{subjects.MODELS}": f"$O.{subjects.MODELS}.C.>",
+    **{f"OBJ_{name}": f"$O.{name}.C.>" for name in OBJECTS},
     **{name: kept.subjects for name, kept in STREAMS.items()},
 }
 """What every stream keeps, by its name on the server."""
@@ -76,8 +90,11 @@ async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
             await bus.jetstream.create_key_value(
                 bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket), replicas=replicas
             )
-    if f"OBJ_{subjects.MODELS}" in missing:
-        await bus.jetstream.create_object_store(subjects.MODELS, replicas=replicas)
+    for name, objects in OBJECTS.items():
+        if f"OBJ_{name}" in missing:
+            await bus.jetstream.create_object_store(
+                name, ttl=objects.ttl_s, max_bytes=objects.max_bytes, replicas=replicas
+            )
     for name, kept in STREAMS.items():
         if name in missing:
             await _create_stream(bus.jetstream, name, kept, replicas)
