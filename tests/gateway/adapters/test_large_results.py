@@ -11,12 +11,13 @@ from nats.js.errors import NotFoundError
 
 from fastgshare.client.jobs import Jobs
 from fastgshare.shared import subjects
+from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.jobrecords import cancelled
 from fastgshare.shared.jobs import JobQueue
 from fastgshare.shared.largeresults import LargeResults
-from fastgshare.shared.messages import INFER_VERSION, InferReply, JobRecord, JobState, Tensor
+from fastgshare.shared.messages import INFER_VERSION, InferReply, JobRecord, JobState
 from tests import natsd
 from tests.gateway.adapters.test_jobs import ROW, buses, end_of, runner, submit, until
 from tests.gateway.http.serving import ECHO, FakeInvoker
@@ -25,7 +26,7 @@ from tests.natsd import Natsd, run_natsd
 MIB = 1 << 20
 PATIENCE_S = 30.0
 NUMBERS = np.arange(3 * MIB // 4, dtype=np.float32)
-LARGE = InferReply(INFER_VERSION, (Tensor("y", "FP32", NUMBERS.shape, memoryview(NUMBERS).cast("B")),))
+LARGE = InferReply(INFER_VERSION, (to_tensor("y", NUMBERS),))
 
 
 @pytest.fixture

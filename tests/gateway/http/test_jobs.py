@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastgshare.gateway.http import BodyBudget
+from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId
@@ -20,7 +21,6 @@ from fastgshare.shared.messages import (
     JobState,
     KeptReply,
     ReplyWish,
-    Tensor,
 )
 from tests.gateway.http.serving import ECHO, INFER, ROW, FakeInvoker, body_of, knock, serving
 
@@ -185,8 +185,7 @@ async def test_a_result_that_is_kept_elsewhere_is_fetched_and_held_until_it_was_
     async with serving(FakeInvoker(), jobs=jobs, budget=budget) as port, knock(port) as door:
         for size_bytes, is_binary in ((3 << 20, False), (9 << 20, True), (30 << 20, True)):
             job = str((await door.request("POST", ASYNC, ROW)).document["id"])
-            numbers = np.zeros(size_bytes // 4, np.float32)
-            output = Tensor("y", "FP32", numbers.shape, memoryview(numbers).cast("B"))
+            output = to_tensor("y", np.zeros(size_bytes // 4, np.float32))
             jobs.kept[job] = InferReply(INFER_VERSION, (output,))
             kept = KeptReply(name=job, size_bytes=size_bytes)
             jobs.records[job] = replace(jobs.records[job], state=JobState.DONE, kept=kept)

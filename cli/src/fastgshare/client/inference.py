@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 from nats import errors as nats_errors
 
-from fastgshare.client.inbox import Call, Inbox
+from fastgshare.client.inbox import Call, Inbox, PartsCall
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.patience import Patience
 from fastgshare.client.spans import current_span
@@ -179,7 +179,7 @@ class Inference:
         function: FunctionName,
         payload: bytes,
         request_id: RequestId,
-        call: Call,
+        call: PartsCall,
         patience: Patience,
         order: PartOrder,
     ) -> InferReply | None:
