@@ -27,6 +27,7 @@ from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_repli
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
+from fastgshare.client.telling import Telling, told_by
 from fastgshare.client.values import Result, Value, to_request, to_result
 from fastgshare.client.wheels import Wheels, wheels_from
 from fastgshare.shared import subjects
@@ -225,11 +226,22 @@ class Client:
         found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
         return [found[key] for key in sorted(found)]
 
-    async def signature(self, function: str) -> Signature | None:
-        """What a function takes and gives, by its newest replica that told; None before any has loaded."""
-        own = [status for status in await self.replicas() if status.function == function]
-        own.sort(key=lambda status: (status.state is ReplicaState.READY, status.generation))
-        return next((status.signature for status in reversed(own) if status.signature is not None), None)
+    async def signature(self, function: str, *, wait_s: float = 0.0) -> Signature | None:
+        """What a function takes and gives, by its newest replica that told; None before any has loaded.
+
+        With `wait_s` that is awaited, and None means that no replica is to be there before the function is called.
+        Raises StorageUnavailable, and with `wait_s`:
+            FunctionUnknown.
+            DeployFailed: it cannot run.
+            SignatureUnknown: no replica told within `wait_s`.
+        """
+        signature = told_by(function, await self.replicas())
+        if signature is not None or not wait_s:
+            return signature
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        return await Telling(self.bus, spec).until_told(wait_s)
 
     async def profiles(self, function: str) -> list[Profile]:
         """The tables of a function's model, one a kind of device. Raises FunctionUnknown, StorageUnavailable."""

@@ -45,6 +45,16 @@ class DeployTimedOut(FastGShareError):
         )
 
 
+class SignatureUnknown(FastGShareError):
+    """No replica told in time what its function takes: fields `function`, `waited_s`, `seen`."""
+
+    def __str__(self) -> str:
+        return (
+            f"waited {self.fields['waited_s']:g} s for a replica of '{self.fields['function']}' to tell what it takes, "
+            f"and none did: {self.fields['seen']}"
+        )
+
+
 class TableFileInvalid(FastGShareError):
     """A file holds no table that can be used; `problems` says what is wrong where."""
 
