@@ -25,7 +25,7 @@ STREAMS = {
     subjects.USAGE_STREAM: "who had how much of which device: the bill",
     subjects.JOB_STREAM: "asynchronous invocations that wait; full, it refuses new ones",
 }
-CONSTANTS = ("LOAN", "PING")
+CONSTANTS = ("LOAN", "PAST", "PING")
 
 
 def page() -> str:

@@ -57,6 +57,7 @@ from fastgshare.shared.messages import (
     ModelOnDevice,
     ModelRef,
     NodeStatus,
+    PastTraffic,
     Placement,
     Profile,
     ProfileAxes,
@@ -73,6 +74,7 @@ from fastgshare.shared.messages import (
     ServiceReady,
     Signature,
     Slice,
+    SlotCount,
     SlotRef,
     SurfacePoint,
     Tensor,
@@ -341,6 +343,9 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         interval_ms=250,
         pid=4_242,
     ),
+    "PastTraffic.1": PastTraffic(
+        gateway=GATEWAY, functions={ECHO: {"1m": (SlotCount(59, 3, 1), SlotCount(0, 7, 0)), "1h": ()}}, version=2
+    ),
     "Placement.1": Placement(
         replica=REPLICA,
         node=NODE,
@@ -508,6 +513,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "Signature.1": SIGNATURE,
     "Signature.2": Signature(inputs=SIGNATURE.inputs, outputs=SIGNATURE.outputs, streams=True),
     "Slice.1": SLICE,
+    "SlotCount.1": SlotCount(59, 3, 1),
     "SlotRef.1": SLOT,
     "SurfacePoint.1": SURFACE,
     "Tensor.1": INLINE,

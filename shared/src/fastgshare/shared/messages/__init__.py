@@ -43,7 +43,7 @@ from fastgshare.shared.messages.profile import (
     ProfileState,
     SurfacePoint,
 )
-from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram, PastTraffic, SlotCount
 from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
 from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
@@ -81,6 +81,7 @@ __all__ = [
     "ModelOnDevice",
     "ModelRef",
     "NodeStatus",
+    "PastTraffic",
     "Placement",
     "Profile",
     "ProfileAxes",
@@ -97,6 +98,7 @@ __all__ = [
     "ServiceReady",
     "Signature",
     "Slice",
+    "SlotCount",
     "SlotRef",
     "SurfacePoint",
     "Tensor",
