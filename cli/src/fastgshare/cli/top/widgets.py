@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import anyio
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -69,6 +70,7 @@ class Devices(VerticalScroll, can_focus=False):
         super().__init__(**names)  # type: ignore[arg-type]
         self._marks = marks
         self._shown: dict[str, DeviceCard] = {}
+        self._one_at_a_time = anyio.Lock()
 
     def compose(self) -> ComposeResult:
         """Until there is one."""
@@ -76,6 +78,10 @@ class Devices(VerticalScroll, can_focus=False):
 
     async def show(self, devices: Sequence[DeviceView]) -> None:
         """Draw them as they are now."""
+        async with self._one_at_a_time:  # the clock and a resize each draw, on tasks of their own
+            await self._show(devices)
+
+    async def _show(self, devices: Sequence[DeviceView]) -> None:
         self.query_one("#no-devices").display = not devices
         names = [device.device for device in devices]
         if names != list(self._shown):
