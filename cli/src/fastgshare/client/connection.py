@@ -23,6 +23,7 @@ from fastgshare.client.jobs import Jobs
 from fastgshare.client.keys import Keys
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import PASSWORD_FILE_VARIABLE, nats_url
+from fastgshare.client.quotas import with_quotas
 from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
@@ -33,8 +34,7 @@ from fastgshare.client.wheels import Wheels, wheels_from
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
-from fastgshare.shared.errors import BusUnavailable, InvalidSpec
-from fastgshare.shared.functions import keeps_slice
+from fastgshare.shared.errors import BusUnavailable
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import (
     Autoscale,
@@ -174,7 +174,8 @@ class Client:
         """Change what is given and keep the rest; `replicas` and `autoscale` replace each other.
 
         Quotas, like the number of replicas, are taken on by replicas that run; other changes are a new generation.
-        Raises as `deploy`, FunctionUnknown, and InvalidSpec for a `quota_request` that the scheduler chooses.
+        Raises as `deploy`, FunctionUnknown, and InvalidSpec for a `quota_request` that the scheduler chooses, or a
+        `quota_limit` below the one that stands.
         """
         given: dict[str, Any] = {
             "slo_ms": slo_ms,
@@ -187,15 +188,9 @@ class Client:
         if replicas is not None or autoscale is not None:
             changes |= {"replicas": replicas, "autoscale": autoscale}
         before = await told_before(self.bus, FunctionName(function))
-        asked = {"quota_request": quota_request, "quota_limit": quota_limit}
-        quotas = {field: value for field, value in asked.items() if value is not None}
 
         def changed(old: FunctionSpec) -> FunctionSpec:
-            new = replace(old, **changes)
-            if quota_request is not None and new.autoscale is not None and not keeps_slice(new):
-                chosen = f"quota_request is the scheduler's to choose under policy {new.autoscale.policy}"
-                raise InvalidSpec([f"{chosen}: give a number of replicas, or policy: fixed, to set it"])
-            return replace(new, slice=replace(new.slice, **quotas))
+            return with_quotas(replace(old, **changes), quota_request, quota_limit)
 
         spec = await self._registry.change(FunctionName(function), changed)
         return await self._settle(spec, before, wait, timeout_s, say or _say_nothing)
