@@ -98,7 +98,7 @@ def test_a_loan_over_others_is_a_strip_of_its_own_shape_that_hides_nobodys_words
     visit(browser, page)
     strip = browser.one(".piece[data-over]")
     assert "on loan" in (strip.get_attribute("aria-label") or "")
-    assert strip.text.startswith("D ocr")
+    assert strip.text.startswith("D ocr, on loan")
     assert strip.value_of_css_property("border-style") == "dotted"
     below, under = browser.run(
         "const words = document.querySelector(\"[data-replica='bert-large-g1-0-0'] .name\").getBoundingClientRect();"

@@ -102,7 +102,7 @@ function pieceLink() {
     attribute(root, "data-off", replica.state !== "ready");
     attribute(root, "href", `#/functions/${encodeURIComponent(replica.function)}`);
     attribute(root, "aria-label", `${replica.replica}: ${sentence(replica)}`);
-    text(name, `${letterOf(replica.function)} ${replica.function}`);
+    text(name, `${letterOf(replica.function)} ${replica.function}${piece.is_over ? ", on loan" : ""}`);
     text(small, letterOf(replica.function));
     text(had, percent(replica.had));
     text(promised, replica.is_loan ? " on loan" : ` of ${percent(replica.quota_request)}`);
