@@ -31,6 +31,7 @@ from fastgshare.shared.storage import ensure_storage
 from tests.client.fake_gateway import run_gateway
 from tests.natsd import Natsd
 
+pytestmark = pytest.mark.timeout(300)  # each command is a process of its own, which may take seconds to start
 NODE = NodeId("node-a")
 REPLICA = ReplicaId("echo-g1-abc123")
 STREAM = f"KV_{subjects.REPLICAS}"
@@ -90,7 +91,8 @@ def test_where_nothing_runs_every_command_says_what_to_do(words: list[str]) -> N
     assert done.stdout == ""
     assert done.stderr == (
         "fastgshare: no platform at nats://127.0.0.1:1 (nothing listens there): start one with `fastgshare up`, "
-        "or name another with --url or FASTGSHARE_NATS_URL\n"
+        "name another with --url or FASTGSHARE_NATS_URL, or one here that has a --data-dir of its own with "
+        "FASTGSHARE_DATA_DIR\n"
     )
 
 

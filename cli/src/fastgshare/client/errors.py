@@ -12,8 +12,9 @@ class PlatformNotFound(FastGShareError):
 
     def __str__(self) -> str:
         return (
-            f"no platform at {self.fields['url']} ({self.fields['reason']}): start one with `fastgshare up`, "
-            "or name another with --url or FASTGSHARE_NATS_URL"
+            f"no platform at {self.fields['url']} ({self.fields['reason']}): start one with `fastgshare up`, name "
+            "another with --url or FASTGSHARE_NATS_URL, or one here that has a --data-dir of its own with "
+            "FASTGSHARE_DATA_DIR"
         )
 
 
