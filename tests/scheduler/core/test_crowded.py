@@ -1,7 +1,7 @@
 """A device on which not all have what they need: as much as fits, given back when others need it, told once."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fastgshare.node_manager.core.speed import SpeedCurve
-from fastgshare.scheduler.core import capacity
+from fastgshare.scheduler.core import capacity, scaling
 from fastgshare.scheduler.core.commands import Command, PlaceReplica, RemoveReplica, Report, ResizeReplica
 from fastgshare.scheduler.core.events import LoadReported, ProfileKnown
 from fastgshare.scheduler.core.menu import Menu, slice_of
@@ -53,28 +53,34 @@ class Crowd(World):
                 self.arrived[function] = self.arrived.get(function, 0) + int(owed)
                 counts[function] = FunctionLoad(arrived=self.arrived[function], answered=self.arrived[function])
             before = {name: self.takes_rps(name) for name in self.names if len(self.of(name)) <= self.most}
+            starved = set(self.scheduler.state.starving)
             self.tell(LoadReported(GatewayId("gateway-0"), "g1", counts))
             self.tick()
-            self.check(before)
+            self.check(before, starved)
         return self.commands[first:]
 
-    def check(self, before: Mapping[str, float]) -> None:
+    def check(self, before: Mapping[str, float], starved: Iterable[str]) -> None:
         """No chunk is promised more than once, and a function that takes less than `before` takes what it needs.
 
-        Only where more replicas than there may be took over from each other it may be less.
+        Only where more replicas than there may be took over from each other it may be less. Room for bursts counts as
+        a need unless others `starved`, or do.
         """
         loads: dict[tuple[str, int], float] = defaultdict(float)
         for placement in self.placements.values():
             for chunk in placement.chunks:
                 loads[placement.device, chunk] += placement.function.slice.quota_request
         assert all(load <= 1 + 1e-9 for load in loads.values()), loads
+        hungry = {*starved, *self.scheduler.state.starving}
         for name, took_rps in before.items():
-            assert self.takes_rps(name) >= min(took_rps, self.needs_rps(name)) - 1e-6
+            needs_rps = self.needs_rps(name, has_bursts=hungry <= {name})
+            assert self.takes_rps(name) >= min(took_rps, needs_rps) - 1e-6, (name, took_rps, needs_rps)
 
-    def needs_rps(self, name: str) -> float:
-        """What a function was found to need when it was last looked at."""
-        peaks = self.scheduler.state.functions[FunctionName(name)].scale.peaks
-        return peaks[-1][1] if peaks else 0.0
+    def needs_rps(self, name: str, has_bursts: bool) -> float:
+        """What a function needs for what arrives, and perhaps for bursts."""
+        function = self.scheduler.state.functions[FunctionName(name)]
+        assert function.spec is not None
+        demand = scaling.demand(function, function.spec, len(self.of(name)), self.now_us, self.settings)
+        return demand.coming_rps + demand.waiting_rps + (demand.burst_rps if has_bursts else 0.0)
 
     def free(self) -> list[float]:
         """Of each chunk the time that is not promised."""
@@ -168,11 +174,12 @@ def test_what_somebody_waits_for_is_given_back_within_seconds_and_else_after_the
     assert taken_s >= least_s
 
 
+@pytest.mark.timeout(600)  # a failing case is made smaller within it
 @given(
     phases=st.lists(
         st.tuples(st.sampled_from([3, 8, 20]), st.lists(st.sampled_from([0, 2, 10, 25, 60]), min_size=3, max_size=3)),
         min_size=1,
-        max_size=3,  # in a longer turmoil the law breaks now and then: the next test has a case on record
+        max_size=8,
     ),
     most=st.sampled_from([1, 2, 4]),
 )
@@ -183,19 +190,35 @@ def test_whatever_arrives_nobody_is_robbed_and_nobody_starves_beside_free_time(
     hold_laws(phases, most)
 
 
-@pytest.mark.xfail(strict=True, reason="where three take turns for long, one may be left with less than it has use for")
-def test_nobody_is_robbed_in_a_long_turmoil() -> None:
-    phases = [
-        (8, [60, 10, 0]),
-        (3, [25, 10, 10]),
-        (8, [0, 60, 10]),
-        (3, [60, 0, 60]),
-        (8, [60, 10, 0]),
-        (8, [10, 60, 0]),
-        (3, [10, 60, 0]),
-        (3, [0, 0, 25]),
-    ]
-    hold_laws(phases, most=4)
+@pytest.mark.parametrize(
+    ("phases", "most"),
+    [
+        (
+            [
+                (8, [60, 10, 0]),
+                (3, [25, 10, 10]),
+                (8, [0, 60, 10]),
+                (3, [60, 0, 60]),
+                (8, [60, 10, 0]),
+                (8, [10, 60, 0]),
+                (3, [10, 60, 0]),
+                (3, [0, 0, 25]),
+            ],
+            4,
+        ),
+        ([(20, [25, 25, 60]), (20, [2, 2, 60])], 2),
+    ],
+    ids=["three take turns", "two lack only room for bursts"],
+)
+def test_nobody_is_robbed_where_bursts_are_remembered(phases: list[tuple[int, list[int]]], most: int) -> None:
+    hold_laws(phases, most)
+
+
+def test_two_that_lack_only_room_for_bursts_leave_each_other_what_they_have() -> None:
+    crowd = Crowd("fgh", most=2)
+    crowd.arrive(20, {"f": 25, "g": 25, "h": 60})
+    crowd.arrive(8, {"f": 2, "g": 2, "h": 60})
+    assert changes(crowd.arrive(12, {"f": 2, "g": 2, "h": 60})) == []
 
 
 def hold_laws(phases: list[tuple[int, list[int]]], most: int) -> None:
@@ -204,18 +227,32 @@ def hold_laws(phases: list[tuple[int, list[int]]], most: int) -> None:
     for seconds, rates in phases:
         decided = crowd.arrive(seconds, dict(zip("fgh", map(float, rates), strict=True)))
         assert told(decided) <= 3 * (1 + seconds * S / SETTINGS.tell_us)
-    crowd.arrive(10, dict(zip("fgh", map(float, phases[-1][1]), strict=True)))
-    for name, devices in crowd.scheduler.state.starving.items():
-        menu, free = crowd.menu(name), crowd.free()
-        rows = [(placement, menu.rows[placement.function.slice.sm_partition]) for placement in crowd.of(name)]
-        able = [p for p, row in rows if row[-1].quota > p.function.slice.quota_request + 1e-6]
-        assert all(min(free[chunk] for chunk in placement.chunks) < 0.1 for placement in able)
-        if devices == ("",) and len(crowd.of(name)) < most:
-            slices = [slice_of(option, menu.spec) for row in menu.rows.values() for option in row]
-            assert largest(books(crowd.scheduler.state), menu.spec, slices) is None
+    last = dict(zip("fgh", map(float, phases[-1][1]), strict=True))
+    crowd.arrive(10, last)
+    beside_room = starve_beside_room(crowd)
+    crowd.arrive(1, last)  # who was given way just now grows with the next tick
+    assert not beside_room & starve_beside_room(crowd)
     crowd.arrive(150, {"f": 2, "g": 2, "h": 2})
     assert not crowd.scheduler.state.starving
     assert sum(crowd.free()) >= 1.3
+
+
+def starve_beside_room(crowd: Crowd) -> set[str]:
+    """Who lacks what it needs although a replica of it could grow where it is, or another one would fit."""
+    found = set()
+    for name, devices in crowd.scheduler.state.starving.items():
+        menu, free, held = crowd.menu(name), crowd.free(), crowd.of(name)
+        rows = [(placement, menu.rows[placement.function.slice.sm_partition]) for placement in held]
+        able = [p for p, row in rows if row[-1].quota > p.function.slice.quota_request + 1e-6]
+        slices = [slice_of(option, menu.spec) for row in menu.rows.values() for option in row]
+        can_grow = any(min(free[chunk] for chunk in placement.chunks) >= 0.1 for placement in able)
+        if can_grow or (
+            devices == ("",)
+            and len(held) < crowd.most
+            and largest(books(crowd.scheduler.state), menu.spec, slices) is not None
+        ):
+            found.add(name)
+    return found
 
 
 def test_a_member_grows_to_what_it_can_hold_where_it_is_and_says_that_it_is_limited() -> None:

@@ -58,6 +58,13 @@ def test_a_falling_rate_is_never_told_below_itself() -> None:
     assert told[-1].rate_rps == pytest.approx(40, rel=0.02)
 
 
+@pytest.mark.parametrize(("before", "after_it"), [(30, 1), (12, 1), (30, 5), (30, 12), (100, 2)])
+def test_after_a_fall_no_less_is_told_than_arrives(before: int, after_it: int) -> None:
+    told = after([before] * 40 + [after_it] * 60)[40:]
+    assert all(one.rate_rps >= after_it * 2 - 1e-6 for one in told), "the fall does not go on below it"
+    assert told[-1].coming_rps == pytest.approx(after_it * 2, rel=0.02)
+
+
 def test_chance_makes_neither_trends_nor_bursts() -> None:
     told = after(scattered(50, 2000))[100:]
     assert sum(one.coming_rps > 125 for one in told) < 0.01 * len(told)

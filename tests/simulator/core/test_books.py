@@ -100,6 +100,19 @@ def test_every_request_is_accounted_for_exactly_once(parts: Parts) -> None:
     check_rectangles(outcome)
 
 
+def test_what_was_under_way_on_a_node_that_is_lost_is_accounted_for_too() -> None:
+    part = {"rate": 150.0, "batch_us": 90_000, "width": 50, "request": 0.5, "limit": 1.0, "min": 1}
+    lost = (int(6.5 * US_PER_S), True, 11 * US_PER_S)
+    parts = {"functions": [{**part, "patience_us": 4_000_000}], "failures": [lost], "gateways": 1, "stretch": 0}
+    world = World(made({**parts, "seed": 0}))
+    world.play()
+
+    outcome = world.outcome(0.0)
+    counts = outcome.functions[0].counts
+    assert counts.in_time + counts.late + counts.refused + counts.failed == outcome.requests == counts.arrived
+    assert all(not door.keeper.in_flight for door in world.doors)
+
+
 def check_rectangles(outcome: Outcome) -> None:
     """Within the run, in order, and as much of them as devices say they were occupied."""
     for device in outcome.devices:

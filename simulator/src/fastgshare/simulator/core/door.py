@@ -7,7 +7,7 @@ elsewhere; everything else about losses the core learns from statuses and from s
 from collections.abc import Callable, Iterable, Mapping
 
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
-from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Refuse
+from fastgshare.gateway.core.tickets import Action, Dispatch, RaiseDemand, Recall, Refuse
 from fastgshare.scheduler.core.events import DemandRaised, Event, LoadReported
 from fastgshare.shared.ids import GatewayId, NodeId, ReplicaId
 from fastgshare.shared.messages import INFER_VERSION, DoneNotice, InferRequest, ReplicaStatus
@@ -85,6 +85,8 @@ class Door:
                 case RaiseDemand(function, held):
                     demand = DemandRaised(function, self.gateway, held)
                     self._agenda.at(self._agenda.now_us + self._scene.run.hops.control_us, self._tell, demand)
+                case Recall():
+                    pass  # who is silent here is gone, with all that was sent there
                 case _:
                     raise TypeError(f"a gateway that never stops hands nothing back: {action!r}")
 

@@ -32,12 +32,14 @@ class Case:
     """One function's question to its policy.
 
     `why`: the numbers behind it, for people. `beyond`: why the fixed policy finds `autoscale.max` too low.
+    `pressing_rps`: what is needed without room for bursts, which nobody else has to give anything up for.
     """
 
     policy: Policy
     question: Question
     why: str
     beyond: str = ""
+    pressing_rps: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -73,7 +75,7 @@ class Asking:
         policy = scaling.policy_of(self.spec, bool(menus), self.settings)
         ready = sum(health is Health.READY for _, health in members)
         kept = 1 if is_last_good else 0  # its placements are all that is left of the last good definition
-        count, numbers, beyond = 0, Numbers(0, 0), ""
+        count, numbers, beyond, pressing_rps = 0, Numbers(0, 0), "", 0.0
         if policy.is_fixed:
             count, supply = self._count(len(members), ready)
             beyond = scaling.beyond(self.function, self.spec, supply, self.now_us, self.settings)
@@ -82,12 +84,13 @@ class Asking:
             self.function.scale.count = None
             numbers, demand = self._numbers(policy, ready)
             numbers = numbers._replace(least=max(numbers.least, kept), most=max(numbers.most, kept))
+            pressing_rps = policy.demand_rps(demand._replace(burst_rps=0.0), self.settings.headroom)
             why = _explain(demand, numbers)
         held, headroom = self.built.slice, self.settings.headroom
         menu = preferred(menus, numbers.need_rps * (1 + headroom / 2), max(numbers.most, 1)) if menus else None
         views = tuple(self._member(number, *member, menu) for number, member in enumerate(members))
         question = Question(policy.name, views, menu, held, headroom, numbers, max(count, kept), menus)
-        return Case(policy, question, why, beyond)
+        return Case(policy, question, why, beyond, pressing_rps)
 
     def is_still(self) -> bool:
         """Whether nothing follows from the time that passed: the question would be the last one, or ask for less.

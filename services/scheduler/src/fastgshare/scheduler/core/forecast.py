@@ -64,7 +64,7 @@ def observe(signal: Signal, arrived: int, elapsed_us: int, settings: Settings) -
 
 
 def _move(signal: Signal, arrived: int, elapsed_s: float, settings: Settings) -> None:
-    told_rps = max(signal.level_rps + signal.trend_rps_per_s * elapsed_s, 0.0)
+    told_rps = signal.level_rps + max(signal.trend_rps_per_s, 0.0) * elapsed_s  # no fall goes on below what arrives
     expected = told_rps * elapsed_s
     surprise = arrived - expected
     step = STEP_SIGMAS * math.sqrt(max(dispersion(signal.spread, signal.level_rps) * expected, 1.0))
@@ -74,7 +74,7 @@ def _move(signal: Signal, arrived: int, elapsed_s: float, settings: Settings) ->
         signal.level_rps, signal.trend_rps_per_s = arrived / elapsed_s, 0.0
         return
     before_rps = signal.level_rps
-    signal.level_rps = max(told_rps + _weight(elapsed_s, settings.rate_us) * surprise / elapsed_s, 0.0)
+    signal.level_rps = told_rps + _weight(elapsed_s, settings.rate_us) * surprise / elapsed_s
     slope = (signal.level_rps - before_rps) / elapsed_s
     signal.trend_rps_per_s += _weight(elapsed_s, settings.trend_us) * (slope - signal.trend_rps_per_s)
 

@@ -17,6 +17,7 @@ from fastgshare.scheduler.core.asking import Asking, Case
 from fastgshare.scheduler.core.commands import Report
 from fastgshare.scheduler.core.liveness import Health, health
 from fastgshare.scheduler.core.plan import Offer, Plan, Wish
+from fastgshare.scheduler.core.policies.pool import TIE, pooled_rps
 from fastgshare.scheduler.core.policies.port import Answer
 from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
@@ -404,7 +405,10 @@ def _elsewhere(
 
 
 def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> None:
-    """Note the devices of which it needs more than it can have, so that others give up what they can do without."""
+    """Note the devices of which it needs more than it can have, so that others give up what they can do without.
+
+    Room for bursts is no such need: two that took it from each other would go on doing so.
+    """
     plan, function = rollout.plan, rollout.function
     limited = [m.placed.placement for m in rollout.of(base) if m.placed.key in answer.limited]
     if limited and not function.blocked:
@@ -413,7 +417,21 @@ def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> Non
     devices = {placement.device: True for placement in limited}
     if function.blocked == f"g{base}" and not limited:
         devices[ANYWHERE] = True
+    if devices and not _is_pressed(rollout, base, case):
+        devices.clear()
     plan.state.starve(function.name, tuple(devices))
+
+
+def _is_pressed(rollout: Rollout, base: int, case: Case) -> bool:
+    """Whether its replicas, with those on their way, take less than what arrives and waits; or are too few."""
+    members, menu = rollout.of(base), case.question.menu
+    if menu is None or case.policy.is_fixed or len(members) < case.question.numbers.least:
+        return True
+    state, settings = rollout.plan.state, rollout.plan.settings
+    held = [member.placed.placement for member in members]
+    owns = [capacity.menu_of_device(state, placement, menu.spec, settings) for placement in held]
+    options = [capacity.option_of(state, placement, own, menu) for placement, own in zip(held, owns, strict=True)]
+    return pooled_rps(options) < case.pressing_rps - TIE
 
 
 def _shrink(rollout: Rollout, base: int, dropped: Sequence[str], reason: str) -> None:
