@@ -28,6 +28,11 @@ def test_a_limit_below_what_is_promised_is_refused_with_what_to_type() -> None:
     )
 
 
+def test_more_than_the_limit_is_refused_with_what_to_type() -> None:
+    with pytest.raises(InvalidSpec, match=r"raise both, as with --quota-request 0\.6 --quota-limit 0\.6"):
+        with_quotas(with_quotas(SPEC, None, 0.5), 0.6, None)
+
+
 def test_a_limit_holds_for_what_the_scheduler_chooses_too() -> None:
     scaled = FunctionSpec(
         name=SPEC.name, model=MODEL, slice=SPEC.slice, autoscale=Autoscale(min=1, max=2, policy="objective")

@@ -19,6 +19,9 @@ def with_quotas(spec: FunctionSpec, request: float | None, limit: float | None) 
             told = f"quota_limit {limit:g} is less than the {held.quota_request:g} that is promised as quota_request"
             raise InvalidSpec([f"{told}: lower both, as with --quota-request {limit:g} --quota-limit {limit:g}"])
         request = limit  # the scheduler's to choose, so what stands there is nobody's wish
+    if limit is None and request is not None and held.quota_limit < request <= 1:
+        told = f"quota_request {request:g} is more than quota_limit allows, which is {held.quota_limit:g}"
+        raise InvalidSpec([f"{told}: raise both, as with --quota-request {request:g} --quota-limit {request:g}"])
     return replace(
         spec,
         slice=replace(
