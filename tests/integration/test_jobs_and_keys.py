@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,8 @@ from tests.integration.world import GATEWAY, World, running, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 WAIT_S = 90.0
+INFER = "/v2/models/double/infer"
+BODY = json_body({"x": rows(4)})
 
 
 async def submit(http: httpx.AsyncClient, name: str, value: float) -> str:
@@ -92,37 +95,29 @@ def fastgshare(world: World, *args: str) -> str:
     return done.stdout.strip()
 
 
+async def _guarded(world: World, key: str) -> None:
+    """No call without a key; with it, as far as it reaches; never more in a day than it allows, wherever that is."""
+    mine = {"Authorization": f"Bearer {key}"}
+    async with door(world.http_urls[0]) as one, door(world.http_urls[1]) as two:
+        for http in (one, two):
+            await _answers(partial(http.post, INFER, json=BODY), 401)
+        assert await _call(one, mine) == (200, "4")
+        await until(lambda: _leaves(two, mine, "4"))
+        await _answers(lambda: two.get("/v2/models/double", headers=mine), 200)
+        assert (await two.get("/v1/functions", headers=mine)).status_code == 403
+        assert (await two.get("/v2/health/ready")).status_code == 200
+        taken = await two.post("/v2/models/double/infer_async", json=BODY, headers=mine)
+        assert (taken.status_code, taken.headers["ratelimit-remaining"]) == (202, "3")
+        place = taken.headers["location"]
+        await _answers(lambda: one.get(f"{place}/result", headers=mine), 200)
+        assert (await one.get(f"{place}/result")).status_code == 401
+        await until(lambda: _leaves(one, mine, "3"))
+        assert [await _call(one, mine) for _ in range(4)] == [(200, "2"), (200, "1"), (200, "0"), (429, "0")]
+        await until(lambda: _leaves(two, mine, "0"))
+        assert await _call(two, mine) == (429, "0")
+
+
 def test_keys_hold_at_every_gateway_and_the_command_makes_them(tmp_path: Path) -> None:
-    async def guarded(world: World, key: str) -> None:
-        body = json_body({"x": rows(4)})
-        async with door(world.http_urls[0]) as one, door(world.http_urls[1]) as two:
-            await _answers(lambda: one.post("/v2/models/double/infer", json=body), 401)
-            await _answers(lambda: two.post("/v2/models/double/infer", json=body), 401)
-            mine = {"Authorization": f"Bearer {key}"}
-
-            async def call(http: httpx.AsyncClient) -> tuple[int, str]:
-                answer = await http.post("/v2/models/double/infer", json=body, headers=mine)
-                return answer.status_code, answer.headers["ratelimit-remaining"]
-
-            async def hears_of(http: httpx.AsyncClient, left: str) -> None:
-                """Wait until a gateway says that so many are left: a call that the key is not for counts as none."""
-                await until(lambda: _leaves(http, mine, left))
-
-            assert await call(one) == (200, "4")
-            await hears_of(two, "4")
-            await _answers(lambda: two.get("/v2/models/double", headers=mine), 200)
-            assert (await two.get("/v1/functions", headers=mine)).status_code == 403
-            assert (await two.get("/v2/health/ready")).status_code == 200
-            taken = await two.post("/v2/models/double/infer_async", json=body, headers=mine)
-            assert (taken.status_code, taken.headers["ratelimit-remaining"]) == (202, "3")
-            place = taken.headers["location"]
-            await _answers(lambda: one.get(f"{place}/result", headers=mine), 200)
-            assert (await one.get(f"{place}/result")).status_code == 401
-            await hears_of(one, "3")
-            assert [await call(one) for _ in range(4)] == [(200, "2"), (200, "1"), (200, "0"), (429, "0")]
-            await hears_of(two, "0")
-            assert await call(two) == (429, "0")
-
     async def opened(world: World) -> None:
         async with door(world.http_urls[1]) as two:
             await _answers(lambda: two.get("/v1/functions"), 200)
@@ -141,15 +136,21 @@ def test_keys_hold_at_every_gateway_and_the_command_makes_them(tmp_path: Path) -
     with running(tmp_path / "data", gateways=2) as world:
         asyncio.run(deploy(world))
         key = fastgshare(world, "key", "create", "tests", "--function", "double", "--per-day", "5")
-        asyncio.run(guarded(world, key))
+        asyncio.run(_guarded(world, key))
         job = fastgshare(world, "invoke", "double", "--async", "-i", f"x={[[1.0] * 16]}")
         assert fastgshare(world, "result", job, "--wait").startswith("y  FP32 [1, 16]  2 2")
         asyncio.run(limited(world))
         asyncio.run(opened(world))
 
 
-async def _leaves(http: httpx.AsyncClient, headers: dict[str, str], left: str) -> bool:
-    answer = await http.post("/v2/models/another/infer", json=json_body({"x": rows(4)}), headers=headers)
+async def _call(http: httpx.AsyncClient, key: dict[str, str]) -> tuple[int, str]:
+    answer = await http.post(INFER, json=BODY, headers=key)
+    return answer.status_code, answer.headers["ratelimit-remaining"]
+
+
+async def _leaves(http: httpx.AsyncClient, key: dict[str, str], left: str) -> bool:
+    """Whether a gateway says that so many are left: a call that the key is not for counts as none."""
+    answer = await http.post("/v2/models/another/infer", json=BODY, headers=key)
     assert answer.status_code == 403
     return bool(answer.headers["ratelimit-remaining"] == left)
 

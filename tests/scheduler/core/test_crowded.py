@@ -239,7 +239,7 @@ def hold_laws(phases: list[tuple[int, list[int]]], most: int) -> None:
 
 def starve_beside_room(crowd: Crowd) -> set[str]:
     """Who lacks what it needs although a replica of it could grow where it is, or another one would fit."""
-    found = set()
+    found: set[str] = set()
     for name, devices in crowd.scheduler.state.starving.items():
         menu, free, held = crowd.menu(name), crowd.free(), crowd.of(name)
         rows = [(placement, menu.rows[placement.function.slice.sm_partition]) for placement in held]

@@ -16,8 +16,8 @@ from fastgshare.scheduler.core.events import (
     Ticked,
 )
 from fastgshare.scheduler.core.plan import Plan
+from fastgshare.scheduler.core.records import Placed
 from fastgshare.scheduler.core.scheduler import Scheduler
-from fastgshare.scheduler.core.state import Placed
 from fastgshare.shared.ids import DeviceId, FunctionName, NodeId
 from fastgshare.shared.messages import Autoscale, Placement, ReplicaState
 from tests.scheduler.core.test_repacking import QUICK, spread, told, understudy_of

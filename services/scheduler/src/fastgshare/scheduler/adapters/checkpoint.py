@@ -24,8 +24,8 @@ import msgspec
 
 from fastgshare.scheduler.core import packing
 from fastgshare.scheduler.core.books import Books
+from fastgshare.scheduler.core.records import Placed, Reported
 from fastgshare.scheduler.core.scheduler import Scheduler
-from fastgshare.scheduler.core.state import Placed, Reported
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.messages import FunctionSpec, Placement, ReplicaStatus
@@ -38,7 +38,8 @@ DATA_MODULES = frozenset(
         CORE + name
         for name in ("books", "commands", "events", "forecast", "liveness", "menu", "packing", "policies.port")
     ]
-    + [CORE + name for name in ("queueing", "rearranging", "scaling", "settings", "state", "traffic", "windows")]
+    + [CORE + name for name in ("queueing", "rearranging", "records", "scaling", "settings", "state", "traffic")]
+    + [CORE + name for name in ("windows",)]
     + [SHARED + name for name in ("ids", "tables", "units")]
     + [f"{SHARED}messages.{name}" for name in ("events", "fleet", "functions", "infer", "leases", "load", "profile")]
 )

@@ -12,8 +12,9 @@ from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.menu import Menu
 from fastgshare.scheduler.core.policies.port import Answer, Demand, Member, Numbers, Policy, Question
 from fastgshare.scheduler.core.policies.sets import preferred
+from fastgshare.scheduler.core.records import ANYWHERE, FunctionState, Placed, Scale
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed, Scale, State
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.units import PER_MILLE
 

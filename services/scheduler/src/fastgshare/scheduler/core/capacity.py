@@ -13,8 +13,9 @@ from fastgshare.scheduler.core import traffic
 from fastgshare.scheduler.core.events import Device
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.menu import P50, Menu, Option, measured_us, menu_of
+from fastgshare.scheduler.core.records import FunctionState, KnownTable, Promise
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, KnownTable, Promise, State
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared import subjects
 from fastgshare.shared.messages import FunctionSpec, Placement
 from fastgshare.shared.tables import Reading, Table

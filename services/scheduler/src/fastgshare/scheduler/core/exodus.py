@@ -13,8 +13,9 @@ from typing import NamedTuple
 from fastgshare.scheduler.core import repacking, windows
 from fastgshare.scheduler.core.books import Books, Key, Room, permille
 from fastgshare.scheduler.core.rearranging import Effort, Shape, holds_all
+from fastgshare.scheduler.core.records import Placed
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import Placed, State
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.units import PER_MILLE
 

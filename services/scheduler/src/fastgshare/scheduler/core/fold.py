@@ -3,8 +3,7 @@
 from functools import singledispatch
 
 from fastgshare.scheduler.core import events, liveness, traffic
-from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import (
+from fastgshare.scheduler.core.records import (
     DeviceView,
     Gateway,
     GatewayTraffic,
@@ -14,8 +13,9 @@ from fastgshare.scheduler.core.state import (
     Placed,
     Reported,
     Scale,
-    State,
 )
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared import subjects
 from fastgshare.shared.ids import NodeId, ReplicaId
 from fastgshare.shared.messages import FunctionLoad, ProfileState, ReplicaState, ReplicaStatus

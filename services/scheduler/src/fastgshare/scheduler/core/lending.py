@@ -23,7 +23,8 @@ from fastgshare.scheduler.core.events import (
 )
 from fastgshare.scheduler.core.liveness import is_lost, occupies
 from fastgshare.scheduler.core.plan import Plan
-from fastgshare.scheduler.core.state import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed, State
+from fastgshare.scheduler.core.records import AWAITS_LOAN, AWAITS_ROOM, FunctionState, Loan, Placed
+from fastgshare.scheduler.core.state import State
 from fastgshare.scheduler.core.windows import calmest, width
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, LoanReply, LoanState, LoanWish, Placement, Slice

@@ -5,8 +5,9 @@ Silence is judged at ticks only, and never for a time in which this scheduler it
 
 from enum import Enum
 
+from fastgshare.scheduler.core.records import Node, Placed
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import Node, Placed, State
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.messages import Placement, ReplicaState
 

@@ -18,18 +18,18 @@ from fastgshare.scheduler.core.commands import (
 )
 from fastgshare.scheduler.core.liveness import serving_device
 from fastgshare.scheduler.core.rearranging import Effort
-from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import (
+from fastgshare.scheduler.core.records import (
     AWAITS_LOAN,
     AWAITS_ROOM,
     NEVER,
     FunctionState,
     Loan,
     Placed,
-    State,
     TakenBack,
     Tried,
 )
+from fastgshare.scheduler.core.settings import Settings
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import DeviceId, FunctionName, ReplicaId
 from fastgshare.shared.messages import FunctionSpec, Placement, Slice
 

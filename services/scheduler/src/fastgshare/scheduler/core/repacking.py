@@ -12,7 +12,8 @@ from typing import NamedTuple
 from fastgshare.scheduler.core import packing, windows
 from fastgshare.scheduler.core.books import Books, Room, permille
 from fastgshare.scheduler.core.rearranging import Effort, Item, Shape, rearranged
-from fastgshare.scheduler.core.state import Placed, State
+from fastgshare.scheduler.core.records import Placed
+from fastgshare.scheduler.core.state import State
 from fastgshare.shared.ids import DeviceId, NodeId
 from fastgshare.shared.messages import FunctionSpec, ReplicaState
 from fastgshare.shared.units import PER_MILLE

@@ -6,101 +6,22 @@ old, and an older replica leaves only when ready newer ones cover the wanted num
 tried again.
 """
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
-from fastgshare.scheduler.core import capacity, scaling
+from fastgshare.scheduler.core import scaling
 from fastgshare.scheduler.core.asking import Asking, Case
-from fastgshare.scheduler.core.commands import Report
+from fastgshare.scheduler.core.growing import Growth, grow, improve, move_lost, replace_stuck
 from fastgshare.scheduler.core.liveness import Health, health
-from fastgshare.scheduler.core.plan import Offer, Plan, Wish
-from fastgshare.scheduler.core.policies.pool import TIE, pooled_rps
+from fastgshare.scheduler.core.members import Member, Rollout
+from fastgshare.scheduler.core.plan import Plan
 from fastgshare.scheduler.core.policies.port import Answer
-from fastgshare.scheduler.core.state import ANYWHERE, FunctionState, Placed
+from fastgshare.scheduler.core.retiring import retire, shrink
+from fastgshare.scheduler.core.telling import note_hunger, tell
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec, Slice
-
-
-@dataclass(slots=True)
-class Member:
-    """A placed replica that is to stay, as far as decided, and how it does.
-
-    `outgrown`: it serves, but there is no time left where it is for the quota it should have; another takes over.
-    """
-
-    placed: Placed
-    health: Health
-    outgrown: bool = False
-
-    @property
-    def generation(self) -> int:
-        """Which generation of its function it runs."""
-        return self.placed.placement.function.generation
-
-
-@dataclass(slots=True)
-class Rollout:
-    """One function's members, while its plan is made."""
-
-    plan: Plan
-    function: FunctionState
-    spec: FunctionSpec
-    members: list[Member]
-
-    def of(self, generation: int) -> list[Member]:
-        """The live members of a generation, oldest first, but for those that others are to take over from."""
-        return [
-            member
-            for member in self.members
-            if member.generation == generation and member.health is not Health.FAILED and not member.outgrown
-        ]
-
-    def ready(self, generation: int) -> int:
-        """How many replicas of a generation can take requests."""
-        return sum(member.health is Health.READY for member in self.of(generation))
-
-    def live_generations(self) -> list[int]:
-        """Generations with live members, newest first."""
-        return sorted({m.generation for m in self.members if m.health is not Health.FAILED}, reverse=True)
-
-    def remove(self, member: Member, reason: str) -> None:
-        """Decide that a replica leaves."""
-        self.plan.remove(member.placed, reason)
-        self.members.remove(member)
-
-    def place(
-        self,
-        built: FunctionSpec,
-        reason: str,
-        others: Sequence[Slice] = (),
-        kind: str = "",
-        elsewhere: Sequence[Offer] = (),
-    ) -> bool:
-        """Decide on one more replica; False where there is no room."""
-        before = set(self.function.placed)
-        done = self.plan.place(self.function, built, reason, others, kind, elsewhere)
-        self._take_in(before)
-        return done
-
-    def place_together(self, built: FunctionSpec, wishes: Sequence[Wish], kind: str) -> bool:
-        """Decide on several, if there is room for all of them as things are."""
-        before = set(self.function.placed)
-        done = self.plan.place_together(self.function, built, wishes, kind)
-        self._take_in(before)
-        return done
-
-    def place_less(self, built: FunctionSpec, reason: str, slices: Sequence[Slice], kind: str) -> None:
-        """Decide on one more replica with the first of these slices that fits, if any does."""
-        before = set(self.function.placed)
-        self.plan.place_less(self.function, built, slices, reason, kind)
-        self._take_in(before)
-
-    def _take_in(self, before: Container[str]) -> None:
-        fresh = [p for key, p in self.function.placed.items() if key not in before and not p.is_understudy]
-        self.members += [Member(placed, Health.PENDING) for placed in fresh]
 
 
 def plan_function(plan: Plan, name: FunctionName) -> None:
@@ -141,25 +62,25 @@ def _decide(rollout: Rollout) -> None:
         return
     built = _built(rollout, base)
     if scaling.follows_slice(spec, rollout.plan.settings):
-        _resize(rollout, base, built)
+        _resize(rollout, base, built, lambda _: built.slice)
     elif not function.is_sized:
-        _limit(rollout, base, built)
+        _resize(rollout, base, built, partial(_limited, built))
     before = len(rollout.of(base))
     case, answer = _ask(rollout, base, built)
     function.is_sized = answer.kind != ""
     count = len(rollout.of(base)) - len(answer.drop) + len(answer.add)
-    missing = _replace_stuck(rollout, base, answer)
-    _shrink(rollout, base, answer.drop, f"{count} are enough: {case.why}")
+    missing = replace_stuck(rollout, base, answer)
+    shrink(rollout, base, answer.drop, f"{count} are enough: {case.why}")
     full = not (
-        _move_lost(rollout, base, built, case, answer)
-        and _grow(rollout, base, built, Growth(missing, count, case, answer))
-        and (_improve if answer.is_optional else _grow)(rollout, base, built, Growth(answer.add, count, case, answer))
+        move_lost(rollout, base, built, case, answer)
+        and grow(rollout, base, built, Growth(missing, count, case, answer))
+        and (improve if answer.is_optional else grow)(rollout, base, built, Growth(answer.add, count, case, answer))
     )
-    _tell(rollout, before, len(rollout.of(base)), case, answer)
+    tell(rollout, before, len(rollout.of(base)), case, answer)
     if not full:
         function.blocked = ""
-    _note_hunger(rollout, base, case, answer)
-    _retire(rollout, base, count, full)
+    note_hunger(rollout, base, case, answer)
+    retire(rollout, base, count, full)
     _settle(rollout)
     if len(rollout.plan.commands) == decided and _is_at_rest(rollout, base):
         function.scale.still = case.question
@@ -250,229 +171,31 @@ def _change(rollout: Rollout, asking: Asking, member: Member, answer: Answer, ca
     return False
 
 
-def _tell_beyond(rollout: Rollout, answer: Answer) -> None:
-    """Tell once that there may not be as many replicas as demand needs, until it has let up for a while."""
-    plan, scale = rollout.plan, rollout.function.scale
-    if answer.beyond:
-        if scale.beyond_us is None:
-            plan.report("max_reached", rollout.function.name, answer.beyond)
-        scale.beyond_us = plan.now_us
-    elif scale.beyond_us is not None and plan.now_us - scale.beyond_us > plan.settings.scale_down_us:
-        scale.beyond_us = None
-
-
-def _tell(rollout: Rollout, before: int, after: int, case: Case, answer: Answer) -> None:
-    """Tell what demand made of the number of replicas, and once that the objective cannot be met."""
-    plan, function = rollout.plan, rollout.function
-    scale, limits = function.scale, rollout.spec.autoscale
-    _tell_beyond(rollout, answer)
-    if case.policy.is_fixed:
-        return
-    if answer.is_move:
-        scale.moved_us = plan.now_us
-    if limits is not None:  # one more while it takes over from another is no other number
-        before, after = min(before, limits.max), min(after, limits.max)
-    if before != after:
-        plan.report("scaled", function.name, f"from {before} to {after} replicas: {case.why}")
-    if answer.infeasible and answer.infeasible != function.scale.told:
-        plan.report("objective_infeasible", function.name, answer.infeasible)
-    elif function.scale.told and not answer.infeasible:
-        plan.report(
-            "objective_feasible",
-            function.name,
-            f"p{rollout.spec.slo_percentile:g} within {rollout.spec.slo_ms:g} ms is to be had",
-        )
-    function.scale.told = answer.infeasible
-
-
-def _resize(rollout: Rollout, base: int, built: FunctionSpec) -> None:
-    """Quotas change in place; where a replica's chunks have no time left, another is placed before it leaves."""
+def _resize(rollout: Rollout, base: int, built: FunctionSpec, wanted: Callable[[Slice], Slice]) -> None:
+    """Slices change in place; where a replica's chunks have no time left, another is placed before it leaves."""
     for member in rollout.of(base):
         held = member.placed.placement.function.slice
-        if held == built.slice or not member.placed.confirmed:
+        after = wanted(held)
+        if held == after or not member.placed.confirmed:
             continue
-        reason = (
-            f"its quota goes from {held.quota_request:g} to {built.slice.quota_request:g},"
-            f" its limit from {held.quota_limit:g} to {built.slice.quota_limit:g}"
-        )
-        member.outgrown = not rollout.plan.resize(member.placed, built, reason)
+        reason = _difference(held, after)
+        member.outgrown = not rollout.plan.resize(member.placed, replace(built, slice=after), reason)
 
 
-def _limit(rollout: Rollout, base: int, built: FunctionSpec) -> None:
+def _limited(built: FunctionSpec, held: Slice) -> Slice:
     """The definition's limit is kept while no table says yet what replicas should hold; what they hold they keep."""
-    for member in rollout.of(base):
-        held = member.placed.placement.function.slice
-        limit = max(built.slice.quota_limit, held.quota_request)
-        if held.quota_limit == limit or not member.placed.confirmed:
-            continue
-        wanted = replace(built, slice=replace(held, quota_limit=limit))
-        rollout.plan.resize(member.placed, wanted, f"its limit goes from {held.quota_limit:g} to {limit:g}")
+    return replace(held, quota_limit=max(built.slice.quota_limit, held.quota_request))
 
 
-def _replace_stuck(rollout: Rollout, base: int, answer: Answer) -> list[Slice]:
-    """Take away what does not come up; returns the slices to place anew for it, rather elsewhere."""
-    plan, function = rollout.plan, rollout.function
-    missing = []
-    for member in list(rollout.members):
-        if member.health is not Health.STUCK:
-            continue
-        placement = member.placed.placement
-        reported = plan.state.reported.get(member.placed.key)
-        reason = reported.status.reason if reported else "its node has never reported it"
-        rollout.remove(member, f"it does not come up: {reason}")
-        if member.generation == base:
-            function.retries += 1
-            function.avoid_until_us[placement.device] = plan.now_us + plan.settings.patience_us
-            if not member.outgrown and member.placed.key not in answer.drop:
-                missing.append(_slice_for(member, answer))
-    return missing
-
-
-def _slice_for(member: Member, answer: Answer) -> Slice:
-    """What a replica that takes the place of a member holds."""
-    return answer.hold.get(member.placed.key, member.placed.placement.function.slice)
-
-
-def _move_lost(rollout: Rollout, base: int, built: FunctionSpec, case: Case, answer: Answer) -> bool:
-    """Place elsewhere what went with its node or device, if there is room; else it waits for their return."""
-    for member in rollout.of(base):
-        if member.health is not Health.LOST:
-            continue
-        placement = member.placed.placement
-        wanted = replace(built, slice=_slice_for(member, answer))
-        device = capacity.device_of(rollout.plan.state, placement)
-        kind = device.kind if device is not None and answer.kind else answer.kind
-        elsewhere = _elsewhere(rollout, base, wanted.slice, kind, case)
-        reason = f"replaces {placement.replica}, lost with {placement.device}"
-        if not rollout.place(wanted, reason, kind=kind, elsewhere=elsewhere):
-            return False
-        rollout.remove(member, f"lost with {placement.device}; placed elsewhere")
-    return True
-
-
-class Growth(NamedTuple):
-    """Slices that come, towards `total` replicas in all, for a case; its `answer` has what may stand in for them."""
-
-    slices: Sequence[Slice]
-    total: int
-    case: Case
-    answer: Answer
-
-
-def _grow(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> bool:
-    """Place what is missing; False when there was no room for all, unless that was only to be better."""
-    plan, function = rollout.plan, rollout.function
-    for held in growth.slices:
-        number = len(rollout.of(base)) + 1
-        before, waiting = len(plan.commands), (function.blocked, function.told_us, function.told_wish)
-        reason = f"replica {number} of {growth.total}: {growth.case.why}"
-        answer, wanted = growth.answer, replace(built, slice=held)
-        elsewhere = _elsewhere(rollout, base, held, answer.kind, growth.case, answer)
-        if rollout.place(wanted, reason, answer.others.get(held, ()), answer.kind, elsewhere):
-            continue
-        if not growth.answer.is_move:
-            rollout.place_less(built, reason, answer.less.get(held, ()), answer.kind)
-            return False
-        if all(isinstance(command, Report) for command in plan.commands[before:]):
-            del plan.commands[before:]  # it can do without: nobody waits for room
-            function.blocked, function.told_us, function.told_wish = waiting
-    return True
-
-
-def _improve(rollout: Rollout, base: int, built: FunctionSpec, growth: Growth) -> bool:
-    """Bring up what is better, all of it and at nobody's cost; where that has no room it is tried later and later."""
-    scale, answer = rollout.function.scale, growth.answer
-    first = len(rollout.of(base)) + 1
-    wishes = [
-        ((held, *answer.others.get(held, ())), f"replica {number} of {growth.total}: {growth.case.why}")
-        for number, held in enumerate(answer.add, first)
+def _difference(before: Slice, after: Slice) -> str:
+    """What changes, for people."""
+    changes = [
+        ("quota", before.quota_request, after.quota_request),
+        ("limit", before.quota_limit, after.quota_limit),
+        ("share of the SMs", before.sm_partition, after.sm_partition),
+        ("memory", before.gpu_mem_mib, after.gpu_mem_mib),
     ]
-    scale.misfits = 0 if rollout.place_together(built, wishes, answer.kind) else scale.misfits + 1
-    return True
-
-
-def _elsewhere(
-    rollout: Rollout, base: int, held: Slice, kind: str, case: Case, answer: Answer | None = None
-) -> list[Offer]:
-    """What may stand in for a slice on other kinds: nothing that counts for nothing, but for the least number."""
-    if not kind:
-        return []
-    known = answer.elsewhere.get(held) if answer is not None else None
-    able = [menu.kind for menu in case.question.menus if menu.kind != kind and menu.tiers]
-    offers = list(known) if known is not None else [(other, held) for other in able]
-    there = sum(member.health is not Health.LOST for member in rollout.of(base))
-    return [*offers, ("", held)] if there < case.question.numbers.least else offers
-
-
-def _note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> None:
-    """Note the devices of which it needs more than it can have, so that others give up what they can do without.
-
-    Room for bursts is no such need: two that took it from each other would go on doing so.
-    """
-    plan, function = rollout.plan, rollout.function
-    limited = [m.placed.placement for m in rollout.of(base) if m.placed.key in answer.limited]
-    if limited and not function.blocked:
-        text = f"{limited[0].replica} can hold no more on {limited[0].device} ({case.why})"
-        plan.wait(function, f"g{base}", limited[0].replica, text)
-    devices = {placement.device: True for placement in limited}
-    if function.blocked == f"g{base}" and not limited:
-        devices[ANYWHERE] = True
-    if devices and not _is_pressed(rollout, base, case):
-        devices.clear()
-    plan.state.starve(function.name, tuple(devices))
-
-
-def _is_pressed(rollout: Rollout, base: int, case: Case) -> bool:
-    """Whether its replicas, with those on their way, take less than what arrives and waits; or are too few."""
-    members, menu = rollout.of(base), case.question.menu
-    if menu is None or case.policy.is_fixed or len(members) < case.question.numbers.least:
-        return True
-    state, settings = rollout.plan.state, rollout.plan.settings
-    held = [member.placed.placement for member in members]
-    owns = [capacity.menu_of_device(state, placement, menu.spec, settings) for placement in held]
-    options = [capacity.option_of(state, placement, own, menu) for placement, own in zip(held, owns, strict=True)]
-    return pooled_rps(options) < case.pressing_rps - TIE
-
-
-def _shrink(rollout: Rollout, base: int, dropped: Sequence[str], reason: str) -> None:
-    """Remove what the policy lets go."""
-    for member in [member for member in rollout.of(base) if member.placed.key in dropped]:
-        rollout.remove(member, reason)
-
-
-def _retire(rollout: Rollout, base: int, count: int, full: bool) -> None:
-    """Let older generations go as far as newer ones are ready, and superseded attempts at once."""
-    _drop_superseded(rollout, base)
-    covered = rollout.ready(base)
-    for member in [member for member in rollout.members if member.outgrown and covered >= count]:
-        rollout.remove(member, f"{covered} replicas with its new quota are ready, {count} are wanted")
-    for generation in [g for g in rollout.live_generations() if g != base]:
-        if generation == rollout.spec.generation:
-            continue
-        if covered >= count:
-            for member in rollout.of(generation):
-                rollout.remove(member, f"{covered} newer replicas are ready, {count} are wanted")
-        covered += rollout.ready(generation)
-    if full and rollout.ready(base) and covered > count:
-        _make_room(rollout, base)
-
-
-def _drop_superseded(rollout: Rollout, base: int) -> None:
-    """Of older generations never seen ready, keep at most what may be the last good one."""
-    others = [g for g in rollout.live_generations() if g not in (base, rollout.spec.generation)]
-    unproven = [generation for generation in others if generation not in rollout.function.proven]
-    keeps_serving = len(unproven) < len(others) or base != rollout.spec.generation
-    for generation in unproven if keeps_serving else unproven[:-1]:
-        for member in rollout.of(generation):
-            rollout.remove(member, f"never ready, and superseded by generation {rollout.spec.generation}")
-
-
-def _make_room(rollout: Rollout, base: int) -> None:
-    """An update that fits only step by step: one old replica goes for each new one that is ready."""
-    for generation in reversed(rollout.live_generations()):
-        if generation not in (base, rollout.spec.generation):
-            rollout.remove(rollout.of(generation)[0], "makes room for the new generation")
-            return
+    return ", ".join(f"its {what} goes from {old:g} to {new:g}" for what, old, new in changes if old != new)
 
 
 def _settle(rollout: Rollout) -> None:

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 from fastgshare.scheduler.core import traffic
 from fastgshare.scheduler.core.policies import FIXED, policy_named, port
 from fastgshare.scheduler.core.policies.port import Demand, Policy
+from fastgshare.scheduler.core.records import FunctionState, Scale
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import FunctionState, Scale
 from fastgshare.shared.messages import Autoscale, FunctionSpec
 from fastgshare.shared.units import US_PER_S
 

@@ -8,8 +8,8 @@ import math
 from typing import NamedTuple
 
 from fastgshare.scheduler.core import forecast
+from fastgshare.scheduler.core.records import GatewayTraffic, Traffic
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.scheduler.core.state import GatewayTraffic, Traffic
 from fastgshare.shared.ids import GatewayId
 from fastgshare.shared.messages import FunctionLoad
 from fastgshare.shared.units import US_PER_S

@@ -10,7 +10,7 @@ from fastgshare.scheduler.core import repacking
 from fastgshare.scheduler.core.exodus import ATTEMPTS, calm_rooms, plan_exodus
 from fastgshare.scheduler.core.liveness import Health, away_us, health
 from fastgshare.scheduler.core.plan import Plan
-from fastgshare.scheduler.core.state import NEVER, Consolidation, FunctionState, Placed
+from fastgshare.scheduler.core.records import NEVER, Consolidation, FunctionState, Placed
 from fastgshare.shared.ids import FunctionName
 
 MAX_DOUBLINGS = 6
