@@ -82,7 +82,7 @@ def test_who_has_seen_less_is_not_believed_and_nothing_is_counted_twice() -> Non
 
 def test_what_cannot_be_is_not_believed() -> None:
     overview = _watched()
-    slots = (SlotCount(-1, 5, 0), SlotCount(60, 5, 0), SlotCount(3, -9, 10), SlotCount(3, 1, 1))
+    slots: tuple[SlotCount, ...] = (SlotCount(-1, 5, 0), SlotCount(60, 5, 0), SlotCount(3, -9, 10), SlotCount(3, 1, 1))
     past = {OCR: {"1m": slots, "2m": slots}, FunctionName("other"): {"1m": slots}}
     overview.believe(PastTraffic(gateway=GatewayId("g2"), functions=past), NOW_US)
     assert _seen(overview, NOW_US).attainment == {"1m": 0.5, "10m": None, "1h": None}
