@@ -25,11 +25,15 @@ STREAMS = {
     subjects.USAGE_STREAM: "who had how much of which device: the bill",
     subjects.JOB_STREAM: "asynchronous invocations that wait; full, it refuses new ones",
 }
+OBJECTS = {
+    subjects.MODELS: "models and user code by the SHA-256 of their content; nodes cache them on disk",
+    subjects.LARGE_RESULTS: "results of jobs larger than a message, packed; the job's record names them",
+}
 CONSTANTS = ("LOAN", "PAST", "PING")
 
 
 def page() -> str:
-    """Subjects, buckets, streams, the object store."""
+    """Subjects, buckets, streams, object stores."""
     return "\n".join(
         [
             "# The bus",
@@ -50,9 +54,9 @@ def page() -> str:
             "## Streams",
             "",
             table(("stream", "subjects", "kept for", "at most", "holds"), _streams()),
-            "## Object store",
+            "## Object stores",
             "",
-            f"`{subjects.MODELS}`: models and user code by the SHA-256 of their content; nodes cache them on disk.",
+            table(("store", "objects go after", "at most", "holds"), _objects()),
         ]
     )
 
@@ -97,6 +101,12 @@ def _buckets() -> Iterator[tuple[str, str, str]]:
 def _streams() -> Iterator[tuple[str, str, str, str, str]]:
     for name, kept in storage.STREAMS.items():
         yield code(name), code(kept.subjects), _span(kept.max_age_s), f"{kept.max_bytes >> 20} MiB", STREAMS[name]
+
+
+def _objects() -> Iterator[tuple[str, str, str, str]]:
+    for name, kept in storage.OBJECTS.items():
+        goes = "never" if kept.ttl_s is None else _span(kept.ttl_s)
+        yield code(name), goes, "" if kept.max_bytes is None else f"{kept.max_bytes >> 20} MiB", OBJECTS[name]
 
 
 def _span(seconds: float) -> str:

@@ -31,8 +31,9 @@ crowded cores, no more than that where it is quiet). Everything else is worked o
 `compose/grafana` a dashboard. **Attainment** is met / (met + missed) of `fastgshare.objective.requests`: a request is
 *missed* when its answer came later than the objective, or when it was refused or failed by no fault of its caller's;
 what callers bring about themselves counts as neither: a bad request, a key that may not, a request taken back before
-the objective had passed (after that it is missed), one that ran out of time or was refused for load under a deadline
-sooner than the objective. An answer in parts lasts until its first part, here and in `fastgshare.request.duration`.
+the objective had passed (after that, with no part of it there, it is missed), one that ran out of time or was refused
+for load under a deadline sooner than the objective. An answer in parts lasts until its first part, here and in
+`fastgshare.request.duration`.
 **Burn** is what was missed over what the objective's percentile lets be missed: at 1 the error budget just lasts.
 **Goodput** is the rate of `met`.
 

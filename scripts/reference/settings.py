@@ -40,6 +40,8 @@ MEANINGS = {
     "max_timeout_ms": "The longest deadline a request may have.",
     "upload_dir": "Where models lie while they come in, with room for four of them; empty: with other temporary files.",
     "max_body_mib": "Of an HTTP request, decompressed.",
+    "grpc_message_mib": "Of a gRPC message.",
+    "grpc_incoming_mib": "Of all gRPC messages that may be on their way in at one time.",
     "held_per_function": "Requests that may wait for a function's first replica.",
     "rows_per_replica": "Inputs outstanding on one replica.",
     "max_payloads_mib": "Payloads kept until their requests' last word, in all.",

@@ -26,6 +26,7 @@ def test_every_code_has_a_meaning() -> None:
 def test_everything_that_is_kept_has_a_meaning() -> None:
     assert set(bus.BUCKETS) == set(storage.BUCKETS)
     assert set(bus.STREAMS) == set(storage.STREAMS)
+    assert set(bus.OBJECTS) == set(storage.OBJECTS)
 
 
 def test_nothing_of_this_machine_gets_into_a_page() -> None:

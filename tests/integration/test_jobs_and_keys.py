@@ -11,17 +11,19 @@ from pathlib import Path
 
 import anyio
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from fastgshare.client import Client, connect
 from fastgshare.shared.messages import JobState, KeyLimits, Scope
-from tests.integration import functions
+from tests.integration import functions, models
 from tests.integration.doors import PATIENCE_S, door, json_body, rows, until
 from tests.integration.world import GATEWAY, World, running, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 WAIT_S = 90.0
+LARGE = 3 << 20  # numbers, of which a message of the bus takes 2 << 20
 INFER = "/v2/models/double/infer"
 BODY = json_body({"x": rows(4)})
 
@@ -73,6 +75,25 @@ def test_jobs_outlive_a_gateway_and_the_platform(tmp_path: Path) -> None:
         wait_until(lambda: not any(_is_alive(process) for process in family))
     with running(data_dir) as world:
         asyncio.run(again(world))
+
+
+def test_a_small_jobs_answer_may_be_larger_than_a_message(tmp_path: Path) -> None:
+    grow = functions.function("grow", models.grow(tmp_path / "grow.onnx"), replicas=1)
+
+    async def ask(world: World) -> str:
+        async with connect(world.nats_url) as client, door(world.http_url) as http:
+            await client.deploy(grow)
+            job = await client.submit("grow", {"length": np.array([[LARGE]])})
+            result = await client.result(job, wait_s=WAIT_S)
+            assert result.outputs["y"].shape == (1, LARGE)
+            answer = await http.get(f"/v1/jobs/{job}/result")
+            assert answer.status_code == 200, answer.text
+            assert answer.content[int(answer.headers["inference-header-content-length"]) :] == bytes(4 * LARGE)
+            return job
+
+    with running(tmp_path / "data") as world:
+        job = asyncio.run(ask(world))
+        assert str(LARGE) in fastgshare(world, "result", job)
 
 
 async def _has_no_replica(world: World) -> bool:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -18,10 +18,11 @@ from fastgshare.client import Client, connect
 from fastgshare.shared import subjects
 from fastgshare.shared.access import inbox_prefix
 from fastgshare.shared.buckets import Bucket
-from fastgshare.shared.bus import BusConfig, open_bus
-from fastgshare.shared.codec import decode
+from fastgshare.shared.bus import Bus, BusConfig, open_bus
+from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import BusUnavailable
-from fastgshare.shared.messages import FunctionSpec, ServiceReady
+from fastgshare.shared.largeresults import LargeResults
+from fastgshare.shared.messages import INFER_VERSION, FunctionSpec, InferReply, ServiceReady, Tensor
 from fastgshare.shared.storage import ensure_storage
 from tests.integration import functions
 from tests.integration.doors import door, json_body, rows
@@ -33,6 +34,7 @@ NOT_TO_CLIENTS = (
     "_INBOX.gateway.x",
     "$JS.API.STREAM.INFO.KV_results",
     "$JS.API.STREAM.INFO.traces",
+    "$JS.API.STREAM.MSG.GET.OBJ_large_results",
     "fast.event.leader_elected._",
 )
 
@@ -148,6 +150,20 @@ async def test_what_stands_is_there_for_everybody_to_see_and_made_by_one(bus_wit
         await ensure_storage(bus)  # were anything missing, this user could not make it
         for stream in (f"KV_{subjects.REPLICAS}", f"KV_{subjects.PLACEMENTS}"):
             assert (await bus.jetstream.stream_info(stream)).config.num_replicas == 1
+
+
+async def test_large_results_are_kept_by_gateways_and_fetched_by_who_asks_for_them(bus_with_users: Guarded) -> None:
+    async with _bus_of(bus_with_users, "gateway") as gateway, _bus_of(bus_with_users, "admin") as admin:
+        reply = InferReply(INFER_VERSION, (Tensor("y", "UINT8", (1 << 20,), memoryview(bytes(1 << 20))),))
+        kept = await LargeResults(gateway).keep("job.1", encode(reply))
+        for reader in (gateway, admin):
+            assert await LargeResults(reader).fetch(kept) == reply
+        await LargeResults(gateway).forget(kept.name)
+        assert (await LargeResults(admin).fetch(kept)).error is not None
+
+
+def _bus_of(guarded: Guarded, user: str) -> AbstractAsyncContextManager[Bus]:
+    return open_bus(BusConfig(guarded.url(user), password_file=guarded.password_file(user)))
 
 
 @pytest.mark.parametrize("user", REFUSED_PUBLISHES)

@@ -46,6 +46,7 @@ from fastgshare.shared.messages import (
     Job,
     JobRecord,
     JobState,
+    KeptReply,
     KeyLimits,
     KeyUse,
     LeaseHolder,
@@ -222,6 +223,7 @@ FUNCTION_REPORT = FunctionReport(
 
 JOB = JobId("echo." + "0a" * 12)
 WISH = ReplyWish(request_id="r-1", binary_by_default=True, binary={"y": False})
+KEPT_REPLY = KeptReply(name=f"{JOB}.1", size_bytes=9_000_000)
 KEY_LIMITS = KeyLimits(rate_rps=2.5, burst=5, per_day=1_000)
 FUNCTION_USAGE = FunctionUsage(
     sm_us=9_000, promised_sm_us=12_000, profiling_sm_us=500, memory_mib_s=640.5, requests=7, batches=3
@@ -300,6 +302,18 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         wish=WISH,
         reply=InferReply(1, (INLINE,), ErrorBody(ErrorCode.INVALID, "no")),
     ),
+    "JobRecord.2": JobRecord(
+        job=JOB,
+        function=ECHO,
+        state=JobState.DONE,
+        submitted_us=AT_US,
+        deadline_us=AT_US + 9,
+        ended_us=AT_US + 2,
+        gateway=GATEWAY,
+        runs=1,
+        kept=KEPT_REPLY,
+    ),
+    "KeptReply.1": KEPT_REPLY,
     "KeyLimits.1": KEY_LIMITS,
     "KeyUse.1": KeyUse(key=KEY, gateway=GATEWAY, taken=12, day=19_675, today=3),
     "LeaseHolder.1": LeaseHolder(holder="profiler-0a1b2c3d", version=2),

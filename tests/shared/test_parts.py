@@ -40,7 +40,10 @@ def test_a_run_elsewhere_after_a_loss_ends_the_stream() -> None:
     ended = order.take(part(0, 2, "b"))
     assert ended is not None
     assert ended.error is not None
-    assert ended.error.message == "the stream broke off after 1 parts: its replica was lost"
+    assert ended.error.message == (
+        "the stream broke off after 1 parts: its replica or the bus was lost, and it was begun anew; "
+        "call again for the whole answer"
+    )
 
 
 def test_a_part_that_is_missing_ends_the_stream() -> None:

@@ -21,6 +21,7 @@ from fastgshare.shared.simulated import (
 from fastgshare.simulator.__main__ import main
 from fastgshare.simulator.adapters.report import drawing
 from fastgshare.simulator.core.outcome import Outcome
+from fastgshare.simulator.core.scenario import lengths
 from tests.simulator.fake_engine import simulate
 from tests.simulator.scenarios import SMALL, with_function
 
@@ -206,7 +207,7 @@ def test_a_warm_up_as_long_as_the_trace_is_refused(
 
 
 def test_what_takes_hours_is_refused_unless_asked_for(
-    scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    scenario: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for text, problem in (
         (SMALL.replace("rps: 50", "rps: 1.0e+7"), "about 200,000,000 requests for each simulation, expected at most"),
@@ -217,7 +218,9 @@ def test_what_takes_hours_is_refused_unless_asked_for(
         assert status == 2
         assert isinstance(told, Refused)
         assert problem in told.problems[0]
-    scenario.write_text(SMALL.replace("20\n", "2000000\n", 1).replace("rps: 50", "rps: 0"))
+    monkeypatch.setattr(lengths, "MAX_SHORT_S", 100)
+    scenario.write_text(SMALL.replace("20\n", "200\n", 1).replace("rps: 50", "rps: 0"))
+    assert run(capfdbinary, "run", scenario, "--out", tmp_path)[0] == 2
     assert run(capfdbinary, "run", scenario, "--out", tmp_path, "--huge")[0] == 0
 
 

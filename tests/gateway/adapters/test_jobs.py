@@ -282,13 +282,14 @@ async def test_a_full_queue_refuses_and_leaves_nothing_behind(nats: Natsd) -> No
         assert sorted(keys) == sorted(ids)
 
 
-async def test_too_much_is_refused_going_in_and_coming_out(nats: Natsd) -> None:
+async def test_too_much_is_refused_going_in_and_coming_out(nats: Natsd, monkeypatch: pytest.MonkeyPatch) -> None:
     async with buses(nats, 1) as (bus,):
         queue, invoker = JobQueue(bus), FakeInvoker()
         large = Tensor("x", "UINT8", (bus.max_payload_bytes,), memoryview(bytes(bus.max_payload_bytes)))
         with pytest.raises(RequestRefused) as refused:
             await submit(queue, InferRequest(INFER_VERSION, (large,)))
         assert refused.value.body.code is ErrorCode.TOO_LARGE
+        monkeypatch.setattr(adapter, "MOST_RESULT_BYTES", bus.max_payload_bytes - 1)
         invoker.behaviour = lambda _: InferReply(INFER_VERSION, (large,))
         async with runner(bus, invoker):
             record = await end_of(queue, await submit(queue))
@@ -317,9 +318,8 @@ async def test_a_result_that_is_large_by_its_names_alone_is_an_outcome_too(nats:
         invoker.behaviour = lambda _: InferReply(INFER_VERSION, (wordy,))
         async with runner(bus, invoker):
             record = await end_of(queue, await submit(queue))
-        assert record.reply is not None
-        assert record.reply.error is not None
-        assert (record.reply.error.code, record.runs) == (ErrorCode.TOO_LARGE, 1)
+        assert (record.state, record.runs) == (JobState.DONE, 1)
+        assert await queue.reply(record) == InferReply(INFER_VERSION, (wordy,))
 
 
 async def test_room_for_outcomes_is_kept_from_those_who_submit(nats: Natsd) -> None:
@@ -336,7 +336,7 @@ async def test_room_for_outcomes_is_kept_from_those_who_submit(nats: Natsd) -> N
             assert (await end_of(queue, job)).state is JobState.DONE
 
 
-async def test_a_large_result_is_left_out_of_the_news(nats: Natsd) -> None:
+async def test_a_large_result_is_named_in_the_news(nats: Natsd) -> None:
     async with buses(nats, 1) as (bus,):
         queue, invoker = JobQueue(bus), FakeInvoker()
         large = Tensor("y", "UINT8", (300_000,), memoryview(bytes(300_000)))
@@ -345,7 +345,7 @@ async def test_a_large_result_is_left_out_of_the_news(nats: Natsd) -> None:
         job = await submit(queue, address="team.a")
         async with runner(bus, invoker):
             news = json.loads((await heard.next_msg(PATIENCE_S)).data)
-        assert news == {"id": job, "function": "echo", "state": "done"}
+        assert news == {"id": job, "function": "echo", "state": "done", "result": f"/v1/jobs/{job}/result"}
 
 
 async def test_what_is_no_job_is_dropped_and_stops_nobody(nats: Natsd) -> None:

@@ -13,7 +13,7 @@ from fastgshare.gateway.core.reports import STAGES, Reports
 from fastgshare.gateway.core.tickets import JOB_DOOR, Refuse
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.histograms import BOUNDS_US
-from fastgshare.shared.ids import AttemptId, ReplicaId
+from fastgshare.shared.ids import AttemptId, ReplicaId, RequestId
 from fastgshare.shared.messages import Completion, DoneNotice, FunctionReport, Histogram, Timing
 from fastgshare.shared.objective import CALLERS_DOING
 from tests.gateway.core.scene import FN, SECOND, T0, gate, request, spec, status, ticket
@@ -111,6 +111,26 @@ def test_an_answer_in_parts_lasts_until_its_first() -> None:
     assert (told.met, told.missed) == (1, 0)
     assert told.whole is not None
     assert told.whole.sum_us == 9_000
+
+
+@pytest.mark.parametrize(
+    ("first_part_us", "missed"), [(None, 1), (9_000, 0), (OBJECTIVE_US, 0), (OBJECTIVE_US + 1, 1), (10**14, 1)]
+)
+def test_who_leaves_in_the_middle_of_its_parts_had_the_first_in_time_or_not(
+    first_part_us: int | None, missed: int
+) -> None:
+    world = gatekeeper, _ = scene("a")
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.withdrawn(RequestId("r1"), T0 + SECOND // 2, first_part_us)
+    told = report(world)
+    assert (told.met, told.missed, told.refused) == (0, missed, {ErrorCode.CANCELLED.value: 1})
+
+
+def test_what_never_reached_a_replica_had_no_first_part_whatever_its_caller_says() -> None:
+    world = gatekeeper, _ = scene()
+    gatekeeper.admit(ticket(1), request(), T0)
+    gatekeeper.withdrawn(RequestId("r1"), T0 + SECOND // 2, 9_000)
+    assert report(world).missed == 1
 
 
 def test_bad_input_is_neither_met_nor_missed() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
+from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.grpc import GrpcSettings, Inside, serve_grpc
 from fastgshare.gateway.http import BodyBudget
 from fastgshare.gateway.ports import Doorkeeper, OpenDoor
@@ -27,6 +28,7 @@ async def serving(
     settings: GrpcSettings | None = None,
     doorkeeper: Doorkeeper | None = None,
     budget: BodyBudget | None = None,
+    turned_away: TurnedAway | None = None,
 ) -> AsyncIterator[str]:
     """The address of a server that stops at the end, without being told twice."""
     inside = Inside(
@@ -34,6 +36,7 @@ async def serving(
         functions or FakeFunctions(),
         doorkeeper or OpenDoor(),
         settings or GrpcSettings(),
+        turned_away=turned_away or TurnedAway(),
         budget=budget or BodyBudget(),
     )
     stop = anyio.Event()

@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import anyio
 from msgspec.structs import replace
+from starlette.routing import BaseRoute
 
 from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.core.turned_away import TurnedAway
-from fastgshare.gateway.http import HttpSettings, build_app, serve_http
+from fastgshare.gateway.http import BodyBudget, HttpSettings, build_app, serve_http
 from fastgshare.gateway.ports import FunctionStats, FunctionView, Jobs
 from fastgshare.shared.buckets import RevisionConflict
 from fastgshare.shared.clock import unix_us
@@ -185,15 +186,19 @@ async def serving(
     doorkeeper: KeyBook | None = None,
     jobs: Jobs | None = None,
     turned_away: TurnedAway | None = None,
+    more: Sequence[BaseRoute] = (),
+    budget: BodyBudget | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that stops at the end; it must stop by itself, without being told twice."""
     app = build_app(
         invoker,
         functions or FakeFunctions(),
         settings or HttpSettings(),
+        more,
         doorkeeper=doorkeeper,
         jobs=jobs,
         turned_away=turned_away,
+        budget=budget,
     )
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:

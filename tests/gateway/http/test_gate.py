@@ -1,16 +1,21 @@
 """Keys at the HTTP door: what each path needs, how a refusal reads, and what headers tell of the limits."""
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from fastgshare.gateway.core.keys import KeyBook
 from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.http import HttpSettings
 from fastgshare.gateway.http.gate import Need, needed
+from fastgshare.gateway.http.responses import route
 from fastgshare.shared.apikeys import key_digest, key_text
+from fastgshare.shared.buckets import RevisionConflict, StorageUnavailable
 from fastgshare.shared.clock import unix_us
+from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId, KeyId
 from fastgshare.shared.messages import ApiKey, KeyLimits, Scope
-from tests.gateway.http.serving import ECHO, INFER, ROW, FakeInvoker, knock, serving
+from tests.gateway.http.serving import ECHO, INFER, ROW, FakeFunctions, FakeInvoker, knock, serving
 
 ID = KeyId("0a1b2c3d4e5f")
 TEXT = key_text(ID, b"s" * 24)
@@ -134,3 +139,37 @@ async def test_who_is_turned_away_is_counted_by_door_and_code() -> None:
         ("http", "invalid"): 1,
         ("http", "not_found"): 1,
     }
+
+
+async def test_refusals_of_management_and_of_paths_that_are_not_there_count_too() -> None:
+    turned_away, functions = TurnedAway(), FakeFunctions()
+    console = route("/console/refuses", GET=refusing)
+    async with (
+        serving(FakeInvoker(), functions, turned_away=turned_away, more=[console]) as port,
+        knock(port) as door,
+    ):
+        for method, path, body, status in (
+            ("GET", "/v1/functions/none", b"", 404),
+            ("GET", "/nowhere/" + "x" * 50, b"", 404),
+            ("PATCH", "/v1/functions", b"", 405),
+            ("POST", "/v1/functions", b"{", 400),
+            ("POST", "/v1/functions", b"{}", 400),
+            ("GET", "/console/refuses", b"", 503),
+            ("GET", "/v1/functions", b"", 200),
+        ):
+            answer = await door.request(method, path, body, Content_Type="application/json")
+            assert answer.status == status, path
+        functions.fault = RevisionConflict(bucket="functions", key="none")
+        assert (await door.request("DELETE", "/v1/functions/none")).status == 409
+        functions.fault = StorageUnavailable(bucket="functions", key="none", reason="away")
+        assert (await door.request("DELETE", "/v1/functions/none")).status == 503
+    assert turned_away.counted == {
+        ("http", "not_found"): 2,
+        ("http", "invalid"): 3,
+        ("http", "unavailable"): 2,
+        ("http", "conflict"): 1,
+    }
+
+
+async def refusing(request: Request) -> Response:
+    raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, "too many look"))

@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from fastgshare.gateway.http import BodyBudget
+from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId
 from fastgshare.shared.jobrecords import begun, cancelled, ended, job_id
-from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, JobRecord, ReplyWish
+from fastgshare.shared.messages import (
+    INFER_VERSION,
+    InferReply,
+    InferRequest,
+    JobRecord,
+    JobState,
+    KeptReply,
+    ReplyWish,
+)
 from tests.gateway.http.serving import ECHO, INFER, ROW, FakeInvoker, body_of, knock, serving
 
 ASYNC = f"{INFER}_async"
@@ -25,6 +35,7 @@ class FakeJobs:
         self.requests: dict[str, InferRequest] = {}
         self.asked: dict[str, object] = {}
         self.fault: Exception | None = None
+        self.kept: dict[str, InferReply] = {}
 
     async def submit(
         self,
@@ -49,6 +60,9 @@ class FakeJobs:
 
     async def look(self, job: str) -> JobRecord | None:
         return self.records.get(job)
+
+    async def reply(self, record: JobRecord) -> InferReply | None:
+        return record.reply if record.kept is None else self.kept[record.kept.name]
 
     async def cancel(self, job: str) -> JobRecord | None:
         record = self.records.get(job)
@@ -164,3 +178,23 @@ async def test_a_function_that_is_gone_leaves_its_results() -> None:
         del invoker.views[ECHO]
         answer = await door.request("GET", f"{taken.headers['location']}/result")
         assert (answer.status, answer.document["model_name"]) == (200, "echo")
+
+
+async def test_a_result_that_is_kept_elsewhere_is_fetched_and_held_until_it_was_sent() -> None:
+    jobs, budget = FakeJobs(), BodyBudget(40 << 20)
+    async with serving(FakeInvoker(), jobs=jobs, budget=budget) as port, knock(port) as door:
+        for size_bytes, is_binary in ((3 << 20, False), (9 << 20, True), (30 << 20, True)):
+            job = str((await door.request("POST", ASYNC, ROW)).document["id"])
+            output = to_tensor("y", np.zeros(size_bytes // 4, np.float32))
+            jobs.kept[job] = InferReply(INFER_VERSION, (output,))
+            kept = KeptReply(name=job, size_bytes=size_bytes)
+            jobs.records[job] = replace(jobs.records[job], state=JobState.DONE, kept=kept)
+            answer = await door.request("GET", f"/v1/jobs/{job}/result")
+            if 2 * size_bytes > budget.limit_bytes:
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                continue
+            assert answer.status == 200
+            assert ("inference-header-content-length" in answer.headers) is is_binary
+            assert answer.body.endswith(bytes(1000)) is is_binary
+            assert (await door.request("GET", f"/v1/jobs/{job}")).document["result"] == f"/v1/jobs/{job}/result"
+    assert budget.held_bytes == 0

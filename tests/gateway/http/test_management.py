@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -193,7 +195,7 @@ async def test_uploads_are_bounded_in_number(tmp_path: Path) -> None:
     settings = HttpSettings(upload_directory=str(tmp_path), max_uploads=1)
     async with serving(FakeInvoker(), settings=settings) as port, knock(port) as slow, knock(port) as other:
         await slow.send(BEGUN)
-        await until(lambda: len(list(tmp_path.iterdir())) == 1)
+        await until(lambda: open_uploads(tmp_path) == 1)
         refused = await other.request("PUT", "/v1/models", b"model")
         assert refused.status == 503
         assert refused.headers["retry-after"] == "2"
@@ -219,9 +221,48 @@ async def test_an_upload_that_breaks_off_leaves_nothing_behind(
     async with serving(FakeInvoker(), settings=settings) as port:
         async with knock(port) as door:
             await door.send(BEGUN)
-            await until(lambda: len(list(tmp_path.iterdir())) == 1)
-        await until(lambda: list(tmp_path.iterdir()) == [])
+            await until(lambda: open_uploads(tmp_path) == 1)
+        await until(lambda: open_uploads(tmp_path) == 0)
     assert not caplog.records
+
+
+async def test_an_upload_has_no_file_that_a_gateway_that_is_killed_could_leave(tmp_path: Path) -> None:
+    settings = HttpSettings(upload_directory=str(tmp_path))
+    async with serving(FakeInvoker(), settings=settings) as port, knock(port) as slow:
+        await slow.send(BEGUN)
+        await until(lambda: open_uploads(tmp_path) == 1)
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_upload_for_which_there_is_no_file_takes_no_place(tmp_path: Path) -> None:
+    settings = HttpSettings(upload_directory=str(tmp_path / "missing"), max_uploads=1)
+    async with serving(FakeInvoker(), settings=settings) as port, knock(port) as door:
+        assert (await door.request("PUT", "/v1/models", b"model")).status == 500
+        (tmp_path / "missing").mkdir()
+    async with serving(FakeInvoker(), settings=settings) as port, knock(port) as door:
+        assert (await door.request("PUT", "/v1/models", b"model")).status == 201
+
+
+def test_what_was_left_by_name_is_removed_once_it_is_old_and_nothing_else(tmp_path: Path) -> None:
+    now_s = 1_000_000.0
+    aged = {"fastgshare-upload-old": 3601, "fastgshare-upload-new": 3599, "other": 9999}
+    for name, age_s in aged.items():
+        (tmp_path / name).write_bytes(b"part of a model")
+        os.utime(tmp_path / name, (now_s - age_s, now_s - age_s))
+    (tmp_path / "fastgshare-upload-folder").mkdir()
+    (tmp_path / "fastgshare-upload-link").symlink_to(tmp_path / "other")
+    assert uploads.sweep_uploads(tmp_path, now_s) == ["fastgshare-upload-old"]
+    assert len(list(tmp_path.iterdir())) == 4
+    assert uploads.sweep_uploads(tmp_path / "missing", now_s) == []
+
+
+def open_uploads(directory: Path) -> int:
+    """How many files of uploads this process has open there; they have no names any more."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            found += os.readlink(descriptor).startswith(f"{directory}/fastgshare-upload-")
+    return found
 
 
 async def test_a_change_to_what_was_read_undoes_nobody_elses() -> None:

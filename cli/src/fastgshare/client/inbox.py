@@ -32,6 +32,10 @@ class Call:
             self._reply = msg
         self.wake()
 
+    def cut(self) -> None:
+        """The connection was made anew: what was on its way may be lost."""
+        self.wake()
+
     def wake(self) -> None:
         """End the present `wait` without an answer."""
         if self._waiter is not None and not self._waiter.done():
@@ -54,14 +58,21 @@ class Call:
 class PartsCall(Call):
     """As a call, for a request that is answered in parts: they wait in order, at most `WAITING_PARTS`.
 
-    What comes beyond that is dropped, and `wait` tells of the gap by leaving it.
+    What comes beyond that is dropped, and `wait` tells of the gap by leaving it. `was_cut` tells that the connection
+    was made anew, until whoever waits knows that nothing was lost.
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "was_cut")
 
     def __init__(self) -> None:
         super().__init__()
+        self.was_cut = False
         self._parts: deque[Msg] = deque()
+
+    def cut(self) -> None:
+        """Parts may be lost, the last one too."""
+        self.was_cut = True
+        self.wake()
 
     def deliver(self, msg: Msg) -> None:
         """A part, or the server's word that nobody listens."""
@@ -88,11 +99,11 @@ class Inbox:
     async def open(self) -> None:
         """Subscribe; a reconnect wakes every open call, because its request or answer may be lost."""
         self._subscription = await self._bus.subscribe_prompt(f"{self._prefix}*", self._deliver)
-        self._bus.on_reconnect(self._wake_all)
+        self._bus.on_reconnect(self._cut_all)
 
     async def close(self) -> None:
         """Stop listening."""
-        self._bus.forget_reconnect(self._wake_all)
+        self._bus.forget_reconnect(self._cut_all)
         if self._subscription is not None and not self._bus.connection.is_closed:
             await self._subscription.unsubscribe()
 
@@ -119,6 +130,6 @@ class Inbox:
         if call is not None:
             call.deliver(msg)
 
-    def _wake_all(self) -> None:
+    def _cut_all(self) -> None:
         for call in self._calls.values():
-            call.wake()
+            call.cut()

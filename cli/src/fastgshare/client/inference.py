@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 from nats import errors as nats_errors
 
-from fastgshare.client.inbox import Call, Inbox
+from fastgshare.client.inbox import Call, Inbox, PartsCall
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.patience import Patience
 from fastgshare.client.spans import current_span
@@ -30,6 +30,7 @@ from fastgshare.shared.units import s_to_us, us_to_s
 # The server counts headers towards its limit, and gateways add their own to ours.
 HEADER_ROOM_BYTES = 1024
 RETRY_AFTER_MS = 1000
+CUT_PATIENCE_S = 5.0
 
 
 class Inference:
@@ -132,11 +133,15 @@ class Inference:
             )
         return payload
 
-    def withdraw(self, request_id: RequestId) -> None:
-        """Tell the platform not to bother any more. Where that cannot be sent, it finds out by the deadline."""
+    def withdraw(self, request_id: RequestId, first_part_us: int | None = None) -> None:
+        """Tell the platform not to bother any more. Where that cannot be sent, it finds out by the deadline.
+
+        `first_part_us` is how long the first part took to come, of an answer whose caller leaves in the middle.
+        """
+        headers = {subjects.FIRST_PART_US: str(first_part_us)} if first_part_us is not None else None
         if self._bus.is_connected:
             with suppress(nats_errors.Error):
-                self._bus.publish_now(subjects.withdraw(request_id), request_id.encode())
+                self._bus.publish_now(subjects.withdraw(request_id), request_id.encode(), headers=headers)
 
     async def stream(
         self, function: FunctionName, request: InferRequest, timeout_s: float, trace: TraceContext | None
@@ -152,35 +157,47 @@ class Inference:
         payload = self._payload(request, request_id, deadline_us - start_us, _traceparent(trace))
         patience, order = Patience(start_us, deadline_us), PartOrder()
         call = self._inbox.expect_parts(request_id)
-        ended = False
+        ended, first_part_us = False, None
         try:
             while (reply := await self._next_part(function, payload, request_id, call, patience, order)) is not None:
-                ended = not reply.more
+                ended = not reply.more and (reply.error is None or reply.attempt is not None)  # by its worker, not here
+                if reply.more and first_part_us is None:
+                    first_part_us = monotonic_us() - start_us
                 if reply.error is not None:
                     raise RequestRefused(reply.error)
                 yield reply
-                if ended:
+                if not reply.more:
                     return
             raise RequestRefused(self._why_unanswered(function, patience))
         finally:
             self._inbox.forget(request_id)
             if not ended:
-                self.withdraw(request_id)
+                self.withdraw(request_id, first_part_us)
 
     async def _next_part(
         self,
         function: FunctionName,
         payload: bytes,
         request_id: RequestId,
-        call: Call,
+        call: PartsCall,
         patience: Patience,
         order: PartOrder,
     ) -> InferReply | None:
-        """The next that counts; None where the deadline passed. What has begun to answer is not sent again."""
+        """The next that counts; None where the deadline passed. What has begun to answer is not sent again.
+
+        After a reconnect the next part tells by its number whether any was lost, and that none comes soon that the rest
+        may be: whoever makes parts more slowly is given up too.
+        """
         now_us = monotonic_us()
         while True:
-            msg = await call.wait(us_to_s(patience.wake_us - now_us) if patience.was_sent else 0)
+            left_s = us_to_s(patience.wake_us - now_us) if patience.was_sent else 0
+            may_lack_parts = call.was_cut and order.taken > 0
+            msg = await call.wait(min(left_s, CUT_PATIENCE_S) if may_lack_parts else left_s)
             now_us = monotonic_us()
+            if msg is None and may_lack_parts:
+                return order.broken("the connection to the bus was made anew, and nothing came since")
+            if msg is not None or not order.taken:
+                call.was_cut = False
             if msg is None:
                 if patience.is_over(now_us):
                     return None

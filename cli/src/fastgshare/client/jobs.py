@@ -89,11 +89,12 @@ class Jobs:
         """
         found = await (self._queue.wait(job, wait_s) if wait_s > 0 else self._queue.look(job))
         record = _known(job, found)
-        if record.state not in ENDED or record.reply is None:
+        reply = await self._queue.reply(record) if record.state in ENDED else None
+        if reply is None:
             raise JobPending(job=job, state=record.state)
-        if record.reply.error is not None:
-            raise RequestRefused(record.reply.error)
-        return to_result(record.reply)
+        if reply.error is not None:
+            raise RequestRefused(reply.error)
+        return to_result(reply)
 
     async def cancel(self, job: str) -> JobRecord:
         """End a job unless it has ended; as it stands now. Raises JobUnknown."""

@@ -35,8 +35,14 @@ Entries = list[KeyValue.Entry]
 logger = logging.getLogger(__name__)
 
 WRONG_REVISION = (10071, 10164)  # the server's codes; nats-py translates them for `update`, not for `delete`
+FULL = (10077, 10047, 10023)  # the server's codes: the stream's most bytes or messages; out of storage
 DELETIONS = ("DEL", "PURGE")
 BUS_FAULTS = (nats.errors.Error, js_errors.Error, TimeoutError, OSError)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the server has no room for what it was given."""
+    return isinstance(error, js_errors.APIError) and error.err_code in FULL
 
 
 class RevisionConflict(FastGShareError):

@@ -112,14 +112,14 @@ class Bus:
         """Send without waiting for anyone; buffered while disconnected."""
         await self.connection.publish(subject, payload, reply, headers)
 
-    def publish_now(self, subject: str, payload: bytes, reply: str = "") -> bool:
+    def publish_now(self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None) -> bool:
         """Send from where nothing can be awaited; False when the outgoing buffer has no room.
 
         nats-py's `publish` suspends only to wait for that room, so with room it ends at the first step.
         """
         if self.connection.pending_data_size + len(payload) > PENDING_BYTES // 2:
             return False
-        sending = self.connection.publish(subject, payload, reply)
+        sending = self.connection.publish(subject, payload, reply, headers)
         try:
             sending.send(None)
         except StopIteration:

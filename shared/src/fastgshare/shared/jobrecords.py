@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import FunctionName, GatewayId, JobId, is_name
-from fastgshare.shared.messages import INFER_VERSION, InferReply, JobRecord, JobState
+from fastgshare.shared.messages import INFER_VERSION, InferReply, JobRecord, JobState, KeptReply
 from fastgshare.shared.units import US_PER_S
 
 MAX_LOSSES = 3
@@ -36,6 +36,16 @@ def function_of(job: str) -> FunctionName | None:
     return FunctionName(match[1]) if match is not None and is_name(match[1]) else None
 
 
+def result_path(job: JobId) -> str:
+    """Where a job's answer is over HTTP."""
+    return f"{job_path(job)}/result"
+
+
+def job_path(job: JobId) -> str:
+    """Where a job is over HTTP."""
+    return f"/v1/jobs/{job}"
+
+
 def is_address(text: str) -> bool:
     """Whether `text` may follow `fast.result.`: up to eight tokens of letters, digits, - and _."""
     return _ADDRESS.fullmatch(text) is not None
@@ -55,13 +65,15 @@ def begun(record: JobRecord, gateway: GatewayId, now_us: int) -> JobRecord | Non
     return replace(record, state=JobState.RUNNING, gateway=gateway, runs=record.runs + 1, started_us=started_us)
 
 
-def ended(record: JobRecord, reply: InferReply, now_us: int) -> JobRecord | None:
-    """A run ended with this answer; None: the job has ended already."""
+def ended(record: JobRecord, reply: InferReply, now_us: int, kept: KeptReply | None = None) -> JobRecord | None:
+    """A run ended with this answer, or with one that is `kept` elsewhere; None: the job has ended already."""
     if record.state in ENDED:
         return None
     error = reply.error
     if error is None:
-        return replace(record, state=JobState.DONE, ended_us=now_us, reply=reply)
+        return replace(
+            record, state=JobState.DONE, ended_us=now_us, reply=None if kept is not None else reply, kept=kept
+        )
     losses = record.losses + (error.lost_replicas > 0)
     if error.code in TEMPORARY and now_us < record.deadline_us and losses < MAX_LOSSES:
         return replace(record, state=JobState.QUEUED, losses=losses)

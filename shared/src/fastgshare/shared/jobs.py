@@ -8,10 +8,9 @@ import secrets
 from collections.abc import Callable
 
 import anyio
-from nats.js import errors as js_errors
 
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import BUS_FAULTS, Bucket, RevisionConflict, StorageUnavailable
+from fastgshare.shared.buckets import BUS_FAULTS, Bucket, RevisionConflict, StorageUnavailable, is_full
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
@@ -28,7 +27,8 @@ from fastgshare.shared.jobrecords import (
     is_address,
     job_id,
 )
-from fastgshare.shared.messages import InferRequest, Job, JobRecord, ReplyWish
+from fastgshare.shared.largeresults import LargeResults
+from fastgshare.shared.messages import InferReply, InferRequest, Job, JobRecord, ReplyWish
 
 HEADER_ROOM_BYTES = 4096
 MOST_ID_LENGTH = 1024
@@ -36,11 +36,11 @@ MOST_RECORD_BYTES = 64 << 10
 FULL_SHARE = 0.8
 FULLNESS_S = 0.5
 RETRY_AFTER_MS = 1000
-_FULL = (10077, 10047, 10023)  # the server's codes: the stream's most bytes or messages; out of storage
 _WRITE_ATTEMPTS = 16
 _LOOK_S = 2.0
 _NO_WISH = ReplyWish()
-_NO_ROOM = ErrorBody(
+_RESULTS = (f"KV_{subjects.RESULTS}", f"OBJ_{subjects.LARGE_RESULTS}")
+NO_ROOM = ErrorBody(
     ErrorCode.OVERLOADED, "as many jobs wait, or results are kept, as there is room for", RETRY_AFTER_MS
 )
 
@@ -52,6 +52,7 @@ class JobQueue:
         self._bus = bus
         self._on_submitted = on_submitted
         self._records = Bucket(bus, subjects.RESULTS, JobRecord)
+        self.large = LargeResults(bus)
         self._is_full = False
         self._look_again_s = 0.0
 
@@ -94,14 +95,14 @@ class JobQueue:
             message = f"what it asks about its answer has {record_bytes} bytes, at most {MOST_RECORD_BYTES} are kept"
             raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
         if await self._results_are_full():
-            raise RequestRefused(_NO_ROOM)
+            raise RequestRefused(NO_ROOM)
         try:
             await self._records.replace(record.job, record, 0)
             await self._publish(record, payload)
         except StorageUnavailable as error:
-            if not _is_full(error.__cause__):
+            if not is_full(error.__cause__):
                 raise
-            raise RequestRefused(_NO_ROOM) from None
+            raise RequestRefused(NO_ROOM) from None
         if self._on_submitted is not None:
             self._on_submitted()
         return record
@@ -110,6 +111,10 @@ class JobQueue:
         """What became of it so far; None for what is no job, or was one a day ago."""
         record = await self.standing(job)
         return as_seen(record, unix_us()) if record is not None else None
+
+    async def reply(self, record: JobRecord) -> InferReply | None:
+        """The outcome of a job, wherever it is kept; None: it has none yet. Raises PayloadInvalid too."""
+        return record.reply if record.kept is None else await self.large.fetch(record.kept)
 
     async def cancel(self, job: str) -> JobRecord | None:
         """End it unless it has ended; as it stands now. Whoever runs it is told to let go."""
@@ -161,14 +166,16 @@ class JobQueue:
         if now_s >= self._look_again_s:
             self._look_again_s = now_s + FULLNESS_S
             try:
-                info = await self._bus.jetstream.stream_info(f"KV_{subjects.RESULTS}")
+                self._is_full = any([await self._is_nearly_full(stream) for stream in _RESULTS])
             except BUS_FAULTS as error:
                 self._look_again_s = 0.0
                 reason = str(error) or type(error).__name__
                 raise StorageUnavailable(bucket=subjects.RESULTS, key="", reason=reason) from error
-            most_bytes = info.config.max_bytes or 0
-            self._is_full = 0 < most_bytes * FULL_SHARE < info.state.bytes
         return self._is_full
+
+    async def _is_nearly_full(self, stream: str) -> bool:
+        info = await self._bus.jetstream.stream_info(stream)
+        return 0 < (info.config.max_bytes or 0) * FULL_SHARE < info.state.bytes
 
     async def _publish(self, record: JobRecord, payload: bytes) -> None:
         """Into the queue, once however often it has to be sent."""
@@ -176,7 +183,7 @@ class JobQueue:
         try:
             await self._bus.jetstream.publish(subjects.job(record.function), payload, headers=headers)
         except BUS_FAULTS as error:
-            if _is_full(error):  # it is certainly not in there; else nobody knows, and the record says "queued"
+            if is_full(error):  # it is certainly not in there; else nobody knows, and the record says "queued"
                 await self._records.delete(record.job)
             reason = str(error) or type(error).__name__
             raise StorageUnavailable(bucket=subjects.JOB_STREAM, key=record.job, reason=reason) from error
@@ -203,7 +210,3 @@ class JobQueue:
 def withdrawal(job: JobId) -> str:
     """Where it is told that nobody wants this job any more."""
     return subjects.withdraw(RequestId(job))  # a job is withdrawn as a request is
-
-
-def _is_full(error: BaseException | None) -> bool:
-    return isinstance(error, js_errors.APIError) and error.err_code in _FULL

@@ -1,6 +1,7 @@
 """Models and user code by content: a file's SHA-256 is its name in the object store and in every cache.
 
-A cached file is complete by construction: it is written beside, checked against its digest, then renamed.
+Whatever comes out of an object store comes by `download`. A cached file is complete by construction: it is written
+beside, checked against its digest, then renamed.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ from fastgshare.shared.errors import ObjectMissing
 from fastgshare.shared.ids import Digest
 
 STALLED_S = 10.0
+MISSING = (js_errors.ObjectNotFoundError, js_errors.ObjectDeletedError)
+DAMAGED = (js_errors.DigestMismatchError, js_errors.BadObjectMetaError)
 
 
 def digest_of(path: Path) -> Digest:
@@ -69,14 +72,14 @@ class Objects:
         handle, partial = tempfile.mkstemp(dir=cache, prefix=".partial-")
         try:
             with os.fdopen(handle, "w+b") as file:
-                await self._download(digest, file)
+                await download(self._bus, subjects.MODELS, digest, file)
             found = await anyio.to_thread.run_sync(digest_of, Path(partial))
             if found != digest:
                 raise ObjectMissing(digest=digest, reason=f"stored bytes have digest {found}")
             os.replace(partial, target)
-        except (js_errors.ObjectNotFoundError, js_errors.ObjectDeletedError) as error:
+        except MISSING as error:
             raise ObjectMissing(digest=digest, reason="not in the object store") from error
-        except (js_errors.DigestMismatchError, js_errors.BadObjectMetaError) as error:
+        except DAMAGED as error:
             raise ObjectMissing(digest=digest, reason="its stored bytes are damaged") from error
         except BUS_FAULTS as error:
             raise StorageUnavailable(bucket=subjects.MODELS, key=digest, reason=str(error)) from error
@@ -84,29 +87,35 @@ class Objects:
             Path(partial).unlink(missing_ok=True)
         return target
 
-    async def _download(self, digest: Digest, file: BinaryIO) -> None:
-        """Write an object into `file`. nats-py waits for lost chunks without end, and 20 s after a reconnect."""
-        sink = _Sink(file)
-        with self._bus.until_reconnected() as downloading:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(sink.cancel_when_stalled, downloading)
-                await self._get(digest, sink)
-                tasks.cancel_scope.cancel()
-        if downloading.cancelled_caught:
-            reason = f"the download was cut off after {sink.size_bytes} bytes"
-            raise StorageUnavailable(bucket=subjects.MODELS, key=digest, reason=reason)
-        if sink.failure is not None:
-            raise sink.failure
-
-    async def _get(self, digest: Digest, sink: "_Sink") -> None:
-        try:
-            # Into a file: collecting chunks in memory is quadratic in nats-py.
-            await (await self._store()).get(digest, writeinto=cast("BufferedIOBase", sink))
-        except BUS_FAULTS as error:
-            sink.failure = error  # raised outside the task group, which would wrap it
-
     async def _store(self) -> ObjectStore:
         return await self._bus.jetstream.object_store(subjects.MODELS)
+
+
+async def download(bus: Bus, bucket: str, name: str, file: BinaryIO) -> None:
+    """Write an object into `file`. nats-py waits for lost chunks without end, and 20 s after a reconnect.
+
+    Raises what nats-py raises, and StorageUnavailable where it was cut off.
+    """
+    sink = _Sink(file)
+    with bus.until_reconnected() as downloading:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sink.cancel_when_stalled, downloading)
+            await _get(bus, bucket, name, sink)
+            tasks.cancel_scope.cancel()
+    if downloading.cancelled_caught:
+        reason = f"the download was cut off after {sink.size_bytes} bytes"
+        raise StorageUnavailable(bucket=bucket, key=name, reason=reason)
+    if sink.failure is not None:
+        raise sink.failure
+
+
+async def _get(bus: Bus, bucket: str, name: str, sink: "_Sink") -> None:
+    try:
+        store = await bus.jetstream.object_store(bucket)
+        # Into a file: collecting chunks in memory is quadratic in nats-py.
+        await store.get(name, writeinto=cast("BufferedIOBase", sink))
+    except BUS_FAULTS as error:
+        sink.failure = error  # raised outside the task group, which would wrap it
 
 
 class _Sink:
@@ -134,6 +143,6 @@ class _Sink:
 async def _holds(store: ObjectStore, digest: Digest) -> bool:
     try:
         await store.get_info(digest)
-    except (js_errors.ObjectNotFoundError, js_errors.ObjectDeletedError):
+    except MISSING:
         return False
     return True

@@ -29,16 +29,18 @@ class PartOrder:
         if self._source is None:
             self._source = source
         if source != self._source:
-            return self._broken("its replica was lost") if _number(source[1]) > _number(self._source[1]) else None
+            begun_anew = _number(source[1]) > _number(self._source[1])
+            return self.broken("its replica or the bus was lost, and it was begun anew") if begun_anew else None
         if reply.part < self.taken:
             return None
         if reply.part > self.taken:
-            return self._broken(f"part {self.taken} was lost")
+            return self.broken(f"part {self.taken} was lost")
         self.taken += 1
         return reply
 
-    def _broken(self, why: str) -> InferReply:
-        message = f"the stream broke off after {self.taken} parts: {why}"
+    def broken(self, why: str) -> InferReply:
+        """The error that ends the stream here. No part is sent twice, so all that helps is another call."""
+        message = f"the stream broke off after {self.taken} parts: {why}; call again for the whole answer"
         return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.UNAVAILABLE, message, RETRY_AFTER_MS))
 
 

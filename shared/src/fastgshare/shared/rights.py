@@ -15,7 +15,7 @@ import msgspec
 from fastgshare.shared import subjects
 from fastgshare.shared.access import INBOX, inbox_prefix
 from fastgshare.shared.ids import DeviceId, FunctionName, GatewayId, NodeId, ReplicaId, RequestId
-from fastgshare.shared.storage import BUCKETS, STREAMS
+from fastgshare.shared.storage import BUCKETS, OBJECTS, STREAMS
 
 ANY = "*"
 REST = ">"
@@ -47,14 +47,14 @@ def sweep_bucket(*buckets: str) -> Subjects:
     return tuple(f"{API}.STREAM.PURGE.KV_{bucket}" for bucket in buckets)
 
 
-def read_objects() -> Subjects:
-    """Download models and user code."""
-    return _read_stream(f"OBJ_{subjects.MODELS}")
+def read_objects(*stores: str) -> Subjects:
+    """Download models and user code, or large results."""
+    return tuple(right for store in stores for right in _read_stream(f"OBJ_{store}"))
 
 
-def write_objects() -> Subjects:
-    """Upload models and user code, and take back what went wrong."""
-    return (f"$O.{subjects.MODELS}.{REST}", f"{API}.STREAM.PURGE.OBJ_{subjects.MODELS}")
+def write_objects(*stores: str) -> Subjects:
+    """Upload, delete, and take back what went wrong."""
+    return tuple(right for store in stores for right in (f"$O.{store}.{REST}", f"{API}.STREAM.PURGE.OBJ_{store}"))
 
 
 def _read_stream(stream: str) -> Subjects:
@@ -130,8 +130,8 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.FUNCTIONS),
             *write_bucket(subjects.RESULTS),
             *write_bucket(subjects.KEY_USE),
-            *read_objects(),
-            *write_objects(),
+            *read_objects(*OBJECTS),
+            *write_objects(*OBJECTS),
             *pull_stream(subjects.EVENT_STREAM, subjects.TRACE_STREAM),
             *work_off(subjects.JOB_STREAM),
         ),
@@ -184,7 +184,7 @@ RIGHTS: dict[str, Rights] = {
             subjects.usage(_NODE),
             *read_bucket(subjects.PLACEMENTS, subjects.REPLICAS, subjects.PROFILES),
             *write_bucket(subjects.REPLICAS),
-            *read_objects(),
+            *read_objects(subjects.MODELS),
         ),
         subscribe=(
             subjects.replica(_REPLICA),
@@ -210,8 +210,8 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.KEY_USE),
             *write_bucket(subjects.RESULTS),
             *write_bucket(subjects.LEASES, subjects.profile_lease(REST)),
-            *read_objects(),
-            *write_objects(),
+            *read_objects(*OBJECTS),
+            *write_objects(subjects.MODELS),
             *pull_stream(*STREAMS),
         ),
         subscribe=(subjects.RESULT_ALL, *WATCHED),

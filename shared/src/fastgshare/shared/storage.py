@@ -1,4 +1,4 @@
-"""What JetStream keeps for the platform: buckets, the object store and streams, each made where it is missing.
+"""What JetStream keeps for the platform: buckets, object stores and streams, each made where it is missing.
 
 Streams are bounded in age and bytes; the oldest goes first, except in the work queue, which refuses what is new.
 """
@@ -11,7 +11,8 @@ from fastgshare.shared import subjects
 from fastgshare.shared.bus import Bus
 
 LEASE_TTL_S = 2.0
-DAY_S = 24 * 3600.0
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
 RESULT_TTL_S = DAY_S
 
 BUCKETS: dict[str, float | None] = {
@@ -29,6 +30,19 @@ BUCKETS: dict[str, float | None] = {
 
 BUCKET_BYTES: dict[str, int] = {subjects.RESULTS: 1 << 30}
 """Buckets that hold what callers bring, and how much of it; what is more is refused."""
+
+
+class KeptObjects(msgspec.Struct, frozen=True):
+    """An object store: after how many seconds objects go, and how many bytes it holds (None: never, any number)."""
+
+    ttl_s: float | None = None
+    max_bytes: int | None = None
+
+
+OBJECTS: dict[str, KeptObjects] = {
+    subjects.MODELS: KeptObjects(),
+    subjects.LARGE_RESULTS: KeptObjects(RESULT_TTL_S + HOUR_S, 1 << 30),  # an hour longer than what names them
+}
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -54,12 +68,15 @@ STREAMS: dict[str, Kept] = {
 
 SUBJECTS = {
     **{f"KV_{bucket}": f"$KV.{bucket}.>" for bucket in BUCKETS},
-    f"OBJ_{subjects.MODELS}": f"$O.{subjects.MODELS}.C.>",
+    **{f"OBJ_{name}": f"$O.{name}.C.>" for name in OBJECTS},
     **{name: kept.subjects for name, kept in STREAMS.items()},
 }
 """What every stream keeps, by its name on the server."""
 
 STREAM_NAMES = tuple(SUBJECTS)
+
+AGES = {f"KV_{bucket}": ttl_s for bucket, ttl_s in BUCKETS.items() if ttl_s is not None}
+"""After how many seconds what a bucket's stream keeps goes, by its name on the server."""
 
 
 async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
@@ -73,23 +90,37 @@ async def ensure_storage(bus: Bus, replicas: int = 1) -> None:
             await bus.jetstream.create_key_value(
                 bucket=bucket, history=1, ttl=ttl_s, max_bytes=BUCKET_BYTES.get(bucket), replicas=replicas
             )
-    if f"OBJ_{subjects.MODELS}" in missing:
-        await bus.jetstream.create_object_store(subjects.MODELS, replicas=replicas)
+    for name, objects in OBJECTS.items():
+        if f"OBJ_{name}" in missing:
+            await bus.jetstream.create_object_store(
+                name, ttl=objects.ttl_s, max_bytes=objects.max_bytes, replicas=replicas
+            )
     for name, kept in STREAMS.items():
         if name in missing:
             await _create_stream(bus.jetstream, name, kept, replicas)
 
 
-async def provide_storage(bus: Bus, replicas: int) -> None:
-    """As `ensure_storage`, and what stands in fewer copies is brought to `replicas`; needs the right to change streams.
+async def provide_storage(bus: Bus, replicas: int = 1) -> None:
+    """As `ensure_storage`, and what stands is brought to `replicas` copies at least and its keys to the age of today.
 
-    What has more keeps them: a number too small is more often a mistake than a wish to have less.
+    Needs the right to change streams. What has more copies keeps them: a number too small is more often a mistake than
+    a wish to have less.
     """
     await ensure_storage(bus, replicas)
     for name in STREAM_NAMES:
         config = (await bus.jetstream.stream_info(name)).config
-        if (config.num_replicas or 1) < replicas:
-            await bus.jetstream.update_stream(config.evolve(num_replicas=replicas))
+        wished = _aged(config.evolve(num_replicas=max(config.num_replicas or 1, replicas)))
+        if wished != config:
+            await bus.jetstream.update_stream(wished)
+
+
+def _aged(config: api.StreamConfig) -> api.StreamConfig:
+    """A bucket's configuration with the age that its keys have today; what an older platform made may lack it."""
+    ttl_s = AGES.get(str(config.name))
+    if ttl_s is None or config.max_age == ttl_s:
+        return config
+    window_s = min(config.duplicate_window or ttl_s, ttl_s)  # the server takes none that is longer than the age
+    return config.evolve(max_age=ttl_s, duplicate_window=window_s)
 
 
 async def _stands(jetstream: JetStreamContext, name: str) -> bool:

@@ -181,6 +181,7 @@ PLACEMENTS = "placements"
 REPLICAS = "replicas"
 LEASES = "leases"
 MODELS = "models"
+LARGE_RESULTS = "large_results"
 LEADER_KEY = "leader"
 _NOT_IN_KEYS = re.compile(r"[^-=a-zA-Z0-9]")
 
@@ -231,5 +232,7 @@ def device_id(node: NodeId, index: int, kind: str) -> DeviceId:
 
 
 # Headers of a request, for callers that do not pack them (with `traceparent`)
+FIRST_PART_US = "Fast-First-Part-Us"
+"""Of a withdrawal: how long after the request its first part came, which its gateway has not seen."""
 DEADLINE_US = "Fast-Deadline-Us"
 REQUEST_ID = "Fast-Request-Id"

@@ -33,7 +33,7 @@ from fastgshare.shared.buckets import BUS_FAULTS
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.errors import BusUnavailable
 from fastgshare.shared.messages import ServiceReady
-from fastgshare.shared.storage import ensure_storage
+from fastgshare.shared.storage import ensure_storage, provide_storage
 
 DISTRIBUTION = "fastgshare-cli"
 BUS_NAME = "up"
@@ -142,7 +142,7 @@ async def _start_nats(config: UpConfig, supervisor: Supervisor, work: TaskGroup)
 async def _open_bus_with_storage(config: UpConfig, nats_url: str) -> AsyncIterator[Bus]:
     async with open_bus(BusConfig(nats_url, BUS_NAME, config.connect_timeout_s)) as bus:
         try:
-            await ensure_storage(bus)
+            await (ensure_storage if config.nats_url else provide_storage)(bus)  # its owner cares for another's bus
         except BUS_FAULTS as error:
             reason = f"no JetStream there ({str(error) or type(error).__name__})"
             raise BusUnavailable(url=nats_url, reason=reason) from error

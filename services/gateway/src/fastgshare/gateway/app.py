@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 import anyio.abc
@@ -32,7 +33,7 @@ from fastgshare.gateway.console import ConsoleRoutes
 from fastgshare.gateway.core.gatekeeper import Gatekeeper, Limits
 from fastgshare.gateway.core.keeping import Keeper
 from fastgshare.gateway.core.turned_away import TurnedAway
-from fastgshare.gateway.http import BodyBudget, HttpSettings, MetricsRoute, build_app, serve_http
+from fastgshare.gateway.http import BodyBudget, HttpSettings, MetricsRoute, build_app, serve_http, sweep_uploads
 from fastgshare.gateway.ports import Doorkeeper, Functions
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS
@@ -52,7 +53,7 @@ from fastgshare.shared.telemetry.resources import resource_attributes
 from fastgshare.shared.telemetry.sampling import Sampler, sampling_ratio
 from fastgshare.shared.telemetry.service import ENDPOINT, Metrics
 from fastgshare.shared.telemetry.spans_backlog import Backlog
-from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS
+from fastgshare.shared.units import BYTES_PER_MIB, US_PER_MS, us_to_s
 from fastgshare.shared.watching import follow_platform
 
 SERVICE = "gateway"
@@ -174,6 +175,7 @@ async def _start_doors(
     functions = BucketFunctions(parts.control)
     metrics = _start_metrics(parts, work)
     http = _http_settings(config, parts.sampler.ratio)
+    sweep_uploads(Path(http.upload_directory), us_to_s(unix_us()))
     budget = BodyBudget(http.max_bodies_bytes)
     app = build_app(
         parts.invoker,
@@ -226,7 +228,8 @@ async def _start_grpc(
     settings = GrpcSettings(
         default_timeout_us=config.default_timeout_ms * US_PER_MS,
         max_timeout_us=config.max_timeout_ms * US_PER_MS,
-        max_message_bytes=config.max_body_mib * BYTES_PER_MIB,
+        max_message_bytes=config.grpc_message_mib * BYTES_PER_MIB,
+        max_incoming_bytes=config.grpc_incoming_mib * BYTES_PER_MIB,
     )
     inside = Inside(parts.invoker, functions, doorkeeper, settings, parts.sampler, parts.turned_away, budget)
     serve_door = partial(serve_grpc, inside, config.grpc_host, config.grpc_port, stop=stop, grace_s=config.drain_s)

@@ -11,6 +11,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     `upload_dir` is where models lie while they come in, with room for four of them; empty: with other
     temporary files.
 
+    Of gRPC's messages, `grpc_message_mib` each at most, as many may be on their way in at one time as fit into
+    `grpc_incoming_mib`; three quarters of them on streams.
+
     The page of metrics is on the HTTP port for those whose key may look, and on `metrics_port` of `metrics_host` (0:
     nowhere) for everybody who can reach that: a network of your own.
 
@@ -30,6 +33,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     default_timeout_ms: int = 10_000
     max_timeout_ms: int = 600_000
     max_body_mib: int = 64
+    grpc_message_mib: int = 16
+    grpc_incoming_mib: int = 1024
     held_per_function: int = 256
     rows_per_replica: int = 2048
     max_payloads_mib: int = 512

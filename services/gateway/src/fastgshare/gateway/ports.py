@@ -189,6 +189,10 @@ class Jobs(Protocol):
         """What became of it so far; None when it is not known."""
         ...
 
+    async def reply(self, record: JobRecord) -> InferReply | None:
+        """The outcome of a job, wherever it is kept; None: it has none yet."""
+        ...
+
     async def cancel(self, job: str) -> JobRecord | None:
         """End it unless it has ended; as it stands now, None when it is not known."""
         ...

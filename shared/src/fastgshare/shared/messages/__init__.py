@@ -25,7 +25,7 @@ from fastgshare.shared.messages.infer import (
     Timing,
     Work,
 )
-from fastgshare.shared.messages.jobs import Job, JobRecord, JobState, ReplyWish
+from fastgshare.shared.messages.jobs import Job, JobRecord, JobState, KeptReply, ReplyWish
 from fastgshare.shared.messages.keys import ApiKey, KeyLimits, KeyUse, Scope
 from fastgshare.shared.messages.leases import LeaseHolder
 from fastgshare.shared.messages.load import Demand, FunctionLoad, GatewayLoad
@@ -70,6 +70,7 @@ __all__ = [
     "Job",
     "JobRecord",
     "JobState",
+    "KeptReply",
     "KeyLimits",
     "KeyUse",
     "LeaseHolder",

@@ -38,11 +38,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str = ""
 
 
+class KeptReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A result too large for a record: the object in the store `large_results` that holds it, packed, and its size."""
+
+    name: str
+    size_bytes: int
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a job; times in Unix microseconds, 0: not yet.
 
     `runs` were begun, of which `losses` ended with their gateway, or with one replica after the other. `reply` is the
-    outcome: of a failed job it holds the error. `address` names where the outcome is published.
+    outcome: of a failed job it holds the error; of one whose result is too large for that it is None, and `kept` tells
+    where the result is. `address` names where the outcome is published.
     """
 
     job: JobId
@@ -58,3 +66,4 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     wish: ReplyWish = ReplyWish()
     reply: InferReply | None = None
+    kept: KeptReply | None = None

@@ -90,8 +90,8 @@ REFUSALS = _counter(
     "refusals",
     "{request}",
     "Requests that a door (`http`, `grpc`, `nats`, `job`) turned away before they counted as any function's, by the "
-    "code of the error: a key that may not, a body too large, too many at once, a function that is not there. "
-    "`requests` does not have them.",
+    "code of the error: a key that may not, a body too large, too many at once, a function that is not there; those to "
+    "management, the console and paths that are not there too. `requests` does not have them.",
     *("door", "code"),
 )
 RETRIED = _counter(

@@ -27,6 +27,7 @@ from fastgshare.shared.messages import (
 )
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
+_LONGEST_TIME = 15  # digits of microseconds: thirty years
 COLD_PARTS = tuple(name for name in ColdStarted._fields if name.endswith("_us"))
 
 
@@ -102,7 +103,9 @@ class Feed:
     async def _on_withdrawn(self, msg: Msg) -> None:
         """The subject bears the request's id, as far as one fits; the payload has it in full."""
         request_id = RequestId(msg.data.decode(errors="replace"))
-        self._dispatcher.enqueue(self._gatekeeper.withdrawn(request_id, unix_us()))
+        told = msg.headers.get(subjects.FIRST_PART_US, "") if msg.headers else ""
+        first_part_us = int(told) if told.isdecimal() and len(told) <= _LONGEST_TIME else None
+        self._dispatcher.enqueue(self._gatekeeper.withdrawn(request_id, unix_us(), first_part_us))
 
     def _on_reconnect(self) -> None:
         self._dispatcher.enqueue(self._gatekeeper.reconnected(unix_us()))

@@ -11,13 +11,14 @@ from fastgshare.gateway.adapters.newcomers import Newcomers
 from fastgshare.gateway.adapters.views import Views
 from fastgshare.gateway.adapters.waiting import AnswerInbox, refused
 from fastgshare.gateway.core.gatekeeper import Gatekeeper
-from fastgshare.gateway.core.tickets import Action, Refuse, Ticket
+from fastgshare.gateway.core.tickets import JOB_DOOR, Action, Refuse, Ticket
 from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import FunctionName, HostId, RequestId
+from fastgshare.shared.largeresults import MOST_RESULT_BYTES
 from fastgshare.shared.messages import (
     INFER_VERSION,
     Completion,
@@ -32,6 +33,8 @@ from fastgshare.shared.tracing import TraceContext
 from fastgshare.shared.units import US_PER_MS, us_to_s
 
 HEADER_ROOM_BYTES = 4096
+_NO_SLOT_RETRY_MS = 1000
+_RESULT_ROOM_BYTES = MOST_RESULT_BYTES - (1 << 20)  # slots are powers of two, and the request is in there too
 
 
 class BusInvoker(Views):
@@ -56,6 +59,7 @@ class BusInvoker(Views):
         self._turned_away = turned_away
         self._slots = SlotPool(host)
         self._reply_room: dict[FunctionName, int] = {}
+        self._large_results: set[FunctionName] = set()
 
     async def invoke(
         self,
@@ -66,6 +70,12 @@ class BusInvoker(Views):
         door: str = "http",
     ) -> InferReply:
         """One request to its answer, refusal or deadline. Never raises for an expected outcome."""
+        call = self._invoke_job if door == JOB_DOOR else self._invoke
+        return await call(function, request, deadline_us, trace, door)
+
+    async def _invoke(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext, door: str
+    ) -> InferReply:
         if wants_slot(request) and not self._is_elsewhere(function):
             reply = await self._invoke_slotted(function, request, deadline_us, trace, door)
             if reply is not None:
@@ -75,6 +85,23 @@ class BusInvoker(Views):
         if too_large is not None:
             return too_large
         return await self._send(function, request, request, deadline_us, trace, door, None)
+
+    async def _invoke_job(
+        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext, door: str
+    ) -> InferReply:
+        """One whose result may be as large as is kept: where a message cannot carry it there is shared memory for it.
+
+        Only the first of a function is run twice for that.
+        """
+        if function not in self._large_results or self._is_elsewhere(function):
+            reply = await self._invoke(function, request, deadline_us, trace, door)
+            is_too_large = reply.error is not None and reply.error.code is ErrorCode.TOO_LARGE
+            if not is_too_large or self._is_elsewhere(function):
+                return reply
+            self._large_results.add(function)
+            trace = trace.sibling()
+        slotted = await self._invoke_slotted(function, request, deadline_us, trace, door, _RESULT_ROOM_BYTES)
+        return slotted or refused(ErrorCode.OVERLOADED, "no shared memory is left for the result", _NO_SLOT_RETRY_MS)
 
     async def invoke_stream(
         self,
@@ -124,10 +151,16 @@ class BusInvoker(Views):
         self._slots.close()
 
     async def _invoke_slotted(
-        self, function: FunctionName, request: InferRequest, deadline_us: int, trace: TraceContext, door: str
+        self,
+        function: FunctionName,
+        request: InferRequest,
+        deadline_us: int,
+        trace: TraceContext,
+        door: str,
+        least_room_bytes: int = 0,
     ) -> InferReply | None:
         """The answer by way of shared memory; None where that does not work and the tensors have to go inline."""
-        room = max(inline_bytes(request), self._reply_room.get(function, 0))
+        room = max(inline_bytes(request), self._reply_room.get(function, 0), least_room_bytes)
         placed = into_slot(request, self._slots, room)
         if placed is None:
             return None

@@ -28,10 +28,11 @@ from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
-from fastgshare.shared.ids import FunctionName, GatewayId
-from fastgshare.shared.jobrecords import begun, ended, put_back
-from fastgshare.shared.jobs import JobQueue, withdrawal
-from fastgshare.shared.messages import INFER_VERSION, InferReply, Job, JobRecord, JobState
+from fastgshare.shared.ids import FunctionName, GatewayId, JobId
+from fastgshare.shared.jobrecords import begun, ended, put_back, result_path
+from fastgshare.shared.jobs import NO_ROOM, JobQueue, withdrawal
+from fastgshare.shared.largeresults import MOST_RESULT_BYTES, ResultsFull
+from fastgshare.shared.messages import INFER_VERSION, InferReply, Job, JobRecord, JobState, KeptReply
 from fastgshare.shared.telemetry.sampling import Sampler
 from fastgshare.shared.units import US_PER_S
 
@@ -225,21 +226,30 @@ class JobRunner:
                     reply = await self._invoke(job, record)
             if reply is None:  # withdrawn, as the record says already; else it is for another gateway
                 return await self.queue.change(job.job, put_back)
-            return await self._store(job, self._bounded(record, reply))
+            return await self._store(record, reply)
         finally:
             living.cancel()
             self._runs.pop(key, None)
 
-    async def _store(self, job: Job, outcome: InferReply) -> JobRecord | None:
+    async def _store(self, record: JobRecord, reply: InferReply) -> JobRecord | None:
         """The record with this outcome; a server that is away is waited for, since the work is done."""
+        outcome: tuple[InferReply, KeptReply | None] | None = None
         with anyio.move_on_after(STORE_S):
             while True:
                 try:
-                    return await self.queue.change(job.job, lambda found: ended(found, outcome, unix_us()))
+                    outcome = outcome or await self._kept(record, reply)
+                    return await self._write(record.job, *outcome)
                 except StorageUnavailable as error:
-                    logger.info("outcome of job %s not stored yet: %s", job.job, error)
+                    logger.info("outcome of job %s not stored yet: %s", record.job, error)
                     await anyio.sleep(STORE_RETRY_S)
-        raise StorageUnavailable(bucket=subjects.RESULTS, key=job.job, reason=f"no answer for {STORE_S:g} s")
+        raise StorageUnavailable(bucket=subjects.RESULTS, key=record.job, reason=f"no answer for {STORE_S:g} s")
+
+    async def _write(self, job: JobId, outcome: InferReply, kept: KeptReply | None) -> JobRecord | None:
+        record = await self.queue.change(job, lambda found: ended(found, outcome, unix_us(), kept))
+        if kept is not None and (record is None or record.kept != kept):  # it was cancelled, or another run was quicker
+            with suppress(StorageUnavailable):
+                await self.queue.large.forget(kept.name)
+        return record
 
     async def _invoke(self, job: Job, record: JobRecord) -> InferReply:
         now_us = unix_us()
@@ -267,25 +277,34 @@ class JobRunner:
         if scope is not None:
             scope.cancel()
 
-    def _bounded(self, record: JobRecord, reply: InferReply) -> InferReply:
-        """The outcome, or that it is larger than what can be stored."""
+    async def _kept(self, record: JobRecord, reply: InferReply) -> tuple[InferReply, KeptReply | None]:
+        """What the record will say of the outcome, and where it is if it is too large for the record."""
         limit_bytes = self._bus.max_payload_bytes - REPLY_ROOM_BYTES
         size_bytes = _size_bytes(reply)
         if size_bytes <= limit_bytes:  # its names, shapes and words count too
             size_bytes = len(encode(replace(record, reply=reply)))
         if size_bytes <= limit_bytes:
-            return reply
-        message = f"the result has {size_bytes} bytes, at most {limit_bytes} can be kept"
-        return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.TOO_LARGE, message))
+            return reply, None
+        if reply.error is not None or size_bytes > MOST_RESULT_BYTES:
+            most_bytes = limit_bytes if reply.error is not None else MOST_RESULT_BYTES
+            message = f"the result has {size_bytes} bytes, at most {most_bytes} can be kept"
+            return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.TOO_LARGE, message)), None
+        try:  # each run has a name of its own: one that comes late must not write over what a record names
+            return reply, await self.queue.large.keep(f"{record.job}.{record.runs}", encode(reply))
+        except ResultsFull:
+            return InferReply(INFER_VERSION, error=NO_ROOM), None
 
     def _news(self, record: JobRecord) -> bytes:
-        """What is told at the address of a job: how it ended, and the answer in JSON unless it is large."""
-        reply = record.reply or InferReply(INFER_VERSION)
+        """What is told at the address of a job: how it ended, and the answer in JSON, or where it is if it is large."""
         news: dict[str, object] = {"id": record.job, "function": record.function, "state": record.state}
-        if _size_bytes(reply) <= MOST_NEWS_BYTES:  # writing numbers out takes a second for a few megabytes
+        reply = record.reply
+        # writing numbers out takes a second for a few megabytes
+        if reply is not None and _size_bytes(reply) <= MOST_NEWS_BYTES:
             answer = encode_json_reply(reply, record.function, request_id=record.wish.request_id)
             if len(answer) <= self._bus.max_payload_bytes - REPLY_ROOM_BYTES:
                 news["response"] = msgspec.Raw(answer)
+        if "response" not in news:
+            news["result"] = result_path(record.job)
         return msgspec.json.encode(news)
 
 

@@ -199,13 +199,18 @@ class Gatekeeper:
         """
         return self._ends.give_up(request_id, now_us, timed_out)
 
-    def withdrawn(self, request_id: RequestId, now_us: int) -> list[Action]:
+    def withdrawn(self, request_id: RequestId, now_us: int, first_part_us: int | None = None) -> list[Action]:
         """A caller on the bus does not want its answer any more, and gets none.
 
-        Those whose answer goes through this gateway have no name on the bus: their doors give them up.
+        Of an answer in parts it may say how long the first took to come. Those whose answer goes through this gateway
+        have no name on the bus: their doors give them up.
         """
         ticket = self._ledger.get(request_id)
-        return self.gave_up(request_id, now_us) if ticket is not None and ticket.notice else []
+        if ticket is None or not ticket.notice:
+            return []
+        if first_part_us is not None and ticket.latest is not None:
+            ticket.first_us = min(ticket.arrived_us + first_part_us, now_us)
+        return self.gave_up(request_id, now_us)
 
     def stop(self, now_us: int) -> list[Action]:
         """This gateway goes: whoever waits here for a replica had better ask another, now and from now on."""

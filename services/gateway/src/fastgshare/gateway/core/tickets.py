@@ -24,7 +24,7 @@ class Ticket:
     `traceparent` is this gateway's own span, below the caller's `parent_span` if it had one; `came_by` names the door.
     Admission sets `objective_us`, until when an answer meets the function's objective. `left_us` is when the latest
     attempt left, `held_us` when the request began to wait for a replica; `lost` are the attempts that came to nothing.
-    `first_us` is when the first part of an answer in parts came through this gateway.
+    `first_us` is when the first part of an answer in parts came through this gateway, or to a caller that says so.
     """
 
     request_id: RequestId

@@ -11,6 +11,7 @@ from fastgshare.shared.errors import FastGShareError
 
 GRACE_S = 5.0
 _LAST_WORDS_S = 1.0
+_TOLD = 256  # so many more calls are told in our own words that there are too many, and when to come back
 _KEPT_ALIVE_MS = 10_000  # a client may ask as often whether the connection still stands
 
 
@@ -32,7 +33,7 @@ async def serve_grpc(
     Raises:
         GrpcUnavailable: the port cannot be opened.
     """
-    server = grpc.aio.server(options=_options(inside), maximum_concurrent_rpcs=inside.settings.max_calls)
+    server = grpc.aio.server(options=_options(inside), maximum_concurrent_rpcs=inside.settings.max_calls + _TOLD)
     server.add_generic_rpc_handlers(tuple(handlers(inside)))
     try:
         bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
@@ -53,6 +54,7 @@ def _options(inside: Inside) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", inside.settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # bounded by what workers may answer
         ("grpc.max_concurrent_streams", inside.settings.max_calls),
+        ("grpc.http2.bdp_probe", 0),  # else as much as 12 MiB comes of each message that nobody has asked for yet
         ("grpc.http2.min_ping_interval_without_data_ms", _KEPT_ALIVE_MS),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

@@ -3,6 +3,8 @@
 `ModelStreamInfer` is in `stream`; `table` has all of them by name.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -11,10 +13,10 @@ from google.protobuf.json_format import ParseDict
 from fastgshare.gateway.core.keys import shown_key
 from fastgshare.gateway.core.turned_away import GRPC_DOOR, TurnedAway
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, refusal_of, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
-from fastgshare.gateway.http.body import BodyBudget, Hold
+from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.infer import find_function
 from fastgshare.gateway.http.models import EXTENSIONS, SERVER_NAME, SERVER_VERSION, known_signature
 from fastgshare.gateway.oip import config_document, index_document, metadata_document, stats_document
@@ -70,7 +72,7 @@ class ModelService:
         self, request: inference_pb2.ModelReadyRequest, context: Context
     ) -> inference_pb2.ModelReadyResponse:
         """Whether a model takes requests."""
-        async with answered(context, "ModelReady"):
+        async with self._answered(context, "ModelReady"):
             view = self._view(context, request.name, request.version)
         return inference_pb2.ModelReadyResponse(ready=view.is_ready)
 
@@ -78,7 +80,7 @@ class ModelService:
         self, _: inference_pb2.ServerMetadataRequest, context: Context
     ) -> inference_pb2.ServerMetadataResponse:
         """Who answers here."""
-        async with answered(context, "ServerMetadata"):
+        async with self._answered(context, "ServerMetadata"):
             self._admit(context, Scope.READ, None)
         return inference_pb2.ServerMetadataResponse(name=SERVER_NAME, version=SERVER_VERSION, extensions=EXTENSIONS)
 
@@ -87,7 +89,7 @@ class ModelService:
     ) -> inference_pb2.ModelMetadataResponse:
         """A model's tensors."""
         response = inference_pb2.ModelMetadataResponse()
-        async with answered(context, "ModelMetadata"):
+        async with self._answered(context, "ModelMetadata"):
             view = self._view(context, request.name, request.version)
             ParseDict(metadata_document(view, known_signature(view)), response)
         return response
@@ -97,7 +99,7 @@ class ModelService:
     ) -> inference_pb2.ModelConfigResponse:
         """A model's configuration as Triton says it."""
         response = inference_pb2.ModelConfigResponse()
-        async with answered(context, "ModelConfig"):
+        async with self._answered(context, "ModelConfig"):
             view = self._view(context, request.name, request.version)
             ParseDict(config_document(view, known_signature(view)), response.config)
         return response
@@ -107,7 +109,7 @@ class ModelService:
     ) -> inference_pb2.ModelStatisticsResponse:
         """Counts and times at this gateway, of one model or of all."""
         response = inference_pb2.ModelStatisticsResponse()
-        async with answered(context, "ModelStatistics"):
+        async with self._answered(context, "ModelStatistics"):
             if request.name:
                 views = [self._view(context, request.name, request.version)]
             else:
@@ -123,7 +125,7 @@ class ModelService:
     ) -> inference_pb2.RepositoryIndexResponse:
         """Every model and its state."""
         response = inference_pb2.RepositoryIndexResponse()
-        async with answered(context, "RepositoryIndex"):
+        async with self._answered(context, "RepositoryIndex"):
             self._admit(context, Scope.READ, None)
             for view in self._invoker.list():
                 if view.is_ready or not request.ready:
@@ -134,7 +136,7 @@ class ModelService:
         self, request: inference_pb2.RepositoryModelLoadRequest, context: Context
     ) -> inference_pb2.RepositoryModelLoadResponse:
         """Have a function that is scaled to 0 come up; one that has replicas stays as it is."""
-        async with answered(context, "RepositoryModelLoad"):
+        async with self._answered(context, "RepositoryModelLoad"):
             self._admit(context, Scope.MANAGE, FunctionName(request.model_name))
             if request.parameters:
                 raise codec.invalid("parameters are given, but a model's configuration is changed by deploying it")
@@ -147,7 +149,7 @@ class ModelService:
         self, request: inference_pb2.RepositoryModelUnloadRequest, context: Context
     ) -> inference_pb2.RepositoryModelUnloadResponse:
         """Scale a function to 0. One that scales by itself would lose how: it is refused."""
-        async with answered(context, "RepositoryModelUnload"):
+        async with self._answered(context, "RepositoryModelUnload"):
             self._admit(context, Scope.MANAGE, FunctionName(request.model_name))
             view = find_function(self._invoker, request.model_name, None)
             if view.spec.autoscale is not None:
@@ -164,6 +166,16 @@ class ModelService:
     def _view(self, context: Context, name: str, version: str) -> FunctionView:
         self._admit(context, Scope.READ, FunctionName(name))
         return find_function(self._invoker, name, version or None)
+
+    @asynccontextmanager
+    async def _answered(self, context: Context, what: str) -> AsyncIterator[None]:
+        """As `answered`; whatever is refused here counts."""
+        async with answered(context, what):
+            try:
+                yield
+            except Exception as fault:
+                self._inside.turned_away.count(GRPC_DOOR, refusal_of(fault, what).code)
+                raise
 
     def _admit(self, context: Context, scope: Scope, function: FunctionName | None) -> None:
         admit(self._inside, metadata(context), scope, function)
@@ -185,10 +197,8 @@ class InferService:
             view = await find_for_request(self._inside, request, given)
             within_us = time_allowed(self._inside.settings, request, context)
             trace = trace_of(self._inside.sampler, given)
-            with Hold(self._inside.budget) as hold:
-                hold.grow(request.ByteSize())
-                asked = decoded(self._inside, request)
-                reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
+            asked = decoded(self._inside, request)
+            reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
             if reply.error is not None:
                 raise RequestRefused(reply.error)
             return codec.encode(reply, request, view.version)
@@ -200,8 +210,8 @@ async def find_for_request(
 ) -> FunctionView:
     """The function that a request is for, once its caller may call it. Raises RequestRefused."""
     name = FunctionName(request.model_name)
-    admit(inside, given, Scope.INVOKE, name)
     try:
+        admit(inside, given, Scope.INVOKE, name)
         if inside.invoker.describe(name) is None and is_name(name):
             await inside.invoker.wait_for(name)
         return find_function(inside.invoker, name, request.model_version or None)
@@ -229,5 +239,4 @@ def admit(inside: Inside, given: dict[str, str], scope: Scope, function: Functio
     """Raises RequestRefused where the doorkeeper says no."""
     refused = inside.doorkeeper.admit(shown_key(given.items()), scope, function, unix_us())
     if refused is not None:
-        inside.turned_away.count(GRPC_DOOR, refused.code)
         raise RequestRefused(refused)

@@ -12,8 +12,10 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from fastgshare.gateway.core.turned_away import GRPC_DOOR
 from fastgshare.gateway.grpc import codec
 from fastgshare.gateway.grpc.calls import STREAM_DOOR, Context, metadata, refusal_of, trace_of
+from fastgshare.gateway.grpc.incoming import Incoming, Place, message_in
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
 from fastgshare.gateway.grpc.refusals import STATUS, trailers
 from fastgshare.gateway.grpc.service import Inside, decoded, find_for_request, time_allowed
@@ -33,14 +35,17 @@ class StreamService:
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
 
-    async def stream(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> None:
-        """Read requests until the caller has no more, and write every answer. Cancelled when the caller leaves."""
+    async def stream(self, requests: AsyncIterator[Incoming], place: Place, context: Context) -> None:
+        """Read requests until the caller has no more, and write every answer. Cancelled when the caller leaves.
+
+        `place` is where requests come in, given back once there are no more.
+        """
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(max(self._inside.settings.requests_per_stream - 1, 1))
         given = metadata(context)
         within_s = self._inside.settings.taken_within_s
         loop = asyncio.get_running_loop()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._read, requests, context, given, answers, tasks)
+            tasks.start_soon(self._read, requests, place, context, given, answers, tasks)
             while (answer := await answers.get()) is not None:
                 while (response := await answer.get()) is not None:
                     patience = loop.call_later(within_s, tasks.cancel_scope.cancel)
@@ -56,29 +61,37 @@ class StreamService:
 
     async def _read(
         self,
-        requests: AsyncIterator[ModelInferRequest],
+        requests: AsyncIterator[Incoming],
+        place: Place,
         context: Context,
         given: dict[str, str],
         answers: "asyncio.Queue[Answer | None]",
         tasks: TaskGroup,
     ) -> None:
-        async for request in requests:
+        async for incoming in requests:
             answer: Answer = asyncio.Queue(PARTS_AHEAD)
-            tasks.start_soon(self._answer, request, context, given, answer)
+            tasks.start_soon(self._answer, incoming, context, given, answer)
             await answers.put(answer)
+        place.give_back()
         await answers.put(None)
 
-    async def _answer(
-        self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
-    ) -> None:
+    async def _answer(self, incoming: Incoming, context: Context, given: dict[str, str], answer: Answer) -> None:
+        request = incoming.message if incoming.message is not None else ModelInferRequest()
         try:
             with Hold(self._inside.budget) as hold:
-                hold.grow(request.ByteSize())
+                self._hold(incoming, hold)
                 await self._invoke(request, context, given, answer)
         except Exception as fault:  # this request's own, as for a call of its own
             error = refusal_of(fault, f"inference of {request.model_name[:100]}")
             await answer.put(codec.encode_refusal(error, request))
         await answer.put(None)
+
+    def _hold(self, incoming: Incoming, hold: Hold) -> None:
+        try:
+            message_in(incoming, hold)
+        except RequestRefused as refused:
+            self._inside.turned_away.count(GRPC_DOOR, refused.body.code)
+            raise
 
     async def _invoke(
         self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer

@@ -8,5 +8,14 @@ from fastgshare.gateway.http.body import BodyBudget
 from fastgshare.gateway.http.metrics import MetricsRoute
 from fastgshare.gateway.http.server import HttpUnavailable, serve_http
 from fastgshare.gateway.http.settings import HttpSettings
+from fastgshare.gateway.http.uploads import sweep_uploads
 
-__all__ = ["BodyBudget", "HttpSettings", "HttpUnavailable", "MetricsRoute", "build_app", "serve_http"]
+__all__ = [
+    "BodyBudget",
+    "HttpSettings",
+    "HttpUnavailable",
+    "MetricsRoute",
+    "build_app",
+    "serve_http",
+    "sweep_uploads",
+]

@@ -14,7 +14,7 @@ from fastgshare.gateway.http.infer import INFER, INFER_STREAM, InferRoute, infer
 from fastgshare.gateway.http.jobs import JobRoutes
 from fastgshare.gateway.http.models import ModelRoutes
 from fastgshare.gateway.http.openapi import openapi_route
-from fastgshare.gateway.http.responses import FAULTS
+from fastgshare.gateway.http.responses import counting_faults
 from fastgshare.gateway.http.settings import HttpSettings
 from fastgshare.gateway.http.stream import StreamRoute
 from fastgshare.gateway.ports import Functions, Invoker, Jobs, MeteredDoorkeeper, OpenDoor
@@ -48,7 +48,7 @@ def build_app(
             openapi_route(),
             *more,
         ],
-        exception_handlers=FAULTS,
+        exception_handlers=counting_faults(turned_away),
     )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

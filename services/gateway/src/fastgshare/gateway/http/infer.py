@@ -37,6 +37,7 @@ from fastgshare.gateway.http.errors import (
     refusal_headers,
     too_large,
 )
+from fastgshare.gateway.http.responses import code_of_fault
 from fastgshare.gateway.http.settings import HttpSettings
 from fastgshare.gateway.oip import DecodedRequest, EncodedReply, decode_request, encode_reply
 from fastgshare.gateway.ports import FunctionView, Invoker
@@ -50,7 +51,6 @@ from fastgshare.shared.units import US_PER_MS
 HEADER_LENGTH = b"inference-header-content-length"
 TIMEOUT_MS = b"fast-timeout-ms"
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
-_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 _PREFIX = "/v2/models/"
 INFER = "/infer"
 INFER_STREAM = "/infer_stream"
@@ -96,7 +96,7 @@ class InferRoute:
 
     def __init__(self, invoker: Invoker, settings: HttpSettings, budget: BodyBudget, turned_away: TurnedAway) -> None:
         self._invoker = invoker
-        self.turned_away = turned_away
+        self._turned_away = turned_away
         self._settings = settings
         self._budget = budget
         self._sampler = Sampler(settings.trace_ratio)
@@ -161,7 +161,7 @@ class InferRoute:
             decoded = self.decode(body, headers)
             return view, decoded, arrived_us + self._timeout_us(headers, decoded)
         except (RequestRefused, HttpRefused) as refused:
-            self.turned_away.count(HTTP_DOOR, code_of(refused))
+            self._turned_away.count(HTTP_DOOR, code_of_fault(refused))
             raise
 
     async def read(self, receive: Receive, headers: RequestHeaders, connection: Connection | None, hold: Hold) -> bytes:
@@ -230,13 +230,6 @@ class InferRoute:
             answer += [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
         answer.append((b"content-length", b"%d" % size_bytes))
         return Answer(200, answer, chunks)
-
-
-def code_of(refused: RequestRefused | HttpRefused) -> ErrorCode:
-    """What a refusal is called everywhere; of those that only HTTP has, the nearest."""
-    if isinstance(refused, RequestRefused):
-        return refused.body.code
-    return _CODES.get(refused.status, ErrorCode.INVALID)
 
 
 def begun_trace(sampler: Sampler, headers: RequestHeaders) -> TraceContext:

@@ -8,25 +8,26 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from fastgshare.gateway.core.turned_away import HTTP_DOOR
 from fastgshare.gateway.http.body import BodyBudget, Hold, number_in
 from fastgshare.gateway.http.connection import connection_of
 from fastgshare.gateway.http.errors import HttpRefused
-from fastgshare.gateway.http.infer import HEADER_LENGTH, TIMEOUT_MS, InferRoute, code_of, find_function
+from fastgshare.gateway.http.infer import HEADER_LENGTH, TIMEOUT_MS, InferRoute, find_function
 from fastgshare.gateway.http.responses import JsonResponse, refusal_response, route
-from fastgshare.gateway.oip import DecodedRequest, encode_reply
+from fastgshare.gateway.oip import DecodedRequest, EncodedReply, encode_reply
 from fastgshare.gateway.ports import Invoker, Jobs
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.ids import FunctionName, JobId
-from fastgshare.shared.jobrecords import DEFAULT_TIME_US
-from fastgshare.shared.messages import INFER_VERSION, InferRequest, JobRecord, JobState, ReplyWish
+from fastgshare.shared.jobrecords import DEFAULT_TIME_US, job_path, result_path
+from fastgshare.shared.messages import INFER_VERSION, InferReply, InferRequest, JobRecord, JobState, ReplyWish
 from fastgshare.shared.tensors import problem_with_inputs
 from fastgshare.shared.tracing import TRACEPARENT
 from fastgshare.shared.units import US_PER_MS
 
 ADDRESS = "fast-result-address"
 _LOOK_AGAIN = {"retry-after": "1"}
+MOST_JSON_BYTES = 8 << 20
 _UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -44,6 +45,23 @@ class JobDocument(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     code: ErrorCode | None = None
     result: str | None = None
+
+
+class HeldResponse(Response):
+    """An answer that counts among the bodies that are held until it was sent."""
+
+    def __init__(self, encoded: EncodedReply, hold: Hold) -> None:
+        length = {} if encoded.json_bytes is None else {HEADER_LENGTH.decode(): str(encoded.json_bytes)}
+        media_type = "application/json" if encoded.json_bytes is None else "application/octet-stream"
+        super().__init__(b"".join(encoded.chunks), headers=length, media_type=media_type)
+        self._hold = hold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hold.release()
 
 
 class JobRoutes:
@@ -67,13 +85,6 @@ class JobRoutes:
 
     async def submit(self, request: Request) -> Response:
         """Queue an inference."""
-        try:
-            return await self._submit(request)
-        except (RequestRefused, HttpRefused) as refused:
-            self._infer.turned_away.count(HTTP_DOOR, code_of(refused))
-            raise
-
-    async def _submit(self, request: Request) -> Response:
         name = request.path_params["name"]
         if self._invoker.describe(FunctionName(name)) is None:
             await self._invoker.wait_for(FunctionName(name))
@@ -102,7 +113,7 @@ class JobRoutes:
             )
         finally:
             hold.release()
-        return JsonResponse(job_document(record), 202, {"location": _place(record), **_LOOK_AGAIN})
+        return JsonResponse(job_document(record), 202, {"location": job_path(record.job), **_LOOK_AGAIN})
 
     async def show(self, request: Request) -> Response:
         """How far a job is."""
@@ -112,19 +123,28 @@ class JobRoutes:
     async def result(self, request: Request) -> Response:
         """The answer as `infer` would have given it; while there is none, how far the job is (202)."""
         record = await self._find(request)
-        if record.state in _UNFINISHED or record.reply is None:
-            return JsonResponse(job_document(record), 202, _LOOK_AGAIN)
-        if record.reply.error is not None:
-            return refusal_response(record.reply.error)
-        wish = record.wish
-        asked = DecodedRequest(InferRequest(INFER_VERSION, ()), wish.request_id, 0, wish.binary_by_default, wish.binary)
+        hold = Hold(self._budget)
+        try:
+            if record.kept is not None:
+                hold.grow(2 * record.kept.size_bytes)  # as it is stored, and as it is told
+            reply = await self._jobs.reply(record)
+            if record.state in _UNFINISHED or reply is None:
+                return JsonResponse(job_document(record), 202, _LOOK_AGAIN)
+            if reply.error is not None:
+                return refusal_response(reply.error)
+            return HeldResponse(self._encoded(record, reply), hold)
+        except BaseException:
+            hold.release()
+            raise
+
+    def _encoded(self, record: JobRecord, reply: InferReply) -> EncodedReply:
+        """As its caller wished; as binary data where writing numbers out would hold up everybody else."""
+        wish, request = record.wish, InferRequest(INFER_VERSION, ())
+        asked = DecodedRequest(request, wish.request_id, 0, wish.binary_by_default, wish.binary)
+        if sum(tensor.size_bytes for tensor in reply.outputs) > MOST_JSON_BYTES:
+            asked = DecodedRequest(request, wish.request_id, 0, binary_by_default=True)
         view = self._invoker.describe(record.function)
-        encoded = encode_reply(record.reply, record.function, view.version if view is not None else "", asked)
-        content = b"".join(encoded.chunks)
-        if encoded.json_bytes is None:
-            return Response(content, media_type="application/json")
-        length = {HEADER_LENGTH.decode(): str(encoded.json_bytes)}
-        return Response(content, headers=length, media_type="application/octet-stream")
+        return encode_reply(reply, record.function, view.version if view is not None else "", asked)
 
     async def cancel(self, request: Request) -> Response:
         """End a job that has not ended; its state tells whether it was in time."""
@@ -154,16 +174,12 @@ def job_document(record: JobRecord) -> JobDocument:
         ended_ms=record.ended_us // US_PER_MS or None,
         error=error.message if error is not None else None,
         code=error.code if error is not None else None,
-        result=f"{_place(record)}/result" if record.state is JobState.DONE else None,
+        result=result_path(record.job) if record.state is JobState.DONE else None,
     )
 
 
 def _wish(decoded: DecodedRequest) -> ReplyWish:
     return ReplyWish(request_id=decoded.request_id, binary_by_default=decoded.binary_by_default, binary=decoded.binary)
-
-
-def _place(record: JobRecord) -> str:
-    return f"/v1/jobs/{record.job}"
 
 
 def _unknown(request: Request) -> RequestRefused:

@@ -1,4 +1,4 @@
-"""Responses of the ordinary routes, and how what they raise becomes a response."""
+"""Responses of the ordinary routes, and how what they raise becomes a response and is counted."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fastgshare.gateway.core.turned_away import HTTP_DOOR, TurnedAway
 from fastgshare.gateway.http.errors import CallerGone, HttpRefused, refusal_headers
 from fastgshare.gateway.oip import encode_error
 from fastgshare.shared.buckets import RevisionConflict, StorageUnavailable
@@ -18,6 +19,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 OnFault = Callable[[Request, Exception], Awaitable[Response]]
 
 _RETRY_STORAGE_MS = 1000
+_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE, 507: ErrorCode.UNAVAILABLE}
+_FAULTS = (
+    RequestRefused,
+    HttpRefused,
+    CallerGone,
+    InvalidSpec,
+    RevisionConflict,
+    StorageUnavailable,
+    HTTPException,
+    Exception,
+)
 _encoder = msgspec.json.Encoder()
 
 
@@ -85,16 +97,31 @@ def _answer_routing(request: Request, fault: HTTPException) -> Response:
     return error_response(fault.status_code, str(fault.detail), headers)
 
 
-FAULTS: dict[Any, OnFault] = dict.fromkeys(
-    (
-        RequestRefused,
-        HttpRefused,
-        CallerGone,
-        InvalidSpec,
-        RevisionConflict,
-        StorageUnavailable,
-        HTTPException,
-        Exception,
-    ),
-    answer_fault,
-)
+def counting_faults(turned_away: TurnedAway) -> dict[Any, OnFault]:
+    """What answers each kind of fault of the ordinary routes, and counts it by its code."""
+
+    async def answer(request: Request, fault: Exception) -> Response:
+        if not isinstance(fault, CallerGone):
+            turned_away.count(HTTP_DOOR, code_of_fault(fault))
+        return await answer_fault(request, fault)
+
+    return dict.fromkeys(_FAULTS, answer)
+
+
+def code_of_fault(fault: Exception) -> ErrorCode:
+    """What a fault is called everywhere; of refusals that only HTTP has, the nearest."""
+    match fault:
+        case RequestRefused():
+            return fault.body.code
+        case HttpRefused():
+            return _CODES.get(fault.status, ErrorCode.INVALID)
+        case HTTPException():
+            return _CODES.get(fault.status_code, ErrorCode.INVALID)
+        case InvalidSpec():
+            return ErrorCode.INVALID
+        case RevisionConflict():
+            return ErrorCode.CONFLICT
+        case StorageUnavailable():
+            return ErrorCode.UNAVAILABLE
+        case _:
+            return ErrorCode.INTERNAL

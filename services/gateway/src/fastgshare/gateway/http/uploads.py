@@ -1,7 +1,12 @@
-"""Content that is stored by digest: a body of any size, written to a file as it comes, never held in memory."""
+"""Content that is stored by digest: a body of any size, written to a file as it comes, never held in memory.
+
+The file has no name, so however its gateway ends, the room that it takes is given back.
+"""
 
 import errno
+import logging
 import os
+import stat
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +24,10 @@ _RETRY_AFTER_MS = 2000
 _WRITE_BYTES = 1 << 20
 _INSUFFICIENT_STORAGE = 507
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PREFIX = "fastgshare-upload-"
+STALE_S = 3600.0
+
+logger = logging.getLogger(__name__)
 
 
 class Uploads:
@@ -30,7 +39,7 @@ class Uploads:
 
     @asynccontextmanager
     async def receive(self, receive: Receive) -> AsyncIterator[tuple[Path, int]]:
-        """The body in a temporary file, and its size.
+        """The body in a file that has a path within this process alone, and its size.
 
         Raises:
             RequestRefused: too many uploads run.
@@ -41,13 +50,14 @@ class Uploads:
             message = f"{self._running} uploads are running, the limit is {self._settings.max_uploads}"
             raise RequestRefused(ErrorBody(ErrorCode.UNAVAILABLE, message, _RETRY_AFTER_MS))
         self._running += 1
-        descriptor, name = tempfile.mkstemp(prefix="fastgshare-upload-", dir=self._settings.upload_directory)
         try:
-            yield Path(name), await self._write(receive, descriptor)
+            descriptor = _unnamed_file(self._settings.upload_directory)
+            try:
+                yield Path(f"/proc/self/fd/{descriptor}"), await self._write(receive, descriptor)
+            finally:
+                os.close(descriptor)
         finally:
             self._running -= 1
-            os.close(descriptor)
-            os.unlink(name)
 
     async def _write(self, receive: Receive, descriptor: int) -> int:
         size_bytes = 0
@@ -86,6 +96,27 @@ class Uploads:
         if message["type"] != "http.request":
             raise CallerGone
         return message.get("body", b""), message.get("more_body", False)
+
+
+def sweep_uploads(directory: Path, now_s: float) -> list[str]:
+    """Remove what gateways that were killed left there by name: this user's own, and too old to be still on its way."""
+    swept: list[str] = []
+    for path in sorted(directory.glob(f"{_PREFIX}*")):
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mtime > now_s - STALE_S:
+                continue
+            path.unlink()
+            swept.append(path.name)
+        except OSError as error:  # another gateway was quicker, or it is not ours to remove
+            logger.info("upload %s not removed: %s", path.name, error.strerror)
+    return swept
+
+
+def _unnamed_file(directory: str) -> int:
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=directory)
+    os.unlink(name)
+    return descriptor
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
