@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.natsd import Natsd, run_natsd
+
+settings.register_profile("crowded", deadline=None)  # how long an example takes is the machine's luck
+settings.load_profile("crowded")
 
 
 @pytest.fixture

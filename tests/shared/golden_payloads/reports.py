@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fastgshare.shared.messages import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages import FunctionReport, GatewayReport, Histogram, PastTraffic, SlotCount
 from tests.shared.golden_payloads.names import AT_US, ECHO, GATEWAY
 
 HISTOGRAM = Histogram((0, 3, 1), 1_750)
@@ -26,4 +26,8 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         gateway=GATEWAY, incarnation="0a1b2c3d", at_us=AT_US, functions={ECHO: FUNCTION_REPORT}, version=2
     ),
     "Histogram.1": HISTOGRAM,
+    "PastTraffic.1": PastTraffic(
+        gateway=GATEWAY, functions={ECHO: {"1m": (SlotCount(59, 3, 1), SlotCount(0, 7, 0)), "1h": ()}}, version=2
+    ),
+    "SlotCount.1": SlotCount(59, 3, 1),
 }
