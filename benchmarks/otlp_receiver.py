@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from fastgshare.shared.children import die_with_parent
+from fastgshare.shared.typed import decode_json
 
 ROOT = Path(__file__).parents[1]
 STOP_S = 20.0
@@ -59,12 +60,12 @@ class Receiver:
 
     def spans(self, trace_id: str = "") -> list[Seen]:
         """What it was sent so far, of one trace or of all."""
-        seen = msgspec.json.decode(self._http.get("/spans").content, type=list[Seen])
+        seen = decode_json(list[Seen], self._http.get("/spans").content)
         return [span for span in seen if not trace_id or span.trace_id == trace_id]
 
     def trace_ids(self) -> set[str]:
         """The traces that it was sent spans of."""
-        return set(msgspec.json.decode(self._http.get("/traces").content, type=list[str]))
+        return set(decode_json(list[str], self._http.get("/traces").content))
 
     def close(self) -> None:
         """Let go of the connection to it."""

@@ -9,8 +9,6 @@ from fastgshare.node_manager.devices.cpu import cpu_kind
 
 AT_MOST: Literal["at most"] = "at most"
 AT_LEAST: Literal["at least"] = "at least"
-EXIT_MISSED = 2
-"""The exit status under `--check` when a target is missed."""
 
 
 class Target(NamedTuple):

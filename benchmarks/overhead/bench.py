@@ -1,16 +1,15 @@
 """The measurement itself: brings everything up once, then takes turns between systems, round after round."""
 
-import argparse
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-import anyio
 import msgspec
 
+from benchmarks.command import finish, measure_platform, parser, say
 from benchmarks.overhead import machine
 from benchmarks.overhead.figures import Case, Round, absolutes, cpu_us_per_request, misses, ratios, table
 from benchmarks.overhead.identity import row, write_model
@@ -21,7 +20,6 @@ from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import open_platform
 from fastgshare.client import FunctionDefinition, ModelSource
 from fastgshare.client import connect as connect_client
-from fastgshare.shared.errors import FastGShareError
 
 SMALL, LARGE = "identity", "identity-large"
 FLOATS = {SMALL: 16, LARGE: 600 * 1024 // 4}
@@ -32,7 +30,6 @@ CASES = [
     *(Case("http", "fastapi", clients) for clients in CLIENTS),
     *(Case("tensor", "raw", clients) for clients in TENSOR_CLIENTS),
 ]
-EXIT_FAULT, EXIT_MISSED = 1, 2
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -55,22 +52,20 @@ class Scene(msgspec.Struct):
     clients: dict[tuple[str, str], Clients]
 
 
+class Measured(NamedTuple):
+    """All rounds of all cases, and memory before and after, by process."""
+
+    rounds: dict[Case, list[Round]]
+    memory: dict[str, dict[str, float]]
+
+
 def main(argv: list[str]) -> int:
     """Measure, print a table and, as the last line, one JSON object; the exit status."""
-    parser = argparse.ArgumentParser(description="what the platform costs over the bare bus")
-    parser.add_argument("--quick", action="store_true", help="within 45 s")
-    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    options = parser.parse_args(argv)
-    plan = QUICK if options.quick else FULL
-    try:
-        measured = anyio.run(measure, plan, backend_options={"use_uvloop": True})
-    except FastGShareError as error:
-        say(str(error))
-        return EXIT_FAULT
-    return publish(plan, *measured, check=options.check)
+    options = parser("what the platform costs over the bare bus").parse_args(argv)
+    return measure_platform(options, (QUICK, FULL), measure, publish)
 
 
-async def measure(plan: Plan) -> tuple[dict[Case, list[Round]], dict[str, dict[str, float]]]:
+async def measure(plan: Plan) -> Measured:
     """All rounds of all cases, and memory before and after."""
     async with open_scene() as scene:
         for case in CASES:
@@ -81,7 +76,7 @@ async def measure(plan: Plan) -> tuple[dict[Case, list[Round]], dict[str, dict[s
             for case in CASES:
                 rounds[case].append(await take_turns(scene, case, plan.seconds, bool(number % 2)))
         loaded = machine.resident_mib(scene.pids)
-        return rounds, {"idle_rss_mib": scene.idle_rss_mib, "rss_after_load_mib": loaded}
+        return Measured(rounds, {"idle_rss_mib": scene.idle_rss_mib, "rss_after_load_mib": loaded})
 
 
 async def take_turns(scene: Scene, case: Case, seconds: float, platform_first: bool) -> Round:
@@ -128,44 +123,35 @@ async def open_scene() -> AsyncIterator[Scene]:
         yield Scene({"client": os.getpid(), **pids}, idle_rss_mib, clients)
 
 
-def publish(plan: Plan, rounds: dict[Case, list[Round]], memory: dict[str, dict[str, float]], check: bool) -> int:
+def publish(plan: Plan, measured: Measured, check: bool) -> int:
     """Say it all; the exit status."""
+    rounds, memory = measured
     figures = {key: round(value, 3) for case in CASES for key, value in ratios(case, rounds[case]).items()}
-    measured = {case.name: absolutes(case, rounds[case]) for case in CASES}
+    found = {case.name: absolutes(case, rounds[case]) for case in CASES}
     spent = {case.name: cpu_us_per_request(rounds[case]) for case in CASES}
     failures = [
-        f"{case.name}: {failure}"
+        f"failed: {case.name}: {failure}"
         for case in CASES
         for measured_round in rounds[case]
         for sample in (measured_round.baseline, measured_round.platform)
         for failure in sample.failures
     ]
     missed = misses(figures, memory["idle_rss_mib"])
-    print(table(measured, figures))
+    print(table(found, figures))
     print("CPU us/request", *(f"\n  {name:<11}{_listed(cell)}" for name, cell in spent.items()), sep="")
     print(f"idle MiB\n  {'':<11}{_listed(memory['idle_rss_mib'])}")
-    for line in [*(f"missed: {miss}" for miss in missed), *(f"failed: {line}" for line in failures[:10])]:
-        print(line)
     document = {
         **figures,
         **memory,
-        "measured": measured,
+        "measured": found,
         "cpu_us_per_request": spent,
         "missed": missed,
         "failures": len(failures),
         "plan": msgspec.to_builtins(plan),
         "machine": machine.facts(),
     }
-    print(msgspec.json.encode(document).decode(), flush=True)
-    if failures:
-        return EXIT_FAULT
-    return EXIT_MISSED if missed and check else 0
+    return finish(document, missed, failures, check=check)
 
 
 def _listed(values: dict[str, float]) -> str:
     return "".join(f"{f'{name} {value:.0f}':<18}" for name, value in values.items())
-
-
-def say(line: str) -> None:
-    """Progress, beside the result."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)

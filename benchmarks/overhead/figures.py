@@ -4,9 +4,12 @@ Machines are noisy and change speed over minutes, so two systems are compared wi
 figure is the median of the rounds' ratios, not the ratio of two averages.
 """
 
+from math import inf
 from statistics import median
 
 import msgspec
+
+from benchmarks.ranks import nearest_rank
 
 US_PER_S = 1_000_000
 
@@ -25,10 +28,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     def percentile_us(self, percent: float) -> float:
         """A latency percentile by the nearest-rank method; infinite when nothing was answered."""
-        if not self.latencies_us:
-            return float("inf")
-        ranked = sorted(self.latencies_us)
-        return ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))]
+        return nearest_rank(self.latencies_us, percent, of_nothing=inf)
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.messages import INFER_VERSION, InferRequest
+from fastgshare.shared.typed import json_decoder
 
 TIMEOUT_S = 10.0
 
@@ -92,7 +93,7 @@ def http_call(connection: Connection, function: str, row: Row) -> Call:
     values = row.reshape(-1).tolist()
     tensor = {"name": INPUT, "datatype": "FP32", "shape": list(row.shape), "data": values}
     request = post(f"/v2/models/{function}/infer", msgspec.json.encode({"inputs": [tensor]}), HOST)
-    decoder = msgspec.json.Decoder(_Answer)
+    decoder = json_decoder(_Answer)
 
     async def call() -> str | None:
         async with asyncio.timeout(TIMEOUT_S):

@@ -3,8 +3,6 @@
 See README.md beside this file for what each figure means.
 """
 
-import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,10 +11,11 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from benchmarks.command import finish, parser, say
 from benchmarks.profiler import real, virtual
 from benchmarks.profiler.figures import Comparison, compare
 from benchmarks.profiler.replay import follow
-from benchmarks.targets import EXIT_MISSED, Targets, at_least, at_most, machine, misses, shown
+from benchmarks.targets import Targets, at_least, at_most, machine, misses, shown
 from fastgshare.node_manager.devices.sim.curves import shipped
 from fastgshare.node_manager.devices.sim.gpus import GPUS
 from fastgshare.profiler.core.plan import axes_for
@@ -51,10 +50,7 @@ class Sim(msgspec.Struct, frozen=True):
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print a table and, as the last line, one JSON object; the exit status."""
-    parser = argparse.ArgumentParser(description="how much of a grid has to be measured to know it")
-    parser.add_argument("--quick", action="store_true", help="within 45 s")
-    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    options = parser.parse_args(argv)
+    options = parser("how much of a grid has to be measured to know it").parse_args(argv)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         say("a real model on cores, through the platform")
@@ -100,14 +96,6 @@ def publish(cores: real.Real, emulated: Sim, wall_s: float, check: bool) -> int:
     for key, target in TARGETS.items():
         print(f"{key:<22}{shown(columns['cpu'][key]):<12}{shown(columns['sim'][key]):<14}{target}")
     missed = [f"{side}: {line}" for side, figures in columns.items() for line in misses(TARGETS, figures)]
-    for line in missed:
-        print(f"missed: {line}")
     worst = {key: target.worse(columns["cpu"][key], columns["sim"][key]) for key, target in TARGETS.items()}
     document = {**worst, "wall_s": round(wall_s, 1), "cpu": cores, "sim": emulated, "missed": missed}
-    print(msgspec.json.encode({**document, "machine": machine()}).decode(), flush=True)
-    return EXIT_MISSED if missed and check else 0
-
-
-def say(line: str) -> None:
-    """Progress, beside the result."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)
+    return finish({**document, "machine": machine()}, missed, check=check)

@@ -3,23 +3,25 @@
 See README.md beside this file for what each figure means.
 """
 
-import argparse
 import os
 import random
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
+from benchmarks.command import finish, parser, say
 from benchmarks.quota import virtual
-from benchmarks.quota.figures import QuotaError, overlaps, percentile, quota_error, time_between
+from benchmarks.quota.figures import QuotaError, overlaps, quota_error, time_between
 from benchmarks.quota.model import CHANNELS, SIDE, write_convolutions, write_heavy
 from benchmarks.quota.real import MEMORY_MIB, WINDOW_US, Stand, layers_for, open_loop, spend
-from benchmarks.targets import EXIT_MISSED, Targets, at_least, at_most, machine, misses, shown
+from benchmarks.ranks import nearest_rank
+from benchmarks.targets import Targets, at_least, at_most, machine, misses, shown
 from fastgshare.node_manager.devices.cpu import CpuDevice
 from fastgshare.node_manager.devices.onnx_runtime import OnnxRuntime
 from fastgshare.node_manager.devices.ports import Lane, StoredModel
@@ -64,10 +66,7 @@ FULL = Plan(alone_s=6.0, packed_s=8.0, isolation_s=3.0, rounds=5, spare_s=5.0, r
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print a table and, as the last line, one JSON object; the exit status."""
-    parser = argparse.ArgumentParser(description="how well slices are enforced")
-    parser.add_argument("--quick", action="store_true", help="within 45 s")
-    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    options = parser.parse_args(argv)
+    options = parser("how well slices are enforced").parse_args(argv)
     plan = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory(prefix="fastgshare-bench-") as home:
         real = measure_real(plan, Path(home))
@@ -156,7 +155,7 @@ def _p95_ratio(stand: Stand, chunks: tuple[int, ...], plan: Plan) -> float:
     p95 = {}
     for quota, count in ((1.0, plan.requests), (0.2, plan.requests // 3)):
         with stand.guest("p", chunks, quota, quota) as guest:
-            p95[quota] = percentile(open_loop(guest, [gap / quota for gap in gaps[:count]]), 95)
+            p95[quota] = nearest_rank(open_loop(guest, [gap / quota for gap in gaps[:count]]), 95, of_nothing=inf)
     return round(p95[0.2] / p95[1.0], 3)
 
 
@@ -198,13 +197,5 @@ def publish(real: Mapping[str, object], emulated: virtual.Figures, check: bool) 
     for key, target in TARGETS.items():
         print(f"{key:<26}{shown(figures[key]):<12}{shown(sim[key]):<14}{target}")
     missed = [*misses(TARGETS, figures), *(f"sim: {line}" for line in misses(TARGETS, sim))]
-    for line in missed:
-        print(f"missed: {line}")
     document = {**figures, "sim": sim, "virtual": emulated, "missed": missed, "machine": machine()}
-    print(msgspec.json.encode(document).decode(), flush=True)
-    return EXIT_MISSED if missed and check else 0
-
-
-def say(line: str) -> None:
-    """Progress, beside the result."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)
+    return finish(document, missed, check=check)

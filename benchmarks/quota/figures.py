@@ -62,11 +62,3 @@ def overlaps(runs: Iterable[Run]) -> int:
         for on_chunk in by_chunk.values()
         for earlier, later in pairwise(sorted(on_chunk, key=lambda run: run.start_us))
     )
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """By the nearest-rank method; infinite of nothing."""
-    if not values:
-        return float("inf")
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(len(ranked) * percent / POINTS))]

@@ -3,19 +3,17 @@
 See README.md beside this file for what each figure means. A part that breaks is told, and the others run.
 """
 
-import argparse
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from benchmarks.command import finish, parser, say
 from benchmarks.scheduler.figures import TARGETS, missed, unmeasured
 from benchmarks.scheduler.parts import PARTS, Part
-from benchmarks.targets import EXIT_MISSED, machine, shown
+from benchmarks.targets import machine, shown
 
-EXIT_FAULT = 1
 COSTS = ("late_share_e_by_policy", "device_seconds_e", "promised_device_seconds_e")
 COMPANY = ("late_share_e_company", "device_seconds_e_company", "promised_device_seconds_e_company")
 HELD_TO = {"device_seconds_e": "; none below ours among those that keep late share <= 0.01"}
@@ -31,11 +29,9 @@ class Result(msgspec.Struct):
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print a table and, as the last line, one JSON object; the exit status."""
-    parser = argparse.ArgumentParser(description="objectives met with the fewest devices, live and simulated")
-    parser.add_argument("--quick", action="store_true", help="within 45 s")
-    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part, not all (may be repeated)")
-    options = parser.parse_args(argv)
+    takes = parser("objectives met with the fewest devices, live and simulated")
+    takes.add_argument("--only", choices=list(PARTS), action="append", help="this part, not all (may be repeated)")
+    options = takes.parse_args(argv)
     chosen = {name: PARTS[name] for name in options.only or PARTS}
     began_s = time.monotonic()
     result = measure(chosen, options.quick)
@@ -68,12 +64,8 @@ def publish(result: Result, wall_s: float, check: bool) -> int:
                 f"{key}: {', '.join(f'{policy} {shown(cost)}' for policy, cost in costs.items())}{HELD_TO.get(key, '')}"
             )
     lines, without = missed(figures), unmeasured(figures)
-    for line in [
-        *(f"missed: {line}" for line in lines),
-        *(f"broke: {name}: {error}" for name, error in result.broken.items()),
-        *(f"not measured: {key}" for key in without),
-    ]:
-        print(line)
+    for key in without:
+        print(f"not measured: {key}")
     document = {
         **figures,
         "missed": lines,
@@ -83,12 +75,5 @@ def publish(result: Result, wall_s: float, check: bool) -> int:
         "part_s": result.part_s,
         "machine": machine(),
     }
-    print(msgspec.json.encode(document).decode(), flush=True)
-    if result.broken:
-        return EXIT_FAULT
-    return EXIT_MISSED if lines and check else 0
-
-
-def say(line: str) -> None:
-    """Progress, beside the result."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)
+    broke = [f"broke: {name}: {error}" for name, error in result.broken.items()]
+    return finish(document, lines, broke, check=check)

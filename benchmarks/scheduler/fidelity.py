@@ -15,8 +15,8 @@ from statistics import fmean
 import anyio
 import msgspec
 
+from benchmarks.ranks import nearest_rank
 from benchmarks.scheduler.comparison import by_level, censored, counted, headline, rows
-from benchmarks.scheduler.figures import nearest_rank
 from benchmarks.scheduler.meter import Meter
 from benchmarks.scheduler.real import OBJECTIVE_MS, Budgets, Scene, open_scene, run_trace
 from benchmarks.scheduler.sender import Report

@@ -5,7 +5,6 @@ Each part of the benchmark gives some of the keys; what no part gave is said, an
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import ceil
 from statistics import fmean
 
 import msgspec
@@ -85,12 +84,6 @@ def percentile_us(latencies: Histogram, arrived: int, percent: float) -> int | N
     if rank > latencies.count:
         return None
     return latencies.percentile_us(PERCENT * rank / latencies.count)
-
-
-def nearest_rank(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of all (more than 0) do not exceed; 0 of nothing."""
-    ranked = sorted(values)
-    return ranked[ceil(len(ranked) * percent / PERCENT) - 1] if ranked else 0.0
 
 
 def gap(one: Answered, other: Answered) -> Gap:

@@ -24,6 +24,7 @@ from fastgshare.cli.up.config import UpConfig
 from fastgshare.client import Client, FunctionDefinition, ModelSource, connect
 from fastgshare.shared.messages import DeviceStatus, FunctionSpec, NodeStatus, Profile, ProfileState, Slice
 from fastgshare.shared.tables import Table
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import US_PER_S
 
 BATCH_US = 4_000
@@ -118,7 +119,7 @@ async def run_trace(scene: Scene, trace: Sequence[Level], idle: int) -> Report:
     told, written = scene.home / "timetable.json", scene.home / "report.json"
     told.write_bytes(msgspec.json.encode(timetable))
     await anyio.run_process([sys.executable, "-m", SENDER, str(told), str(written)], stdout=None, stderr=None, cwd=ROOT)
-    return msgspec.json.decode(written.read_bytes(), type=Report)
+    return decode_json(Report, written.read_bytes())
 
 
 def _definition(name: str, model: ModelSource) -> FunctionDefinition:

@@ -21,6 +21,7 @@ from fastgshare.client import RequestRefused, Result, connect
 from fastgshare.client.values import Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorCode
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import US_PER_S, us_to_s
 
 SETTLE_US = 200_000
@@ -132,7 +133,7 @@ async def one(client: Door, due: Due, planned_us: int) -> Sent:
 def main(argv: Sequence[str]) -> int:
     """Read, send, write."""
     told, written = map(Path, argv)
-    timetable = msgspec.json.decode(told.read_bytes(), type=Timetable)
+    timetable = decode_json(Timetable, told.read_bytes())
     if timetable.cores:
         os.sched_setaffinity(0, timetable.cores)
     report = anyio.run(send, timetable, backend_options={"use_uvloop": True})

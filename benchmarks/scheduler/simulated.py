@@ -11,7 +11,8 @@ from statistics import fmean, median
 
 from msgspec.structs import replace
 
-from benchmarks.scheduler.figures import Answered, answered, nearest_rank
+from benchmarks.ranks import nearest_rank
+from benchmarks.scheduler.figures import Answered, answered
 from benchmarks.scheduler.real import Scene
 from benchmarks.scheduler.sender import Sent
 from benchmarks.scheduler.traces import Level

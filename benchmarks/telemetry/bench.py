@@ -1,7 +1,5 @@
 """The measurement itself: platforms that differ in tracing alone take turns; then violations, console, containers."""
 
-import argparse
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,12 +8,13 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from benchmarks.command import finish, measure_platform, parser, say
 from benchmarks.otlp_receiver import Receiver, run_receiver
 from benchmarks.overhead.identity import row, write_model
 from benchmarks.overhead.load import closed_loop
 from benchmarks.overhead.systems import platform_call
 from benchmarks.platforms import open_own_platform
-from benchmarks.targets import EXIT_MISSED, machine, misses, shown
+from benchmarks.targets import machine, misses, shown
 from benchmarks.telemetry import composed, paint
 from benchmarks.telemetry.figures import ALL, MODES, OFF, SAMPLED, TARGETS, Kept, Round, order, rates, ratio
 from benchmarks.telemetry.kept import FLOATS, HOPELESS_MS, look_for_violations
@@ -23,11 +22,9 @@ from fastgshare.cli.up.config import UpConfig
 from fastgshare.cli.up.platform import Platform
 from fastgshare.client import Client, FunctionDefinition, ModelSource
 from fastgshare.client import connect as connect_client
-from fastgshare.shared.errors import FastGShareError
 
 FUNCTION, HOPELESS = "identity", "identity-hopeless"
 RATIOS = {SAMPLED: "0.01", ALL: "1"}
-EXIT_FAULT = 1
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -58,17 +55,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 def main(argv: list[str]) -> int:
     """Measure, print a table and, as the last line, one JSON object; the exit status."""
-    parser = argparse.ArgumentParser(description="what traces and metrics cost, and whether violations are kept")
-    parser.add_argument("--quick", action="store_true", help="within 45 s")
-    parser.add_argument("--check", action="store_true", help=f"exit with {EXIT_MISSED} when a target is missed")
-    options = parser.parse_args(argv)
-    plan = QUICK if options.quick else FULL
-    try:
-        measured = anyio.run(measure, plan, backend_options={"use_uvloop": True})
-    except FastGShareError as error:
-        say(str(error))
-        return EXIT_FAULT
-    return publish(plan, measured, check=options.check)
+    options = parser("what traces and metrics cost, and whether violations are kept").parse_args(argv)
+    return measure_platform(options, (QUICK, FULL), measure, publish)
 
 
 async def measure(plan: Plan) -> Measured:
@@ -137,8 +125,6 @@ def publish(plan: Plan, measured: Measured, check: bool) -> int:
     missed = misses(TARGETS, figures)
     for key, value in figures.items():
         print(f"{key:<36}{measured.without.get(key) or shown(value):>10}")
-    for line in [*(f"missed: {miss}" for miss in missed), *(f"failed: {line}" for line in measured.failures[:10])]:
-        print(line)
     document = {
         **figures,
         "rps": rates(measured.rounds),
@@ -149,10 +135,7 @@ def publish(plan: Plan, measured: Measured, check: bool) -> int:
         "plan": msgspec.to_builtins(plan),
         "machine": machine(),
     }
-    print(msgspec.json.encode(document).decode(), flush=True)
-    if measured.failures:
-        return EXIT_FAULT
-    return EXIT_MISSED if missed and check else 0
+    return finish(document, missed, [f"failed: {line}" for line in measured.failures], check=check)
 
 
 def _settings(mode: str, receiver: Receiver) -> Mapping[str, str]:
@@ -164,8 +147,3 @@ def _settings(mode: str, receiver: Receiver) -> Mapping[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "FASTGSHARE_TRACE_RATIO": RATIOS[mode],
     }
-
-
-def say(line: str) -> None:
-    """Progress, beside the result."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)

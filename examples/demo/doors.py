@@ -16,6 +16,7 @@ from fastgshare.client import Client, Result
 from fastgshare.shared.arrays import DTYPES, Array, array_bytes, datatype_of
 from fastgshare.shared.errors import HTTP_STATUS, ErrorBody, ErrorCode, FastGShareError, RequestRefused
 from fastgshare.shared.tensors import BYTES
+from fastgshare.shared.typed import decode_json
 
 JSON_BYTES = "Inference-Header-Content-Length"
 TIMEOUT_MS = "Fast-Timeout-Ms"
@@ -119,9 +120,9 @@ def decode(status: int, body: bytes) -> Result:
     """A response's outputs. Raises RequestRefused, or NoWord where the response makes no sense."""
     try:
         if status == httpx.codes.OK:
-            outputs = msgspec.json.decode(body, type=_Answer).outputs
+            outputs = decode_json(_Answer, body).outputs
             return Result({output.name: _array(output) for output in outputs}, None, None, None)
-        message = msgspec.json.decode(body, type=_Refusal).error
+        message = decode_json(_Refusal, body).error
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise NoWord(reason=f"HTTP {status} with a body that cannot be read: {error}") from error
     raise RequestRefused(ErrorBody(_CODE_OF_STATUS.get(status, ErrorCode.INTERNAL), message))

@@ -17,6 +17,7 @@ from examples.demo.figures import Fleet, Summary
 from examples.demo.plan import Arrival
 from fastgshare.shared.messages import FunctionSpec, Profile
 from fastgshare.shared.simulated import Simulated
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import us_to_s
 
 OBJECTIVE, EXCLUSIVE = "objective", "exclusive"
@@ -100,7 +101,7 @@ def _under(policy: str, devices: int, scenario: Path) -> Fleet:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-SAID_LINES:]
         raise NotSimulated(" ".join(said) or f"it ended with status {done.returncode}")
-    [figures] = msgspec.json.decode((out / "figures.json").read_bytes(), type=list[Simulated])
+    [figures] = decode_json(list[Simulated], (out / "figures.json").read_bytes())
     return fleet_of(figures)
 
 

@@ -29,7 +29,7 @@ OBJECTS = {
     subjects.MODELS: "models and user code by the SHA-256 of their content; nodes cache them on disk",
     subjects.LARGE_RESULTS: "results of jobs larger than a message, packed; the job's record names them",
 }
-CONSTANTS = ("LOAN", "PING")
+CONSTANTS = ("LOAN", "PAST", "PING")
 
 
 def page() -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.quota.bench import TARGETS
-from benchmarks.quota.figures import Run, overlaps, percentile, quota_error, time_between
+from benchmarks.quota.figures import Run, overlaps, quota_error, time_between
 from benchmarks.targets import misses
 
 WINDOW_US = 100
@@ -32,12 +32,6 @@ def test_the_worst_ten_windows_are_found_where_the_average_is_right() -> None:
 def test_batches_overlap_where_they_share_a_chunk_at_the_same_time() -> None:
     assert overlaps([Run("a", 0b01, 0, 10), Run("b", 0b10, 5, 15), Run("c", 0b01, 10, 20)]) == 0
     assert overlaps([Run("a", 0b11, 0, 10), Run("b", 0b10, 9, 15)]) == 1
-
-
-@pytest.mark.parametrize(("percent", "value"), [(0, 1), (50, 3), (95, 5), (100, 5)])
-def test_percentiles_are_values_that_occurred(percent: float, value: float) -> None:
-    assert percentile([5, 1, 3, 2, 4], percent) == value
-    assert percentile([], percent) == float("inf")
 
 
 def test_a_target_is_missed_on_its_own_side_and_every_target_is_looked_at() -> None:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.command import EXIT_FAULT, EXIT_MISSED
+from benchmarks.ranks import nearest_rank
 from benchmarks.scheduler import bench
 from benchmarks.scheduler.comparison import censored, counted, headline, rows
 from benchmarks.scheduler.figures import (
@@ -18,7 +20,6 @@ from benchmarks.scheduler.figures import (
     kept_objective,
     mean_gap,
     missed,
-    nearest_rank,
     percentile_us,
     unmeasured,
     worst_gap,
@@ -26,7 +27,6 @@ from benchmarks.scheduler.figures import (
 from benchmarks.scheduler.parts import PARTS, Say
 from benchmarks.scheduler.sender import Due, Report, Sent, one
 from benchmarks.scheduler.traces import GAP_US, Level, levels, poisson
-from benchmarks.targets import EXIT_MISSED
 from fastgshare.client import RequestRefused, Result
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
@@ -168,7 +168,7 @@ def test_a_part_that_breaks_is_told_and_the_others_run(capsys: pytest.CaptureFix
     result = bench.measure({"breaks": breaks, "packing": places}, quick=True)
     assert result.broken == {"breaks": "ValueError: no such scenario"}
     assert result.figures == {"orders_placed": 420}
-    assert bench.publish(result, 1.0, check=True) == bench.EXIT_FAULT
+    assert bench.publish(result, 1.0, check=True) == EXIT_FAULT
     document = msgspec.json.decode(capsys.readouterr().out.splitlines()[-1])
     assert document["orders_placed"] == 420
     assert document["missed"] == []

@@ -20,7 +20,7 @@ from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
 from fastgshare.shared.handler import TensorSpec
-from fastgshare.shared.ids import DeviceId, HostId, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, Digest, FunctionName, HostId, NodeId, ReplicaId
 from fastgshare.shared.messages import (
     FunctionSpec,
     ReplicaState,
@@ -32,8 +32,10 @@ from fastgshare.shared.storage import ensure_storage
 from tests.client.fake_gateway import run_gateway
 from tests.natsd import Natsd
 
+pytestmark = pytest.mark.timeout(300)  # each command is a process of its own, which may take seconds to start
 NODE = NodeId("node-a")
 REPLICA = ReplicaId("echo-g1-abc123")
+STREAM = f"KV_{subjects.REPLICAS}"
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +91,8 @@ def test_where_nothing_runs_every_command_says_what_to_do(words: list[str]) -> N
     assert done.stdout == ""
     assert done.stderr == (
         "fastgshare: no platform at nats://127.0.0.1:1 (nothing listens there): start one with `fastgshare up`, "
-        "or name another with --url or FASTGSHARE_NATS_URL\n"
+        "name another with --url or FASTGSHARE_NATS_URL, or one here that has a --data-dir of its own with "
+        "FASTGSHARE_DATA_DIR\n"
     )
 
 
@@ -135,27 +138,31 @@ def test_an_update_from_another_functions_file_is_refused(definition: Path) -> N
     assert done.stderr == f"fastgshare: {definition} defines 'echo', not 'other'\n"
 
 
+def status_of(state: ReplicaState, reason: str = "") -> ReplicaStatus:
+    x = TensorSpec("x", "FP32", (-1,))
+    return ReplicaStatus(
+        replica=REPLICA,
+        function=FunctionName("echo"),
+        generation=1,
+        node=NODE,
+        device=DeviceId("node-a-cpu0"),
+        host=HostId("elsewhere"),
+        incarnation="1",
+        state=state,
+        device_kind="cpu",
+        model_digest=Digest("a" * 64),
+        reason=reason,
+        signature=Signature(inputs=(x,), outputs=(x,)),
+    )
+
+
 @asynccontextmanager
 async def node(nats: Natsd, state: ReplicaState, reason: str = "") -> AsyncGenerator[Bus]:
     """A platform whose one node brings whatever is deployed into `state`."""
 
-    x = TensorSpec("x", "FP32", (-1,))
-
     def status(spec: FunctionSpec) -> ReplicaStatus:
-        return ReplicaStatus(
-            replica=REPLICA,
-            function=spec.name,
-            generation=spec.generation,
-            node=NODE,
-            device=DeviceId("node-a-cpu0"),
-            host=HostId("elsewhere"),
-            incarnation="1",
-            state=state,
-            device_kind="cpu",
-            model_digest=spec.model.digest,
-            reason=reason,
-            signature=Signature(inputs=(x,), outputs=(x,)),
-        )
+        known = status_of(state, reason)
+        return replace(known, function=spec.name, generation=spec.generation, model_digest=spec.model.digest)
 
     async def follow(bus: Bus) -> None:
         functions = Bucket(bus, subjects.FUNCTIONS, FunctionSpec)
@@ -238,6 +245,28 @@ async def test_a_refused_call_ends_with_what_the_platform_said(nats: Natsd, defi
         done = await fastgshare(nats.url, "invoke", "echo", "-i", "x=[1]", "--timeout", "0.3")
         assert done.exit_code == 1
         assert done.stderr == "fastgshare: refused (unavailable): no gateway is listening; try again in 1 s\n"
+
+
+async def test_a_file_waits_for_a_replica_to_tell_what_it_takes(nats: Natsd, definition: Path) -> None:
+    file = TensorSpec("file", "BYTES", (1,))
+    async with open_bus(BusConfig(url=nats.url)) as bus, run_gateway(nats.url):
+        await ensure_storage(bus)
+        await fastgshare(nats.url, "deploy", definition, "--no-wait")
+        in_vain = await fastgshare(nats.url, "invoke", "echo", "--file", definition, "--timeout", "0.2")
+        assert in_vain.returncode == 1
+        assert in_vain.stderr.startswith(b"fastgshare: waited 0.2 s for a replica of 'echo' to tell what it takes")
+        called: list[subprocess.CompletedProcess[bytes]] = []
+
+        async def call() -> None:
+            called.append(await fastgshare(nats.url, "invoke", "echo", "--file", definition, "--timeout", "60"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            while not called and not (await bus.jetstream.stream_info(STREAM)).state.consumer_count:
+                await anyio.sleep(0.02)
+            told = replace(status_of(ReplicaState.READY), signature=Signature(inputs=(file,), outputs=(file,)))
+            await Bucket(bus, subjects.REPLICAS, ReplicaStatus).put(subjects.fleet_key(NODE, REPLICA), told)
+        assert called[0].returncode == 0, called[0].stderr
 
 
 async def test_logs_are_one_line_an_event(nats: Natsd) -> None:

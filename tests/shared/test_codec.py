@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import PayloadInvalid
 from fastgshare.shared.messages import FunctionSpec, InferRequest, MeasureRequest, NodeStatus, Profile, Tensor
-from tests.shared.golden_payloads import EXAMPLES, FUNCTION
+from tests.shared.golden_payloads import EXAMPLES
+from tests.shared.golden_payloads.functions import FUNCTION
 
 PLAIN = msgspec.msgpack.decode(encode(FUNCTION))
 

@@ -76,6 +76,20 @@ def test_an_image_is_built_in_stages_on_a_named_base(dockerfile: Path) -> None:
     assert ("ARG", "PYTHON_IMAGE=python:3.11-slim") in instructions(dockerfile)
 
 
+def test_what_the_images_of_services_share_is_the_same_in_each() -> None:
+    """Docker includes no file in another, so it stands in each."""
+
+    def shared(dockerfile: Path) -> list[str]:
+        name = dockerfile.parent.name
+        lines = [f"{what} {value}" for what, value in instructions(dockerfile)]
+        alike = [line.replace("${LOCK}", name).replace(name, "NAME") for line in lines]
+        return [line for line in alike if not line.startswith(("ARG LOCK", "ENV", "EXPOSE", "RUN mkdir"))]
+
+    first, *others = [shared(dockerfile) for dockerfile in sorted(ROOT.glob("services/*/Dockerfile"))]
+    assert len(first) > 10
+    assert all(other == first for other in others)
+
+
 @each_dockerfile
 def test_an_image_runs_as_nobody_in_particular_and_says_how_it_is(dockerfile: Path) -> None:
     names = [name for name, _ in instructions(dockerfile)]

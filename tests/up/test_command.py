@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fastgshare.cli.up.command import up
+from fastgshare.cli.up.command import _way_here, up
 from fastgshare.cli.up.config import UpConfig
 from fastgshare.client.location import ENDPOINTS_FILE
 from tests.up.scene import PATIENCE_S, fake_config, still_running, wait_until
@@ -58,6 +58,7 @@ def test_a_signal_stops_everything_in_order(tmp_path: Path, sig: signal.Signals)
         said = said_by(process)
     assert process.returncode == 0, said
     assert "ready\n  NATS       nats://127.0.0.1:" in said
+    assert f"export FASTGSHARE_DATA_DIR={config.data_dir}\n" in said
     assert "HTTP       http://127.0.0.1:" in said
     assert said.endswith("fastgshare up: stopped; nothing was left running\n")
     assert still_running(tmp_path) == []
@@ -149,3 +150,11 @@ def application() -> typer.Typer:
     app = typer.Typer()
     app.command()(up)
     return app
+
+
+def test_only_a_place_where_other_commands_do_not_look_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "its own"
+    assert _way_here(place, {"FASTGSHARE_DATA_DIR": str(place)}) == ""
+    assert _way_here(Path("a"), {"FASTGSHARE_DATA_DIR": "a"}) == ""
+    told = _way_here(place, {})
+    assert told == f"so that other commands find it:  export FASTGSHARE_DATA_DIR='{place}'\n"

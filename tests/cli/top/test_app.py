@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from fastgshare.cli.top.app import Top
 from fastgshare.cli.top.screens import AskScale, Detail, Keys
-from fastgshare.cli.top.widgets import DeviceCard, Rows
+from fastgshare.cli.top.widgets import DeviceCard, Devices, Rows
 from fastgshare.shared.overview.view import PlatformView
 from tests.cli.top.views import decision, platform, with_devices
 
@@ -141,6 +141,15 @@ async def test_devices_stand_side_by_side_where_there_is_room() -> None:
         await scene.until(lambda: len({card.region.y for card in scene.app.query(DeviceCard)}) == 2)
         scene.view = with_devices(1)
         await scene.until(lambda: len(scene.app.query(DeviceCard)) == 1)
+
+
+async def test_two_looks_at_one_time_draw_each_device_once() -> None:
+    async with _scene(LARGE, with_devices(1)) as scene, anyio.create_task_group() as tasks:
+        devices = scene.app.query_one(Devices)
+        for count in (6, 3):
+            tasks.start_soon(devices.show, with_devices(count).devices)
+        scene.view = with_devices(2)
+        await scene.until(lambda: len(scene.app.query(DeviceCard)) == 2)
 
 
 async def test_the_row_that_is_looked_at_stays_so_when_others_come() -> None:

@@ -54,6 +54,21 @@ def test_a_sliver_is_a_row_high_and_a_loan_looks_lent() -> None:
     assert lines[0].startswith(" D doc 0% loan░░░")
 
 
+def test_a_loan_over_others_has_a_row_of_theirs() -> None:
+    ocr = replica("a", "ocr", Piece(0, 4, 0.0, 1.0))
+    lent = replica("c", "doc", Piece(0, 4, 0.9, 0.1, is_over=True), is_loan=True)
+    lines = [line.plain for line in draw(device(ocr, lent), 40, 6, _marks("doc", "ocr"))]
+    assert lines[0].startswith(" D doc 0% loan░░░")
+    assert lines[1].startswith(" O ocr 0% of 100%")
+
+
+def test_who_has_no_row_of_his_own_gets_the_nearest_that_can_be_spared() -> None:
+    low = [replica(f"r{at}", f"f{at}", Piece(0, 4, at / 100, 0.01)) for at in range(3)]
+    marks = _marks("f0", "f1", "f2", "tall")
+    lines = draw(device(*low, replica("r", "tall", Piece(0, 4, 0.03, 0.97))), 40, 4, marks)
+    assert [line.plain.split()[1] for line in lines] == ["tall", "f2", "f1", "f0"]
+
+
 @st.composite
 def _devices(draw_one: st.DrawFn) -> tuple[list[Holder], int]:
     chunks = draw_one(st.integers(1, 130))

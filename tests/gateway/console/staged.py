@@ -2,6 +2,8 @@
 
 import math
 
+from msgspec.structs import replace
+
 from fastgshare.shared.ids import Digest, FunctionName
 from fastgshare.shared.messages import FunctionSpec, ModelRef, Profile, ProfilePoint, ProfileState, Slice, SurfacePoint
 from fastgshare.shared.overview.fold import Overview
@@ -38,6 +40,11 @@ def replica(
         had=had,
         **fields,  # type: ignore[arg-type]
     )
+
+
+def over(loan: ReplicaView) -> ReplicaView:
+    """On loan where others are promised all of the time."""
+    return replace(loan, quota_request=0.0, pieces=tuple(replace(piece, is_over=True) for piece in loan.pieces))
 
 
 def gpu(name: str, replicas: tuple[ReplicaView, ...], **more: object) -> DeviceView:
@@ -77,6 +84,7 @@ def devices(beat: int) -> tuple[DeviceView, ...]:
             replica("vgg19", "node-a-gpu0", range(10, 16), 0.0, 0.5, 0.62),
             replica("resnet50", "node-a-gpu0", range(10, 13), 0.5, 0.3, 0.1 + swing),
             replica("mobilenet-with-a-long-name", "node-a-gpu0", range(13, 16), 0.5, 0.12, 0.02),
+            over(replica("ocr", "node-a-gpu0", range(8), 0.88, 0.12, 0.06, is_loan=True)),
         ),
     )
     second = gpu(

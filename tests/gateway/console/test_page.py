@@ -93,6 +93,21 @@ def test_devices_are_drawn_as_their_rectangles_and_told_as_a_table(browser: Brow
     assert "vgg19-g1-10-0 ready 10\u201315 50 % to 100 % 62 % 3 408 MiB 0" in rows
 
 
+def test_a_loan_over_others_is_a_strip_of_its_own_shape_that_hides_nobodys_words(browser: Browser, page: str) -> None:
+    browser.look(still=True)
+    visit(browser, page)
+    strip = browser.one(".piece[data-over]")
+    assert "on loan" in (strip.get_attribute("aria-label") or "")
+    assert strip.text.startswith("D ocr, on loan")
+    assert strip.value_of_css_property("border-style") == "dotted"
+    below, under = browser.run(
+        "const words = document.querySelector(\"[data-replica='bert-large-g1-0-0'] .name\").getBoundingClientRect();"
+        "return [words.top, arguments[0].getBoundingClientRect().bottom];",
+        strip,
+    )
+    assert below >= under - 1
+
+
 def test_who_runs_now_is_lit_as_it_changes(browser: Browser, page: str) -> None:
     visit(browser, page)
     for running in ("resnet50-g1-0-0", "bert-large-g1-0-0"):
@@ -104,12 +119,12 @@ def test_who_runs_now_is_lit_as_it_changes(browser: Browser, page: str) -> None:
 
 def test_numbers_show_on_hover_and_leave_with_the_pointer(browser: Browser, page: str) -> None:
     visit(browser, page)
-    assert browser.said(".readout").startswith("6 replicas, ")
+    assert browser.said(".readout").startswith("7 replicas, ")
     point = "document.querySelector(arguments[0]).dispatchEvent(new PointerEvent(arguments[1], {bubbles: true}))"
     browser.run(point, "[data-replica='vgg19-g1-10-0']", "pointerover")
     assert "chunks 10\u201315; promised 50 % of the time, at most 100 %, had 62 %" in browser.said(".readout")
     browser.run(point, ".picture > div:last-child", "pointerleave")
-    assert browser.said(".readout").startswith("6 replicas, ")
+    assert browser.said(".readout").startswith("7 replicas, ")
 
 
 def test_functions_are_sorted_and_filtered(browser: Browser, page: str) -> None:

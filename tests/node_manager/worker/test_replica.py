@@ -180,8 +180,8 @@ async def test_an_error_on_the_event_loop_is_a_fault_as_in_the_thread(monkeypatc
     async with anyio.create_task_group() as tasks:
         replica = Replica(placement(), fakes.parts(), tasks)
         monkeypatch.setattr(replica._runner, "run_here", broken)
-        replica._burst.append(Job(0, 1, "k", 0))
-        replica._run_burst()
+        replica._serving._burst.append(Job(0, 1, "k", 0))
+        replica._serving._run_burst()
     assert isinstance(fakes.faults[0], MemoryError)
 
 
@@ -190,8 +190,8 @@ async def test_of_what_was_recalled_nothing_is_told(monkeypatch: pytest.MonkeyPa
     told: list[object] = []
     async with anyio.create_task_group() as tasks:
         replica = Replica(placement(), Fakes().parts(), tasks)
-        monkeypatch.setattr(replica._traces, "ended", lambda *what: told.append(what))
+        monkeypatch.setattr(replica._serving._traces, "ended", lambda *what: told.append(what))
         request = Request("inbox", AttemptId("r.1"), None, 1, 1, objective_us=1, settled=True)
         batch = BatchRun(started_us=1, used_us=1, rows=1, requests=1, left=1)
-        replica._pack(Finished(Job(0, 1, "k", 0, request), {}, Timing(), batch))
+        replica._serving._pack(Finished(Job(0, 1, "k", 0, request), {}, Timing(), batch))
     assert (told, batch.left) == ([], 0)

@@ -8,7 +8,8 @@ import pytest
 from fastgshare.node_manager.core.batching import WorkQueue
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import DeviceLost, ModelFault
-from fastgshare.node_manager.worker.runner import HERE_BELOW_US, HERE_LIMIT_US, Runner
+from fastgshare.node_manager.worker.pace import HERE_BELOW_US
+from fastgshare.node_manager.worker.runner import HERE_LIMIT_US, Runner
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import Tensor
@@ -84,7 +85,7 @@ def test_whoever_comes_after_the_end_is_told_that_it_ended() -> None:
 def test_one_long_run_on_the_calling_thread_sends_the_rest_back_to_the_replicas_own() -> None:
     here = scene()
     here.session.begin.set()
-    here.runner._usual_us = HERE_BELOW_US  # however slow the machine is
+    here.runner._pace.usual_us = HERE_BELOW_US  # however slow the machine is
     here.session.inside = lambda: time.sleep(2 * HERE_LIMIT_US / 1e6)
     finished = here.runner.run_here([job() for _ in range(6)])  # at most 4 in a batch
     assert finished is not None
@@ -162,7 +163,7 @@ def test_a_stopped_replica_closes_its_session_and_leaves_the_gate() -> None:
 
 def test_a_session_that_is_bound_to_its_thread_never_runs_elsewhere() -> None:
     here = scene(FakeSession(is_portable=False))
-    here.runner._usual_us = HERE_BELOW_US
+    here.runner._pace.usual_us = HERE_BELOW_US
     assert not here.runner.is_quick
 
 

@@ -6,8 +6,8 @@ from fastgshare.scheduler.core.events import ProfileKnown
 from fastgshare.scheduler.core.settings import Settings
 from fastgshare.shared.ids import FunctionName, NodeId
 from fastgshare.shared.messages import FunctionSpec
+from tests.scheduler.core.policy_world import wanted
 from tests.scheduler.core.tables import CHUNKS, V100, curve, table
-from tests.scheduler.core.test_policies import wanted
 from tests.scheduler.core.world import World, spec
 
 SLOW = SpeedCurve(floor_us=200_000, work_us=200_000)

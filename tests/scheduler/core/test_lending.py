@@ -71,7 +71,7 @@ def test_a_slice_is_lent_with_spare_time_only_and_is_no_replica_of_its_function(
     held = lent.function.slice
     assert (lent.loan, lent.epoch, lent.device) == ("l1", 10, "a-cpu0")
     assert lent.replica == "f-loan-10-1"
-    assert "l1" in lent.reason
+    assert lent.reason == "on loan to the profiler"
     assert (held.sm_partition, held.quota_limit, held.gpu_mem_mib) == (50, 1.0, 100)
     assert 0 < held.quota_request <= 0.001
     assert replace(lent.function, slice=spec().slice) == spec()
@@ -94,6 +94,15 @@ def test_one_device_has_one_loan_at_a_time() -> None:
     assert "has another loan" in waits(world.wish("l3"))
     world.wish("l1", over=True)
     assert lend(world, "l3").device == "a-cpu0"
+
+
+def test_the_end_of_a_loan_names_its_device_and_other_removals_stay_as_journals_know_them() -> None:
+    world = calm()
+    lend(world)
+    world.wish("l1", over=True)
+    world.delete("f")
+    removals = [command for command in world.commands if isinstance(command, RemoveReplica)]
+    assert [(command.loan, command.device) for command in removals] == [("l1", "a-cpu0"), ("", "")]
 
 
 def test_a_device_that_has_the_weights_comes_first_then_the_one_with_most_spare_time() -> None:

@@ -134,6 +134,19 @@ def test_a_decision_tells_what_it_is_about() -> None:
     assert texts == ["r1 on n1-cpu0: demand grows", "r1", "generation 4", "s1 leads"]
 
 
+def test_a_loan_is_told_by_its_function_and_device_not_by_what_it_is_called() -> None:
+    overview = Overview()
+    lent = {"replica": "ocr-loan-7-1", "node": "n1", "device": "n1-cpu0"}
+    overview.event(_event("slice_lent", "on loan to the profiler", NOW_US, **lent))
+    overview.event(_event("slice_returned", "the profiler is done", NOW_US + 1, **lent))
+    decisions = overview.view(NOW_US).decisions
+    assert [decision.text for decision in decisions] == [
+        "n1-cpu0: the profiler is done",
+        "n1-cpu0: on loan to the profiler",
+    ]
+    assert {decision.function for decision in decisions} == {OCR}
+
+
 def test_services_are_those_heard_of_late() -> None:
     overview = Overview()
     overview.service(ServiceReady(service="scheduler", instance="s1", pid=1), NOW_US)

@@ -96,8 +96,16 @@ def test_three_that_can_never_run_together_are_drawn_too() -> None:
 def test_a_loan_has_what_is_left() -> None:
     laid = lay([Holder("loan", (0, 1), 1.0, is_loan=True), Holder("a", (0,), 0.6)], 2)
     assert laid["loan"] == (Piece(0, 2, 0.6, 0.4),)
+
+
+def test_a_loan_that_finds_nothing_left_is_a_strip_over_others_where_it_hides_least() -> None:
     full = lay([Holder("loan", (0,), 1.0, is_loan=True), Holder("a", (0,), 1.0)], 1)
-    assert full["loan"] == ()
+    assert full == {"a": (Piece(0, 1, 0.0, 1.0),), "loan": (Piece(0, 1, 0.88, 0.12, is_over=True),)}
+    thin_on_top = [Holder("a", (0, 1), 0.95), Holder("b", (0, 1), 0.05), Holder("loan", (0, 1), 1.0, is_loan=True)]
+    assert lay(thin_on_top, 2)["loan"] == (Piece(0, 2, 0.83, 0.12, is_over=True),)
+    crossed = [Holder("a", (0,), 0.5), Holder("b", (1,), 1.0), Holder("c", (0,), 0.5), *thin_on_top[2:]]
+    assert [piece.is_over for piece in lay(crossed, 2)["loan"]] == [True]
+    assert lay([Holder("loan", (), 1.0, is_loan=True)], 1)["loan"] == ()
 
 
 def test_a_layout_is_kept_while_nothing_changes() -> None:
@@ -111,8 +119,9 @@ def test_a_layout_is_kept_while_nothing_changes() -> None:
 
 
 def _check_apart(laid: dict[str, tuple[Piece, ...]], chunks: int) -> None:
-    pieces = [piece for own in laid.values() for piece in own]
-    for piece in pieces:
+    drawn = [piece for own in laid.values() for piece in own]
+    pieces = [piece for piece in drawn if not piece.is_over]
+    for piece in drawn:
         assert piece.chunk >= 0
         assert piece.chunk + piece.chunks <= chunks
         assert piece.bottom >= 0

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastgshare.shared.codec import decode, encode
+from fastgshare.shared.ids import FunctionName, GatewayId
+from fastgshare.shared.messages import PastTraffic, SlotCount
 from fastgshare.shared.overview.fold import Overview
 from fastgshare.shared.overview.traffic import Seconds, Window
 from fastgshare.shared.overview.view import SPARK_POINTS, FunctionView
@@ -22,6 +25,12 @@ def _watched() -> Overview:
     return overview
 
 
+def _past(overview: Overview, now_us: int) -> PastTraffic:
+    """What it tells, as it travels."""
+    told = PastTraffic(gateway=GatewayId("g1"), functions=overview.past(now_us))
+    return decode(PastTraffic, encode(told))
+
+
 def _seen(overview: Overview, now_us: int) -> FunctionView:
     return overview.view(now_us).functions[0]
 
@@ -33,6 +42,50 @@ def test_what_was_before_anyone_looked_is_not_counted() -> None:
     assert _seen(overview, NOW_US).attainment == {"1m": None, "10m": None, "1h": None}
     overview.report(report(counts(met=1003, missed=1001)), NOW_US + US_PER_S)
     assert _seen(overview, NOW_US + US_PER_S).attainment["1m"] == 0.75
+
+
+def test_who_begins_to_look_takes_over_what_others_have_seen_and_counts_on() -> None:
+    watched = _watched()
+    watched.report(report(counts(met=70, missed=30)), NOW_US + US_PER_S)
+    now_us = NOW_US + 5 * MINUTE_US
+    watched.report(report(counts(met=79, missed=31)), now_us)
+    fresh = Overview()
+    fresh.function(OCR, spec(slo_percentile=99.0))
+    fresh.report(report(counts(met=79, missed=31)), now_us)
+    fresh.believe(_past(watched, now_us), now_us)
+    assert (
+        _seen(fresh, now_us).attainment
+        == _seen(watched, now_us).attainment
+        == {
+            "1m": 0.9,
+            "10m": round(79 / 110, 6),
+            "1h": round(79 / 110, 6),
+        }
+    )
+    later_us = now_us + 2 * MINUTE_US
+    fresh.report(report(counts(met=79, missed=41)), later_us)
+    assert _seen(fresh, later_us).attainment == {"1m": 0.0, "10m": round(79 / 120, 6), "1h": round(79 / 120, 6)}
+    assert _seen(fresh, now_us + 11 * MINUTE_US).attainment["10m"] == 0.0
+    assert _seen(fresh, now_us + 70 * MINUTE_US).attainment["1h"] is None
+
+
+def test_who_has_seen_less_is_not_believed_and_nothing_is_counted_twice() -> None:
+    watched = _watched()
+    watched.report(report(counts(met=8, missed=2)), NOW_US + US_PER_S)
+    fewer = _watched()
+    fewer.report(report(counts(met=1, missed=2)), NOW_US + US_PER_S)
+    now_us = NOW_US + 2 * US_PER_S
+    for past in (_past(fewer, now_us), _past(watched, now_us), PastTraffic(gateway=GatewayId("g2"), functions={})):
+        watched.believe(past, now_us)
+    assert _seen(watched, now_us).attainment["1m"] == 0.8
+
+
+def test_what_cannot_be_is_not_believed() -> None:
+    overview = _watched()
+    slots: tuple[SlotCount, ...] = (SlotCount(-1, 5, 0), SlotCount(60, 5, 0), SlotCount(3, -9, 10), SlotCount(3, 1, 1))
+    past = {OCR: {"1m": slots, "2m": slots}, FunctionName("other"): {"1m": slots}}
+    overview.believe(PastTraffic(gateway=GatewayId("g2"), functions=past), NOW_US)
+    assert _seen(overview, NOW_US).attainment == {"1m": 0.5, "10m": None, "1h": None}
 
 
 def test_a_gateway_that_starts_again_counts_from_nothing() -> None:

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from nats import errors as nats_errors
 
+from fastgshare.gateway.adapters.past import tell_past
 from fastgshare.shared import subjects, watching
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
@@ -58,6 +59,23 @@ async def test_what_is_published_is_followed(nats: Natsd) -> None:
             assert seen.functions[0].attainment["1m"] == 0.5
             await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).delete(OCR)
             await _until(overview, lambda view: not view.functions)
+        tasks.cancel_scope.cancel()
+
+
+async def test_counting_begins_with_what_gateways_have_seen(nats: Natsd) -> None:
+    async with _bus(nats) as bus, anyio.create_task_group() as tasks:
+        await Bucket(bus, subjects.FUNCTIONS, FunctionSpec).put(OCR, spec())
+        gateway, seen = GatewayId("g1"), Overview()
+        seen.function(OCR, spec())
+        seen.report(report(), unix_us())
+        seen.report(report(counts(met=3, missed=1)), unix_us())
+        await tasks.start(tell_past, bus, gateway, seen)
+        async with _followed(bus) as overview:
+            assert overview.view(unix_us()).functions[0].attainment["1m"] is None
+            await bus.publish(subjects.report(gateway), encode(report(counts(met=3, missed=1))))
+            await _until(overview, lambda view: view.functions[0].attainment["1h"] == 0.75)
+            await bus.publish(subjects.report(gateway), encode(report(counts(met=3, missed=2))))
+            await _until(overview, lambda view: view.functions[0].attainment["1h"] == 0.6)
         tasks.cancel_scope.cancel()
 
 

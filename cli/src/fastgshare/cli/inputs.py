@@ -45,7 +45,8 @@ def parse_file(path: Path, function: str, signature: Signature | None) -> dict[s
         Usage: it cannot be read, or is not what the function takes.
     """
     if signature is None:
-        raise Usage(problem=f"no replica of '{function}' has told what it takes yet: use --input NAME=@{path}")
+        told = f"no replica of '{function}' is there before it is called, so what it takes is not known"
+        raise Usage(problem=f"{told}: use --input NAME=@{path}, which calls it")
     takers = [spec for spec in signature.inputs if spec.datatype == BYTES]
     if not takers and path.suffix == NPZ:
         return dict(_read_all(path))

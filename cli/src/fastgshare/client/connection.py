@@ -23,17 +23,18 @@ from fastgshare.client.jobs import Jobs
 from fastgshare.client.keys import Keys
 from fastgshare.client.large import LargeTensors
 from fastgshare.client.location import PASSWORD_FILE_VARIABLE, nats_url
+from fastgshare.client.quotas import with_quotas
 from fastgshare.client.rollout import Broken, is_replica_of, judge, wanted_replicas
 from fastgshare.client.shortage import Before, told_before
 from fastgshare.client.specfile import read_definition
 from fastgshare.client.status import PlatformStatus, look
+from fastgshare.client.telling import Telling, told_by
 from fastgshare.client.values import Result, Value, to_request, to_result
 from fastgshare.client.wheels import Wheels, wheels_from
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import Bucket
 from fastgshare.shared.bus import Bus, BusConfig, open_bus
-from fastgshare.shared.errors import BusUnavailable, InvalidSpec
-from fastgshare.shared.functions import keeps_slice
+from fastgshare.shared.errors import BusUnavailable
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import (
     Autoscale,
@@ -173,7 +174,8 @@ class Client:
         """Change what is given and keep the rest; `replicas` and `autoscale` replace each other.
 
         Quotas, like the number of replicas, are taken on by replicas that run; other changes are a new generation.
-        Raises as `deploy`, FunctionUnknown, and InvalidSpec for a `quota_request` that the scheduler chooses.
+        Raises as `deploy`, FunctionUnknown, and InvalidSpec for a `quota_request` that the scheduler chooses, or a
+        `quota_limit` below the one that stands.
         """
         given: dict[str, Any] = {
             "slo_ms": slo_ms,
@@ -186,15 +188,9 @@ class Client:
         if replicas is not None or autoscale is not None:
             changes |= {"replicas": replicas, "autoscale": autoscale}
         before = await told_before(self.bus, FunctionName(function))
-        asked = {"quota_request": quota_request, "quota_limit": quota_limit}
-        quotas = {field: value for field, value in asked.items() if value is not None}
 
         def changed(old: FunctionSpec) -> FunctionSpec:
-            new = replace(old, **changes)
-            if quota_request is not None and new.autoscale is not None and not keeps_slice(new):
-                chosen = f"quota_request is the scheduler's to choose under policy {new.autoscale.policy}"
-                raise InvalidSpec([f"{chosen}: give a number of replicas, or policy: fixed, to set it"])
-            return replace(new, slice=replace(new.slice, **quotas))
+            return with_quotas(replace(old, **changes), quota_request, quota_limit)
 
         spec = await self._registry.change(FunctionName(function), changed)
         return await self._settle(spec, before, wait, timeout_s, say or _say_nothing)
@@ -225,11 +221,22 @@ class Client:
         found = await Bucket(self.bus, subjects.REPLICAS, ReplicaStatus).list()
         return [found[key] for key in sorted(found)]
 
-    async def signature(self, function: str) -> Signature | None:
-        """What a function takes and gives, by its newest replica that told; None before any has loaded."""
-        own = [status for status in await self.replicas() if status.function == function]
-        own.sort(key=lambda status: (status.state is ReplicaState.READY, status.generation))
-        return next((status.signature for status in reversed(own) if status.signature is not None), None)
+    async def signature(self, function: str, *, wait_s: float = 0.0) -> Signature | None:
+        """What a function takes and gives, by its newest replica that told; None before any has loaded.
+
+        With `wait_s` that is awaited, and None means that no replica is to be there before the function is called.
+        Raises StorageUnavailable, and with `wait_s`:
+            FunctionUnknown.
+            DeployFailed: it cannot run.
+            SignatureUnknown: no replica told within `wait_s`.
+        """
+        signature = told_by(function, await self.replicas())
+        if signature is not None or not wait_s:
+            return signature
+        spec = await self._registry.get(FunctionName(function))
+        if spec is None:
+            raise FunctionUnknown(function=function)
+        return await Telling(self.bus, spec).until_told(wait_s)
 
     async def profiles(self, function: str) -> list[Profile]:
         """The tables of a function's model, one a kind of device. Raises FunctionUnknown, StorageUnavailable."""

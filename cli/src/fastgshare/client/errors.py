@@ -12,8 +12,9 @@ class PlatformNotFound(FastGShareError):
 
     def __str__(self) -> str:
         return (
-            f"no platform at {self.fields['url']} ({self.fields['reason']}): start one with `fastgshare up`, "
-            "or name another with --url or FASTGSHARE_NATS_URL"
+            f"no platform at {self.fields['url']} ({self.fields['reason']}): start one with `fastgshare up`, name "
+            "another with --url or FASTGSHARE_NATS_URL, or one here that has a --data-dir of its own with "
+            "FASTGSHARE_DATA_DIR"
         )
 
 
@@ -42,6 +43,16 @@ class DeployTimedOut(FastGShareError):
         return (
             f"generation {self.fields['generation']} of '{self.fields['function']}' was not ready within "
             f"{self.fields['timeout_s']:g} s: {self.fields['seen']}"
+        )
+
+
+class SignatureUnknown(FastGShareError):
+    """No replica told in time what its function takes: fields `function`, `waited_s`, `seen`."""
+
+    def __str__(self) -> str:
+        return (
+            f"waited {self.fields['waited_s']:g} s for a replica of '{self.fields['function']}' to tell what it takes, "
+            f"and none did: {self.fields['seen']}"
         )
 
 

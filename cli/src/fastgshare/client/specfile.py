@@ -7,6 +7,7 @@ import msgspec
 from fastgshare.client.definition import FunctionDefinition, problems_in
 from fastgshare.shared.errors import InvalidSpec
 from fastgshare.shared.strict import unknown_keys
+from fastgshare.shared.typed import convert
 from fastgshare.shared.yaml_text import parsed
 
 
@@ -34,7 +35,7 @@ def parse_definition(text: str) -> FunctionDefinition:
     if raw.get("model") is None:
         raise InvalidSpec(["model is missing: expected file, or wheel and path"])
     try:
-        definition = msgspec.convert(raw, FunctionDefinition)
+        definition = convert(FunctionDefinition, raw)
     except msgspec.ValidationError as error:
         raise InvalidSpec([_placed(str(error))]) from error
     if problems := problems_in(definition):

@@ -35,6 +35,7 @@ from fastgshare.client.tablecolumns import (
 from fastgshare.client.tablesense import nonsense, state_problem
 from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, ProfileState, SurfacePoint
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import US_PER_S
 
 MAX_ROWS = 5_000
@@ -155,7 +156,7 @@ def _read_head(lines: Sequence[str], found: Lines) -> int:
 def _head_value(name: str, text: str) -> object:
     if _HEAD[name] is str and not text.startswith('"'):
         return text
-    return msgspec.json.decode(text.encode(), type=_HEAD[name])
+    return decode_json(_HEAD[name], text.encode())
 
 
 def _chosen(records: Sequence[Record], model: str, found: Lines) -> Sequence[Record]:

@@ -18,6 +18,7 @@ from fastgshare.client.tablecsv import read_csv, write_csv
 from fastgshare.client.tablesense import nonsense, state_problem
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, SurfacePoint
 from fastgshare.shared.surface import fit
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import BYTES_PER_MIB
 
 CSV = ".csv"
@@ -156,7 +157,7 @@ def _decoded(content: bytes) -> str:
 
 def _read_json(text: str) -> Profile:
     try:
-        profile = msgspec.json.decode(text.encode(), type=Profile)
+        profile = decode_json(Profile, text.encode())
     except msgspec.ValidationError as error:
         problem = state_problem(_state_in_json(text)) if str(error).endswith("`$.state`") else ""
         raise TableFileInvalid([f"state: {problem}" if problem else str(error)]) from None

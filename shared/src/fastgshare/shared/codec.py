@@ -3,12 +3,12 @@
 Byte fields decode as views into the payload, so a 600 KiB tensor costs microseconds, not a copy.
 """
 
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
 from fastgshare.shared.errors import PayloadInvalid
+from fastgshare.shared.typed import msgpack_decoder
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -20,11 +20,6 @@ def encode(message: msgspec.Struct) -> bytes:
     return _encoder.encode(message)
 
 
-@cache
-def _decoder(kind: type[msgspec.Struct]) -> "msgspec.msgpack.Decoder[Any]":
-    return msgspec.msgpack.Decoder(kind)
-
-
 def decode(kind: type[M], payload: Any) -> M:
     """A bytes-like `payload` as a `kind`.
 
@@ -32,7 +27,7 @@ def decode(kind: type[M], payload: Any) -> M:
         PayloadInvalid: the bytes are not msgpack, or not this message; the reason names the field.
     """
     try:
-        message: M = _decoder(kind).decode(payload)
+        message: M = msgpack_decoder(kind).decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadInvalid(expected=kind.__name__, reason=str(error)) from error
     return message

@@ -12,6 +12,7 @@ import msgspec
 
 from fastgshare.shared.errors import InvalidConfig
 from fastgshare.shared.ids import NAME_PATTERN, is_name
+from fastgshare.shared.typed import convert
 
 ENV_PREFIX = "FASTGSHARE_"
 
@@ -39,7 +40,7 @@ def load_config(kind: type[C], env: Mapping[str, str]) -> C:
             _check_one(field, values[field.name])
         elif field.required:
             raise InvalidConfig(setting=variable_for(field.name), value=None, expected="to be set")
-    return msgspec.convert(values, kind, strict=False)
+    return convert(kind, values, strict=False)
 
 
 def check_name(field: str, value: str) -> None:
@@ -65,6 +66,6 @@ def to_env(config: msgspec.Struct) -> dict[str, str]:
 
 def _check_one(field: msgspec.structs.FieldInfo, value: str) -> None:
     try:
-        msgspec.convert(value, field.type, strict=False)
+        convert(field.type, value, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidConfig(setting=variable_for(field.name), value=value, expected=str(error)) from error

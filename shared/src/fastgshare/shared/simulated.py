@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from fastgshare.shared.typed import json_decoder
+
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="told", tag=str.lower):
     """A line."""
@@ -115,7 +117,7 @@ class Refused(_Told, frozen=True, kw_only=True):
 
 Told = Began | Advanced | Noted | Simulated | Tried | Planned | Wrote | Refused
 
-_decoder = msgspec.json.Decoder(Told)
+_decoder = json_decoder(Told)
 _encoder = msgspec.json.Encoder()
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from fastgshare.shared.typed import convert
+
 
 def unknown_keys(raw: Any, expected: Any, place: str = "") -> Iterator[str]:
     """A sentence for each key of `raw`, at any depth, that the struct type expected there does not have.
@@ -41,7 +43,7 @@ def misfits(raw: Any, expected: Any, place: str = "") -> Iterator[str]:
     msgspec's own conversion stops at the first. Keys that are not known are another matter: `unknown_keys`.
     """
     try:
-        msgspec.convert(raw, expected)
+        convert(expected, raw)
     except msgspec.ValidationError as error:
         inner = list(_inner_misfits(raw, expected, place))
         what = str(error).partition(" - at `")[0].replace("`", "'")

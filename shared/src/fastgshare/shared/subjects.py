@@ -62,6 +62,10 @@ def report(gateway: GatewayId) -> str:
     return f"fast.report.{gateway}"
 
 
+PAST = "fast.past"
+"""Whoever begins to look → every gateway: what it has seen of late; each answers with `PastTraffic`."""
+
+
 def demand(function: FunctionName) -> str:
     """Gateway → scheduler: requests wait and no replica can take them."""
     return f"fast.demand.{function}"

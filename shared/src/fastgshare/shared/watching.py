@@ -1,8 +1,9 @@
 """Keeps an overview of a running platform current, for whoever shows one: only reads, and asks who is there.
 
-Buckets are mirrored; heartbeats, reports and events are heard as they are published. Of events from before, those that
-are kept are read at the beginning and after every time the server was away: the newest, and the last of each kind and
-function however long ago it was.
+Buckets are mirrored; heartbeats, reports and events are heard as they are published. Of requests from before, what
+gateways have seen is asked for once one of them has reported, so that counting goes on from there. Of events from
+before, those that are kept are read at the beginning and after every time the server was away: the newest, and the
+last of each kind and function however long ago it was.
 
 What it costs a gateway, which follows as long as it runs so that attainment over an hour is there for whoever opens a
 console: 2 ms of processor time a second for each gateway that reports 50 functions, all of them busy, and 1 ms for 16
@@ -30,6 +31,7 @@ from fastgshare.shared.messages import (
     FunctionSpec,
     GatewayReport,
     NodeStatus,
+    PastTraffic,
     Profile,
     ReplicaStatus,
     ServiceReady,
@@ -53,8 +55,8 @@ async def follow_platform(
 ) -> None:
     """Feed `overview` until cancelled; reports started once there is something to show.
 
-    That is when the buckets and kept events were read and a node was heard, or a second later if none is. A server
-    that is away is waited for.
+    That is when the buckets and kept events were read, a node was heard and a gateway told of the past, or a second
+    later. A server that is away is waited for.
     """
     await _Following(bus, overview).run(task_status)
 
@@ -64,11 +66,13 @@ class _Following:
         self._bus = bus
         self._overview = overview
         self._node_heard = anyio.Event()
+        self._report_heard = anyio.Event()
+        self._past_told = anyio.Event()
         self._returned = anyio.Event()
 
     async def run(self, task_status: anyio.abc.TaskStatus[None]) -> None:
         bus, overview = self._bus, self._overview
-        inbox = bus.connection.new_inbox()
+        inbox, past_inbox = bus.connection.new_inbox(), bus.connection.new_inbox()
         bus.on_reconnect(self._on_reconnect)
         subscriptions = []
         try:
@@ -76,6 +80,7 @@ class _Following:
             subscriptions.append(await bus.listen(subjects.REPORT_ALL, GatewayReport, self._on_report))
             subscriptions.append(await bus.listen(subjects.EVENT_ALL, Event, overview.event))
             subscriptions.append(await bus.subscribe(inbox, self._on_ready))
+            subscriptions.append(await bus.subscribe(past_inbox, self._on_past))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._ping, inbox)
                 for mirror in (
@@ -85,8 +90,10 @@ class _Following:
                 ):
                     await tasks.start(mirror.run)
                 await tasks.start(self._read_kept)
+                tasks.start_soon(self._ask_for_past, past_inbox)
                 with anyio.move_on_after(FIRST_HEARTBEAT_S):
                     await self._node_heard.wait()
+                    await self._past_told.wait()
                 task_status.started()
         finally:
             bus.forget_reconnect(self._on_reconnect)
@@ -100,6 +107,7 @@ class _Following:
 
     def _on_report(self, report: GatewayReport) -> None:
         self._overview.report(report, unix_us())
+        self._report_heard.set()
 
     async def _on_ready(self, msg: Msg) -> None:
         if is_no_responders(msg):
@@ -108,6 +116,14 @@ class _Following:
             self._overview.service(decode(ServiceReady, msg.data), unix_us())
         except PayloadInvalid as error:
             logger.warning("answer to a ping ignored: %s", error)
+
+    async def _on_past(self, msg: Msg) -> None:
+        if not is_no_responders(msg):  # gateways of before this was asked know no answer
+            try:
+                self._overview.believe(decode(PastTraffic, msg.data), unix_us())
+            except PayloadInvalid as error:
+                logger.warning("what was told of the past ignored: %s", error)
+        self._past_told.set()
 
     def _on_reconnect(self) -> None:
         self._returned.set()
@@ -119,6 +135,12 @@ class _Following:
                     for service in SERVICES:
                         await self._bus.publish(subjects.ping(service), b"", inbox)
             await anyio.sleep(PING_EVERY_S)
+
+    async def _ask_for_past(self, inbox: str) -> None:
+        """Once the first report is here, from which counting goes on; without an answer it begins there."""
+        await self._report_heard.wait()
+        with suppress(nats.errors.Error):
+            await self._bus.publish(subjects.PAST, b"", inbox)
 
     async def _read_kept(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         while True:

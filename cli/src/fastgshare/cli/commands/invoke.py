@@ -11,15 +11,17 @@ import typer
 from fastgshare.cli.inputs import parse_file, parse_input, parse_json, to_json, to_line
 from fastgshare.cli.running import Url, Usage, in_ms, reported, say, with_client
 from fastgshare.client.connection import DEFAULT_TIMEOUT_S, Client
+from fastgshare.client.errors import SignatureUnknown
 from fastgshare.client.jobs import DEFAULT_TIME_S
 from fastgshare.client.values import Result, Value
 from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.errors import RequestRefused
 from fastgshare.shared.messages import Signature
-from fastgshare.shared.registry import FunctionUnknown
 from fastgshare.shared.tracing import TraceContext, new_trace
+from fastgshare.shared.units import us_to_s
 
 STDIN = "-"
+LEAST_TIME_S = 0.001
 
 
 def invoke(
@@ -45,15 +47,14 @@ def invoke(
     """Call a function with tensors, a file or JSON, and print its answer; one in parts as they come."""
 
     async def act(client: Client) -> None:
-        signature = await client.signature(function)
-        if signature is None and function not in {spec.name for spec in await client.functions()}:
-            raise FunctionUnknown(function=function)
+        start_us = monotonic_us()
+        signature = await _signature(client, function, timeout or DEFAULT_TIMEOUT_S, asynchronous and file is None)
         tensors, outputs = _parse(function, signature, inputs or [], file, text)
         if asynchronous:
             print(await client.submit(function, tensors, outputs=outputs, time_s=timeout or DEFAULT_TIME_S))
             return
         span = new_trace(sampled=True) if trace else None
-        time_s = timeout or DEFAULT_TIMEOUT_S
+        time_s = max(LEAST_TIME_S, (timeout or DEFAULT_TIMEOUT_S) - us_to_s(monotonic_us() - start_us))
         try:
             request = await _call(client, function, signature, tensors, outputs, time_s, span, output_json)
         except RequestRefused:
@@ -70,6 +71,16 @@ def invoke(
             raise Usage(problem=f"--timeout is {timeout:g}, expected above 0")
         text = sys.stdin.read() if json_text == STDIN else json_text
         with_client(url, act)
+
+
+async def _signature(client: Client, function: str, time_s: float, may_do_without: bool) -> Signature | None:
+    """What it takes, awaited: right after a start of the platform no replica has told. A job may wait in its queue."""
+    try:
+        return await client.signature(function, wait_s=min(time_s, DEFAULT_TIMEOUT_S) if may_do_without else time_s)
+    except SignatureUnknown:
+        if may_do_without:
+            return None
+        raise
 
 
 async def _call(

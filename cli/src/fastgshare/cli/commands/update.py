@@ -19,7 +19,9 @@ def update(
     slo_percentile: Annotated[float | None, typer.Option(help="The percentile that it holds for.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch.")] = None,
     quota_request: Annotated[float | None, typer.Option(help="The share of time it is promised, in place.")] = None,
-    quota_limit: Annotated[float | None, typer.Option(help="The share of time it gets at most, in place.")] = None,
+    quota_limit: Annotated[
+        float | None, typer.Option(help="The share of time it gets at most, not below that, in place.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it serves, or fails.")] = True,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = DEPLOY_TIMEOUT_S,
     url: Url = None,

@@ -94,8 +94,10 @@ class Top(App[None]):
 
     async def draw(self) -> None:
         """Show what was seen last."""
+        if not (pane := self.screen_stack[0].query(Devices)):
+            return  # the clock ticked while the screen was taken down
         self._marks.meet(function.function for function in self.seen.functions)
-        await self.screen_stack[0].query_one(Devices).show(self.seen.devices)
+        await pane.first().show(self.seen.devices)
         self._draw_summary()
         self._draw_functions()
         self._draw_decisions()

@@ -1,7 +1,8 @@
 """A device as a picture in characters: its chunks of SMs from left to right, their time from below. Pure.
 
 Every rectangle says whose it is with a letter, not with its colour alone, and is a row high at least; one whose owner
-runs as this is seen is lit and has a mark. The part of it that was used of late is lighter than the rest.
+runs as this is seen is lit and has a mark. The part of it that was used of late is lighter than the rest. What is on
+loan is shaded; over others, in a row of theirs.
 """
 
 from collections import Counter
@@ -54,7 +55,7 @@ def _columns(chunks: int, width: int) -> list[int]:
 
 
 def _cells(device: DeviceView, height: int) -> Cells:
-    """Whose most of each cell is; whoever would have none gets the one in its middle."""
+    """Whose most of each cell is; whoever would have none gets one of somebody who has more."""
     cells: Cells = [[None] * device.chunks for _ in range(height)]
     by_chunk: dict[int, list[tuple[Part, Piece]]] = {}
     for index, replica in enumerate(device.replicas):
@@ -77,8 +78,10 @@ def _column(parts: Sequence[tuple[Part, Piece]], height: int) -> list[Part | Non
         column.append(most[2] if most is not None and most[0] >= _HALF - 1e-9 else None)
     has = Counter(column)
     for part, piece in parts:
-        row = min(height - 1, int((piece.bottom + piece.height / 2) * height))
-        if not has[part] and (column[row] is None or has[column[row]] > 1):
+        spare = [row for row in range(height) if column[row] is None or has[column[row]] > 1]
+        if not has[part] and spare:
+            middle = min(height - 1, int((piece.bottom + piece.height / 2) * height))
+            row = min(spare, key=lambda row: abs(row - middle))
             has[column[row]] -= 1
             column[row] = part
             has[part] = 1

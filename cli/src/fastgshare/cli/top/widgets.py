@@ -69,13 +69,31 @@ class Devices(VerticalScroll, can_focus=False):
         super().__init__(**names)  # type: ignore[arg-type]
         self._marks = marks
         self._shown: dict[str, DeviceCard] = {}
+        self._wanted: Sequence[DeviceView] | None = None
+        self._is_drawing = False
 
     def compose(self) -> ComposeResult:
         """Until there is one."""
         yield Static("no node is heard", id="no-devices")
 
     async def show(self, devices: Sequence[DeviceView]) -> None:
-        """Draw them as they are now."""
+        """Draw them as they are now.
+
+        The clock and a resize each ask for it, on tasks of their own: whoever draws already takes the newest up, for
+        two at one time would show devices twice, and neither may wait for what the other's task has to do.
+        """
+        self._wanted = devices
+        if self._is_drawing:
+            return
+        self._is_drawing = True
+        try:
+            while (wanted := self._wanted) is not None:
+                self._wanted = None
+                await self._show(wanted)
+        finally:
+            self._is_drawing = False
+
+    async def _show(self, devices: Sequence[DeviceView]) -> None:
         self.query_one("#no-devices").display = not devices
         names = [device.device for device in devices]
         if names != list(self._shown):

@@ -5,8 +5,10 @@ The first SIGINT, SIGTERM or SIGHUP stops everything in order; the second kills 
 
 import logging
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +103,14 @@ def _report(line: str) -> None:
     print(f"fastgshare up: {line}", file=sys.stderr, flush=True)
 
 
+def _way_here(data_dir: Path, env: Mapping[str, str]) -> str:
+    """What to type where other commands would look for the platform elsewhere."""
+    here = data_dir.absolute()
+    if data_directory(env).absolute() == here:
+        return ""
+    return f"so that other commands find it:  export {DATA_DIR_VARIABLE}={shlex.quote(str(here))}\n"
+
+
 def _announce(platform: Platform) -> None:
     endpoints, data_dir = platform.endpoints, platform.config.data_dir
     grpc = "  ".join(endpoints.grpc_addresses) or "off"
@@ -114,6 +124,7 @@ def _announce(platform: Platform) -> None:
         f"  data       {data_dir}\n"
         f"  logs       {data_dir / 'logs'}\n"
         f"  processes  up {endpoints.pid}, {processes}\n"
+        f"{_way_here(data_dir, os.environ)}"
         f"Ctrl-C stops everything; what is deployed stays for the next time.",
         flush=True,
     )

@@ -24,6 +24,7 @@ from fastgshare.gateway.adapters.invoker import BusInvoker
 from fastgshare.gateway.adapters.jobs import JobRunner
 from fastgshare.gateway.adapters.metrics import GatewayMetrics
 from fastgshare.gateway.adapters.newcomers import Newcomers
+from fastgshare.gateway.adapters.past import tell_past
 from fastgshare.gateway.adapters.reporter import Reporter
 from fastgshare.gateway.adapters.traces import TraceTeller
 from fastgshare.gateway.adapters.waiting import AnswerInbox
@@ -180,7 +181,7 @@ async def _start_doors(
         parts.invoker,
         functions,
         http,
-        [*MetricsRoute(metrics.page).routes(), *_start_console(parts.control, stop, work)],
+        [*MetricsRoute(metrics.page).routes(), *_start_console(parts.control, parts.gateway, stop, work)],
         doorkeeper=doorkeeper,
         jobs=runner.queue,
         turned_away=parts.turned_away,
@@ -250,10 +251,11 @@ def _start_metrics(parts: Gateway, work: anyio.abc.TaskGroup) -> Metrics:
     return metrics
 
 
-def _start_console(bus: Bus, stop: anyio.Event, work: anyio.abc.TaskGroup) -> list[BaseRoute]:
-    """The console's routes, and the overview that it shows."""
+def _start_console(bus: Bus, gateway: GatewayId, stop: anyio.Event, work: anyio.abc.TaskGroup) -> list[BaseRoute]:
+    """The console's routes, and the overview that it shows and that others may begin with."""
     overview = Overview()
     work.start_soon(follow_platform, bus, overview)
+    work.start_soon(tell_past, bus, gateway, overview)
     return ConsoleRoutes(overview, stop).routes()
 
 

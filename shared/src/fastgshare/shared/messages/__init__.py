@@ -43,7 +43,7 @@ from fastgshare.shared.messages.profile import (
     ProfileState,
     SurfacePoint,
 )
-from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram
+from fastgshare.shared.messages.reports import FunctionReport, GatewayReport, Histogram, PastTraffic, SlotCount
 from fastgshare.shared.messages.traces import RequestTrace, TracedAttempt
 from fastgshare.shared.messages.usage import FunctionUsage, UsageRecord
 
@@ -82,6 +82,7 @@ __all__ = [
     "ModelOnDevice",
     "ModelRef",
     "NodeStatus",
+    "PastTraffic",
     "Placement",
     "Profile",
     "ProfileAxes",
@@ -98,6 +99,7 @@ __all__ = [
     "ServiceReady",
     "Signature",
     "Slice",
+    "SlotCount",
     "SlotRef",
     "SurfacePoint",
     "Tensor",

@@ -35,6 +35,25 @@ class FunctionReport(msgspec.Struct, frozen=True, kw_only=True):
     held: int = 0
 
 
+class SlotCount(msgspec.Struct, frozen=True, array_like=True):
+    """Requests that met and that missed the objective in one of a window's slots, `ago` slots before the newest."""
+
+    ago: int
+    met: int
+    missed: int
+
+
+class PastTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What one gateway has seen of the requests at all of them: by function and window, the slots that had any.
+
+    Where there are many functions there are several messages.
+    """
+
+    gateway: GatewayId
+    functions: dict[FunctionName, dict[str, tuple[SlotCount, ...]]]
+    version: int = 1
+
+
 class GatewayReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of requests at one gateway, by function that it has seen traffic for."""
 

@@ -10,6 +10,7 @@ from fastgshare.shared.overview.view import DECISIONS, Decision
 
 CHATTER = ("log", "replica_loading", "replica_ready", "replica_draining")
 TEXT_AT_MOST = 500
+LOANS = ("slice_lent", "slice_returned")
 
 
 def to_decision(event: Event) -> Decision | None:
@@ -29,8 +30,10 @@ def to_decision(event: Event) -> Decision | None:
 
 
 def _about(event: Event) -> str:
-    """Which replica, device or node it is about, where its text need not say."""
+    """Which replica, device or node it is about, where its text need not say. What a loan is called says nothing."""
     replica, device, node = (str(event.fields.get(name, "")) for name in ("replica", "device", "node"))
+    if event.kind in LOANS:
+        replica = ""
     where = device or node
     return f"{replica} on {where}" if replica and where else replica or where
 

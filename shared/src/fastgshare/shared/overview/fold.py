@@ -15,9 +15,11 @@ from fastgshare.shared.messages import (
     FunctionSpec,
     GatewayReport,
     NodeStatus,
+    PastTraffic,
     Profile,
     ReplicaStatus,
     ServiceReady,
+    SlotCount,
 )
 from fastgshare.shared.overview import functions
 from fastgshare.shared.overview.decisions import Decisions
@@ -79,6 +81,17 @@ class Overview:
             if (known := self._functions.get(function)) is not None:
                 known.traffic.add(news, from_us, now_us)
         self._services[(GATEWAY, report.gateway)] = now_us
+
+    def past(self, now_us: int) -> dict[FunctionName, dict[str, tuple[SlotCount, ...]]]:
+        """What is known of the requests of the last hour, for whoever begins to look."""
+        known = {name: function.traffic.past(now_us) for name, function in self._functions.items()}
+        return {name: windows for name, windows in known.items() if windows}
+
+    def believe(self, past: PastTraffic, now_us: int) -> None:
+        """A gateway told what it has seen of the requests at all gateways."""
+        for name, windows in past.functions.items():
+            if (known := self._functions.get(name)) is not None:
+                known.traffic.believe(windows, now_us)
 
     def event(self, event: Event) -> None:
         """Something happened, now or before anyone looked."""

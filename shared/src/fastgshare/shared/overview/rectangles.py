@@ -4,7 +4,8 @@ Positions in time are for the eye: placement needs none (docs/decisions/0009). R
 into time that all of its chunks have free. Taken in the order of their first chunks, windows of neighbouring chunks
 always find room as long as no chunk is promised more than its whole time, if need be in several pieces; other orders
 are tried first where they leave more of them whole. Scattered chunks, and more promised than there is, may not fit:
-then all are drawn smaller until they do.
+then all are drawn smaller until they do. Loans get what is left; where nothing is, a strip over the others, for that
+they run on time that others do not use is all there is to show.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -15,6 +16,9 @@ from fastgshare.shared.units import PER_MILLE
 
 SHRINK = 20
 """Where not all fit, they are drawn smaller by a twentieth at a time."""
+
+STRIP = 120
+"""How high a loan is that lies over others, in parts per thousand."""
 
 Span = tuple[int, int]
 """A stretch of time, its beginning and its end, in parts per thousand."""
@@ -30,7 +34,7 @@ class Holder(NamedTuple):
 
 
 def lay(holders: Sequence[Holder], chunks: int) -> dict[str, tuple[Piece, ...]]:
-    """The pieces of every holder on a device of so many chunks; loans get what is left, which may be nothing."""
+    """The pieces of every holder on a device of so many chunks; loans get what is left, or lie over the others."""
     owners = [holder for holder in holders if not holder.is_loan and _height(holder) and _held(holder, chunks)]
     most = max((sum(_height(one) for one in owners if chunk in one.chunks) for chunk in range(chunks)), default=0)
     scale = min(1.0, PER_MILLE / most) if most else 1.0
@@ -60,12 +64,21 @@ class _Board:
         return True
 
     def lay_in_rest(self, loan: Holder) -> None:
-        """Lay one into the tallest stretch of time that is left on its chunks."""
+        """Lay one into the tallest stretch of time that is left on its chunks, else over others as a strip."""
         free = self._free(loan)
-        if not free or not _held(loan, self._chunks):
+        if not _held(loan, self._chunks):
+            return
+        if not free:
+            self._take(loan, [self._least_hiding(loan)], is_over=True)
             return
         low, high = max(free, key=lambda span: span[1] - span[0])
         self._take(loan, [(low, min(high, low + max(1, _height(loan))))])
+
+    def _least_hiding(self, loan: Holder) -> Span:
+        """The strip at the head of a rectangle that hides the smallest part of whatever it lies over."""
+        taken = [span for chunk in _held(loan, self._chunks) for span in self._taken[chunk]]
+        strips = {(max(0, head - STRIP), max(head, STRIP)) for _, head in taken}
+        return min(strips, key=lambda strip: (max(_hidden(span, strip) for span in taken), -strip[1]))
 
     def _free(self, holder: Holder) -> list[Span]:
         """The time that all of its chunks have free, from below."""
@@ -77,12 +90,12 @@ class _Board:
             low = max(low, end)
         return free
 
-    def _take(self, holder: Holder, spans: Sequence[Span]) -> None:
+    def _take(self, holder: Holder, spans: Sequence[Span], is_over: bool = False) -> None:
         held = _held(holder, self._chunks)
         for chunk in held:
             self._taken[chunk].extend(spans)
         self.pieces[holder.replica] = tuple(
-            Piece(first, count, low / PER_MILLE, (high - low) / PER_MILLE)
+            Piece(first, count, low / PER_MILLE, (high - low) / PER_MILLE, is_over)
             for first, count in _runs(held)
             for low, high in spans
         )
@@ -121,6 +134,11 @@ def _height(holder: Holder) -> int:
 
 def _held(holder: Holder, chunks: int) -> tuple[int, ...]:
     return tuple(chunk for chunk in holder.chunks if 0 <= chunk < chunks)
+
+
+def _hidden(span: Span, strip: Span) -> float:
+    """What share of a stretch of time lies under a strip."""
+    return max(0, min(span[1], strip[1]) - max(span[0], strip[0])) / (span[1] - span[0])
 
 
 def _cut(free: Sequence[Span], height: int) -> list[Span]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from fastgshare.shared.histograms import quantile_us
-from fastgshare.shared.messages import FunctionReport
+from fastgshare.shared.messages import FunctionReport, SlotCount
 from fastgshare.shared.overview.view import SPARK_POINTS, SPARK_S, WINDOWS_S
 from fastgshare.shared.units import US_PER_S, us_to_ms, us_to_s
 
@@ -89,6 +89,23 @@ class Window:
         whole = self._met + self._missed
         return self._missed / whole if whole else None
 
+    def told(self, now_us: int) -> tuple[SlotCount, ...]:
+        """What is counted, for somebody else's window of this length."""
+        self._let_go(now_us)
+        newest = now_us // self._slot_us
+        return tuple(SlotCount(max(0, newest - slot), met, missed) for slot, met, missed in self._slots)
+
+    def believe(self, told: Sequence[SlotCount], now_us: int) -> None:
+        """Take over somebody else's count if it is more: they have looked for longer, at the same requests."""
+        self._let_go(now_us)
+        newest = now_us // self._slot_us
+        fitting = [one for one in told if 0 <= one.ago < WINDOW_SLOTS and one.met >= 0 and one.missed >= 0]
+        met, missed = sum(one.met for one in fitting), sum(one.missed for one in fitting)
+        if met + missed > self._met + self._missed:
+            oldest_first = sorted(fitting, key=lambda one: -one.ago)
+            self._slots = deque([newest - one.ago, one.met, one.missed] for one in oldest_first)
+            self._met, self._missed = met, missed
+
     def _let_go(self, now_us: int) -> None:
         oldest = now_us // self._slot_us - WINDOW_SLOTS
         while self._slots and self._slots[0][0] <= oldest:
@@ -164,6 +181,16 @@ class Traffic:
     def missed_share(self, now_us: int) -> dict[str, float | None]:
         """By window, the share of requests that missed the objective; None where there were none."""
         return {name: window.missed_share(now_us) for name, window in self._windows.items()}
+
+    def past(self, now_us: int) -> dict[str, tuple[SlotCount, ...]]:
+        """Every window as it stands, for whoever begins to look; empty without any request."""
+        told = {name: window.told(now_us) for name, window in self._windows.items()}
+        return told if any(told.values()) else {}
+
+    def believe(self, told: Mapping[str, Sequence[SlotCount]], now_us: int) -> None:
+        """Begin with what somebody else has counted."""
+        for name, window in self._windows.items():
+            window.believe(told.get(name, ()), now_us)
 
     def rates(self, since_us: int, now_us: int) -> tuple[float, float]:
         """Requests that came, and that were answered in time, a second of the last ten; watched since `since_us`."""

@@ -17,13 +17,15 @@ DECISIONS = 100
 class Piece(msgspec.Struct, frozen=True):
     """A part of a replica's rectangle: `chunks` neighbours from `chunk` on, and `height` of their time from `bottom`.
 
-    A replica has one piece where its chunks are neighbours and the same stretch of time is free on all of them.
+    A replica has one piece where its chunks are neighbours and the same stretch of time is free on all of them. One
+    that `is_over` lies over others: a loan uses time that is theirs where nothing is free.
     """
 
     chunk: int
     chunks: int
     bottom: float
     height: float
+    is_over: bool = False
 
 
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from fastgshare.shared.ids import Digest
 from fastgshare.shared.messages import Profile, ProfileAxes, ProfilePoint, ProfileState, SurfacePoint
 from fastgshare.shared.strict import misfits, unknown_keys
 from fastgshare.shared.surface import fit
+from fastgshare.shared.typed import convert, decode_json
 from fastgshare.shared.units import US_PER_MS
 from fastgshare.shared.yaml_text import parsed
 from fastgshare.simulator.core.curves import axes_of_points, table_of
@@ -59,7 +60,7 @@ def parse_scenario(text: str) -> Scenario:
     problems = [*unknown_keys(raw, Scenario), *misfits(raw, Scenario)]
     if problems:
         raise InvalidSpec(problems)
-    return msgspec.convert(raw, Scenario)
+    return convert(Scenario, raw)
 
 
 def complete(scenario: Scenario, base: Path) -> Read:
@@ -154,7 +155,7 @@ def _read_tables(scenario: Scenario, base: Path) -> tuple[dict[str, Profile], li
 
 def _read_table(text: str) -> Profile:
     """Raises InvalidSpec and msgspec's errors."""
-    profile = msgspec.json.decode(text.encode(), type=Profile)
+    profile = decode_json(Profile, text.encode())
     if not profile.model_digest:
         raise InvalidSpec(["model_digest is empty, expected the model's"])
     if profile.state is not ProfileState.COMPLETE:

@@ -2,7 +2,7 @@
 
 `DeviceCore` decides what is loaded, `TokenBook` who runs, `MemoryLedger` what fits. What is mirrored here in few lines
 is what threads and processes do around them: loading that takes a while, tokens handed on, notices sent in batches
-(`worker/runner.py`, `worker/replica.py`, `worker/answers.py`). Times and limits are the worker's defaults.
+(`worker/runner.py`, `worker/serving.py`, `worker/answers.py`). Times and limits are the worker's defaults.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -27,6 +27,7 @@ from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.ids import FunctionName
 from fastgshare.shared.messages import FunctionSpec
 from fastgshare.shared.strict import unknown_keys
+from fastgshare.shared.typed import convert
 
 D = TypeVar("D", bound=msgspec.Struct)
 
@@ -168,7 +169,7 @@ def _convert(document: Any, kind: type[D]) -> D:
     if unknown := list(unknown_keys(document, kind)):
         raise InvalidSpec(unknown)
     try:
-        return msgspec.convert(document, kind)
+        return convert(kind, document)
     except msgspec.ValidationError as error:
         raise InvalidSpec([str(error)]) from None
 

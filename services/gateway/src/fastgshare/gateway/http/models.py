@@ -17,6 +17,7 @@ from fastgshare.gateway.oip import config_document, index_document, metadata_doc
 from fastgshare.gateway.ports import FunctionStats, FunctionView, Invoker
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import Signature
+from fastgshare.shared.typed import decode_json
 
 SERVER_NAME = "fastgshare"
 SERVER_VERSION = version("fastgshare-gateway")
@@ -110,7 +111,7 @@ class ModelRoutes:
             settings = self._settings
             limit_bytes = settings.max_document_bytes
             body = await read_in_time(request.receive, limit_bytes, hold, settings.body_timeout_s)
-            return msgspec.json.decode(body, type=IndexFilter) if body else IndexFilter()
+            return decode_json(IndexFilter, body) if body else IndexFilter()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise HttpRefused(400, f"not an index request: {error}") from None
         finally:

@@ -15,6 +15,7 @@ import msgspec
 
 from fastgshare.gateway.oip.documents import MAX_DIMENSIONS
 from fastgshare.shared.tensors import BYTES, ELEMENT_BYTES, pack_bytes, unpack_bytes
+from fastgshare.shared.typed import json_decoder
 
 _CODES: dict[str, tuple[type, str]] = {
     "BOOL": (bool, "?"),
@@ -121,4 +122,4 @@ def _decoder(element: type, depth: int) -> "msgspec.json.Decoder[list[Any]]":
     kind: Any = element
     for _ in range(depth):
         kind = list[kind]
-    return msgspec.json.Decoder(kind)
+    return json_decoder(kind)

@@ -17,8 +17,9 @@ from fastgshare.gateway.oip.documents import (
 from fastgshare.gateway.oip.numbers import ValuesInvalid, pack_json
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 from fastgshare.shared.messages import INFER_VERSION, InferRequest, Tensor
+from fastgshare.shared.typed import json_decoder
 
-_decoder = msgspec.json.Decoder(RequestDocument)
+_decoder: "msgspec.json.Decoder[RequestDocument]" = json_decoder(RequestDocument)
 _NO_PARAMETERS = RequestParameters()
 
 

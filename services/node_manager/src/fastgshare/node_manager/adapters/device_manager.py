@@ -46,6 +46,7 @@ from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.config import to_env
 from fastgshare.shared.ids import DeviceId, HostId, ReplicaId
 from fastgshare.shared.messages import DeviceStatus, Placement
+from fastgshare.shared.typed import msgpack_decoder
 from fastgshare.shared.units import US_PER_MS
 
 RESTART_FIRST_S = 0.1
@@ -163,7 +164,7 @@ class DeviceManager:
         return self.core.stopping
 
     async def _one_life(self) -> int:
-        dialect: Dialect[ToWorker, FromWorker] = Dialect(msgspec.msgpack.Decoder(FromWorker))
+        dialect: Dialect[ToWorker, FromWorker] = Dialect(msgpack_decoder(FromWorker))
         env = {**os.environ, **to_env(self._worker_config()), **WORKER_ENV}
         async with open_child("fastgshare.node_manager.worker", dialect, self._on_line, env=env) as child:
             self._child = child

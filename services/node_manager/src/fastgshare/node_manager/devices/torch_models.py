@@ -26,6 +26,7 @@ from fastgshare.node_manager.reasons import reason_of
 from fastgshare.shared.arrays import DTYPES
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.torch_bundle import TORCH, TORCH_EXPORT, WEIGHTS_FILE
+from fastgshare.shared.typed import convert
 from fastgshare.shared.units import BYTES_PER_MIB
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _declared(module: "torch.nn.Module", name: str) -> tuple[TensorSpec, ...]:
     if declared is None:
         raise ModelFault(reason=f"{where} is missing, expected a list of TensorSpec")
     try:
-        specs = msgspec.convert(msgspec.to_builtins(declared), tuple[TensorSpec, ...])
+        specs = convert(tuple[TensorSpec, ...], msgspec.to_builtins(declared))
     except (msgspec.ValidationError, TypeError) as error:
         raise ModelFault(reason=f"{where} is not a list of TensorSpec: {error}") from error
     names = [spec.name for spec in specs]

@@ -15,6 +15,7 @@ from fastgshare.node_manager.reasons import reason_of
 from fastgshare.shared.arrays import DTYPES
 from fastgshare.shared.handler import Handler, HandlerContext, TensorSpec
 from fastgshare.shared.tensors import BYTES
+from fastgshare.shared.typed import convert
 
 
 class HandlerUnusable(Exception):
@@ -90,7 +91,7 @@ def _declared(handler: object, name: str) -> tuple[TensorSpec, ...]:
     if declared is None:
         raise HandlerUnusable(f"{where} is missing, expected a list of TensorSpec")
     try:
-        specs = msgspec.convert(msgspec.to_builtins(declared), tuple[TensorSpec, ...])
+        specs = convert(tuple[TensorSpec, ...], msgspec.to_builtins(declared))
     except (msgspec.ValidationError, TypeError) as error:
         raise HandlerUnusable(f"{where} is not a list of TensorSpec: {error}") from error
     names = [spec.name for spec in specs]

@@ -1,13 +1,13 @@
 """What a device worker and a handler's process say to each other."""
 
 import msgspec
-from msgspec.msgpack import Decoder
 
 from fastgshare.node_manager.core.handler_calls import Stage
 from fastgshare.node_manager.ipc.frames import Dialect
 from fastgshare.shared.errors import ErrorBody
 from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.messages import Tensor
+from fastgshare.shared.typed import msgpack_decoder
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -89,5 +89,5 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
 ToHost = Load | Call | Next | Drop
 FromHost = Loaded | LoadFailed | Part | Done | Failed
 
-WORKER_END: Dialect[ToHost, FromHost] = Dialect(Decoder(FromHost))
-HOST_END: Dialect[FromHost, ToHost] = Dialect(Decoder(ToHost))
+WORKER_END: Dialect[ToHost, FromHost] = Dialect(msgpack_decoder(FromHost))
+HOST_END: Dialect[FromHost, ToHost] = Dialect(msgpack_decoder(ToHost))

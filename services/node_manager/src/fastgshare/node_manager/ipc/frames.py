@@ -33,7 +33,7 @@ class FrameTooLarge(FastGShareError):
 class Dialect(Generic[Out, In]):
     """What one end of a channel sends and hears.
 
-    Annotated where it is made: `PARENT: Dialect[Request, Reply] = Dialect(Decoder(Reply))`, with its mirror
+    Annotated where it is made: `PARENT: Dialect[Request, Reply] = Dialect(msgpack_decoder(Reply))`, with its mirror
     image for the child beside it.
     """
 

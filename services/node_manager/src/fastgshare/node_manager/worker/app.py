@@ -15,7 +15,6 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import anyio.to_thread
-import msgspec
 
 from fastgshare.node_manager.config import WorkerConfig, check_name
 from fastgshare.node_manager.core.accounts import Use
@@ -56,6 +55,7 @@ from fastgshare.shared.objects import Objects
 from fastgshare.shared.service import rss_mib
 from fastgshare.shared.telemetry.otlp_spans import Spans, open_spans
 from fastgshare.shared.telemetry.resources import resource_attributes
+from fastgshare.shared.typed import msgpack_decoder
 from fastgshare.shared.units import US_PER_MS, US_PER_S, us_to_s
 
 SERVICE = "node_manager"
@@ -247,7 +247,7 @@ async def serve(config: WorkerConfig, socket_to_manager: socket.socket) -> None:
     # A replica's thread that comes back from a run must not wait 5 ms for the event loop to let go of the GIL.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     check_name("device_id", config.device_id)
-    dialect: Dialect[FromWorker, ToWorker] = Dialect(msgspec.msgpack.Decoder(ToWorker))
+    dialect: Dialect[FromWorker, ToWorker] = Dialect(msgpack_decoder(ToWorker))
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(socket_to_manager, dialect))
         device = await stack.enter_async_context(_open_device(config, channel))

@@ -6,15 +6,13 @@ tensors, packing answers) is done here: after the token went back, or before, wh
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from queue import Empty, SimpleQueue
 
 from fastgshare.node_manager.core.batching import Job, WorkQueue
-from fastgshare.node_manager.core.drift import Drift
 from fastgshare.node_manager.core.measurement import Measured, Measurement
 from fastgshare.node_manager.core.timetable import Share
 from fastgshare.node_manager.devices.faults import ModelFault
@@ -22,10 +20,12 @@ from fastgshare.node_manager.devices.ports import Session
 from fastgshare.node_manager.worker.execution import Executed, Finished, execute, finish, late, read_feeds
 from fastgshare.node_manager.worker.gate import TokenGate
 from fastgshare.node_manager.worker.orders import Move, Stop, Unwanted, UseTable, promise
+from fastgshare.node_manager.worker.pace import Pace
 from fastgshare.node_manager.worker.probe import Probe
+from fastgshare.node_manager.worker.turns import Turns
 from fastgshare.node_manager.worker.watch import Watch
 from fastgshare.shared.arrays import Array
-from fastgshare.shared.clock import monotonic_us, thread_us, unix_us
+from fastgshare.shared.clock import monotonic_us, unix_us
 from fastgshare.shared.errors import ErrorBody, ErrorCode
 from fastgshare.shared.ids import ReplicaId
 from fastgshare.shared.messages import Profile, Timing
@@ -33,11 +33,8 @@ from fastgshare.shared.units import US_PER_S, us_to_s
 
 STOPPED = "the replica was stopped"
 TINY_BATCH_US = 200
-# Waking a replica's thread and the event loop again costs about this much (docs/decisions/0003).
-HERE_BELOW_US = 60
 # The event loop stands still for a run there: after one this long the thread takes over until they are short again.
 HERE_LIMIT_US = 5_000
-QUICKNESS_WEIGHT = 0.1
 TOGETHER_LIMIT = 64
 # Others may wait behind a turn (on a GPU only one replica captures at a time): it is not put off for longer.
 TURN_PATIENCE_US = US_PER_S
@@ -68,22 +65,15 @@ class Runner:
         self._moves: list[Move] = []
         self._last_move: Future[None] | None = None
         self._outgoing: list[Finished] = []
-        self._asked_us: int | None = None
-        self._has_token = False
-        self._held_from_us = 0
-        self._spent_us = 0  # of processor time, when the last token went back
-        self._outside_us = 0
-        self._last_execute_us = 0
-        self._usual_us = float("inf")
         self._session: Session | None = None
         self._is_told_to_stop = False
-        self._is_stepping_forward = False
         self._stopping = False
         self._has_ended = False
         self._ended = promise()
         self._is_faulted = False
         self._thread: threading.Thread | None = None
-        self._drift = Drift()
+        self._turns = Turns(replica, gate)
+        self._pace = Pace(queue)
         self._note_chunks()
 
     # From the event loop
@@ -91,7 +81,7 @@ class Runner:
     def start(self, open_session: Callable[[], Session]) -> "Future[Session]":
         """Start the thread; the future tells what was opened, or raises ModelFault."""
         opened: Future[Session] = Future()
-        self._take_share(self._share)  # here, as `resize` does, so that neither undoes the other
+        self._turns.share(self._share)  # here, as `resize` does, so that neither undoes the other
         self._thread = threading.Thread(
             target=self._main, args=(open_session, opened), name=f"replica-{self._replica}", daemon=True
         )
@@ -110,12 +100,12 @@ class Runner:
     @property
     def is_quick(self) -> bool:
         """Whether a batch usually takes less than waking this thread for it, and may run elsewhere."""
-        return self._usual_us <= HERE_BELOW_US and self._session is not None and self._session.is_portable
+        return self._pace.is_quick and self._session is not None and self._session.is_portable
 
     @property
     def drift(self) -> float:
         """How long recent batches took over what the table says; 0 where too few ran or there is no table."""
-        return self._drift.ratio
+        return self._pace.drift
 
     def run_here(self, jobs: list[Job]) -> list[Finished] | None:
         """Run jobs on the calling thread, for quick models; None: there is no token now, submit them.
@@ -125,7 +115,7 @@ class Runner:
         session = self._session
         if session is None or self._is_told_to_stop or self._is_moving or self._probe is not None:
             return None  # the thread may be at the session, and holds no token for that
-        if not self._gate.try_acquire(self._replica, self._last_execute_us):
+        if not self._gate.try_acquire(self._replica, self._pace.last_us):
             return None
         used_us = 0
         try:
@@ -139,11 +129,11 @@ class Runner:
                 ready, feeds, refused = read_feeds(batch)
                 executed = execute(session, ready, feeds) if ready else []
                 used_us += sum(one.used_us for one in executed)
-                self._learn(executed)
+                self._pace.learn(executed)
                 finished += refused + finish(executed, 0, now_us)
                 took_us = monotonic_us() - started_us
                 if took_us > HERE_LIMIT_US:
-                    self._usual_us = max(self._usual_us, took_us)
+                    self._pace.learn_long(took_us)
                     self._submit_all(here, now_us)
             return finished
         finally:
@@ -185,8 +175,7 @@ class Runner:
     def step_forward(self) -> None:
         """It is to end: in the background its thread, which may be loading or on its way to other chunks, would wait
         for tokens for as long as others have work, and hold its memory."""
-        self._is_stepping_forward = True
-        self._gate.step_forward(self._replica)
+        self._turns.step_forward()
 
     @property
     def _is_moving(self) -> bool:
@@ -196,14 +185,9 @@ class Runner:
         self._share = share
         if self._thread is None:
             return
-        self._take_share(share)
+        self._turns.share(share)
         if self._has_ended:  # the thread may have left the gate before this
             self._gate.remove(self._replica)
-
-    def _take_share(self, share: Share) -> None:
-        self._gate.set_share(self._replica, share)
-        if self._is_stepping_forward:  # whoever comes second, this or `step_forward`, sees the other
-            self._gate.step_forward(self._replica)
 
     def _put(self, item: Job | Probe | Move) -> None:
         self._inbox.put(item)
@@ -274,7 +258,7 @@ class Runner:
 
     def _serve(self, session: Session, opened: "Future[Session]") -> None:
         self._session = session
-        self._spent_us = thread_us()
+        self._turns.begin()
         opened.set_result(session)
         while not self._stopping or self._queue:  # whoever waits gets an answer first
             self._turn(session)
@@ -286,10 +270,10 @@ class Runner:
         while self._moves:
             self._move(session, self._moves.pop(0))
         if not self._has_work():
-            self._withdraw()
+            self._turns.withdraw()
             self._deliver_outgoing()  # what came in was no work for the answers to wait for
             return
-        token_us = self._await_token()
+        token_us = self._turns.wait(self._expected_us)
         now_us = unix_us()
         self._queue.note_sharing(self._gate.is_shared(self._replica))
         refused: list[Finished] = []
@@ -310,13 +294,13 @@ class Runner:
             if session.is_on_cores:  # which packing answers takes too
                 self._wind_up(refused, executed, token_us, now_us)
         finally:
-            self._pass_on(self._on_core_us() if session.is_on_cores else used_us)
+            self._pass_on(self._turns.on_core_us() if session.is_on_cores else used_us)
         if not session.is_on_cores:
             self._wind_up(refused, executed, token_us, now_us)
 
     def _wind_up(self, refused: list[Finished], executed: list[Executed], token_us: int, now_us: int) -> None:
         """Learn from a batch, and let its answers go."""
-        self._learn(executed)
+        self._pace.learn(executed)
         self._outgoing += refused + finish(executed, token_us, now_us)
         if not self._next_is_soon():
             self._deliver_outgoing()
@@ -336,66 +320,26 @@ class Runner:
 
     # Tokens
 
-    def _await_token(self) -> int:
-        """Wait for the token; how long that took, in microseconds."""
-        if self._asked_us is None:
-            self._has_token = False
-            self._asked_us = monotonic_us()
-            self._gate.acquire(self._replica, self._expected_us())
-        else:
-            self._gate.wait(self._replica)
-        now_us = monotonic_us()
-        token_us = now_us - self._asked_us
-        if not self._has_token:
-            self._held_from_us = now_us
-            self._outside_us = max(thread_us() - self._spent_us, 0)
-        self._asked_us = None
-        return token_us
-
-    def _on_core_us(self) -> int:
-        """How long the core was this thread's: while it held the token, and what it spent on the way to it."""
-        return monotonic_us() - self._held_from_us + self._outside_us
-
     def _pass_on(self, used_us: int) -> None:
         """Give the token back, and ask for the next one where there is more to do."""
-        has_more = self._has_work() or not self._inbox.empty()
-        self._asked_us = monotonic_us() if has_more and not self._moves else None
-        again_us = self._expected_us() if self._asked_us is not None else None
-        self._spent_us, self._outside_us = thread_us(), 0
-        released = self._gate.release(self._replica, used_us, again_us)
-        self._has_token = released.again
-        if released.again and self._asked_us is not None:
-            self._held_from_us = self._asked_us
-        if released.others:
-            time.sleep(0)  # lets go of the interpreter: the device idles until the other thread has it
-
-    def _withdraw(self) -> None:
-        if self._asked_us is not None:
-            self._asked_us = None
-            self._has_token = False
-            self._gate.give_up(self._replica)
+        has_more = (self._has_work() or not self._inbox.empty()) and not self._moves
+        self._turns.pass_on(used_us, self._expected_us() if has_more else None)
 
     def _expected_us(self) -> int:
-        return self._queue.expected_us() or (self._probe.last_us if self._probe else 0) or self._last_execute_us
+        return self._queue.expected_us() or (self._probe.last_us if self._probe else 0) or self._pace.last_us
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> AbstractContextManager[None]:
         """For the replica's own thread: a token around what computes on its chunks outside of a batch."""
-        self._gate.acquire(self._replica, self._last_execute_us, self._turn_patience_us)
-        began_us = monotonic_us()
-        try:
-            yield
-        finally:
-            self._gate.release(self._replica, monotonic_us() - began_us)
+        return self._turns.one(self._pace.last_us, self._turn_patience_us)
 
     def _move(self, session: Session, move: Move) -> None:
         """The new chunks first, because warming up there takes turns on them."""
-        self._withdraw()
-        self._take_share(move.share)
+        self._turns.withdraw()
+        self._turns.share(move.share)
         try:
             session.move(move.chunks)
         except ModelFault as fault:
-            self._take_share(self._share)
+            self._turns.share(self._share)
             move.done.set_exception(fault)
             return
         self._share = move.share
@@ -418,8 +362,7 @@ class Runner:
                 case Probe() as probe:
                     self._accept_probe(probe)
                 case UseTable(profile):
-                    self._queue.timetable.learn_profile(profile)
-                    self._drift.forget()
+                    self._pace.learn_profile(profile)
                 case Move() as move:
                     self._moves.append(move)
                 case Unwanted():
@@ -436,23 +379,8 @@ class Runner:
         probe.begin()
         self._probe = probe
 
-    def _learn(self, executed: list[Executed]) -> None:
-        """Remember how long batches take."""
-        for one in executed:
-            if isinstance(one.outcome, ModelFault):
-                continue
-            self._last_execute_us = one.used_us
-            if self._usual_us == float("inf"):
-                self._usual_us = one.used_us
-            self._usual_us += QUICKNESS_WEIGHT * (one.used_us - self._usual_us)
-            rows = sum(job.rows for job in one.jobs)
-            self._queue.timetable.learn_run(rows, one.used_us)
-            self._drift.note(one.used_us, self._queue.timetable.told_us(rows))
-
     def _note_chunks(self) -> None:
-        """Batches take as long as the table says for the chunks that are held now."""
-        self._queue.timetable.hold(100 * max(self._share.mask.bit_count(), 1) / self._gate.chunks)
-        self._drift.forget()
+        self._pace.hold(self._share.mask.bit_count(), self._gate.chunks)
 
     def _deliver_outgoing(self) -> None:
         if self._outgoing:
@@ -462,4 +390,4 @@ class Runner:
     def _next_is_soon(self) -> bool:
         """Whether answers may ride with those of the next batch: waking the event loop costs more than a tiny batch."""
         more = bool(self._queue) or not self._inbox.empty()
-        return more and self._last_execute_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT
+        return more and self._pace.last_us < TINY_BATCH_US and len(self._outgoing) < TOGETHER_LIMIT

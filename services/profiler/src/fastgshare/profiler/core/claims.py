@@ -214,7 +214,7 @@ class Claims:
             commands.append(self.tell(work, "profile_drift", f"{why}: it is measured anew"))
         if not work.announced:
             work.announced = True
-            commands.append(self.tell(work, "profile_started", f"measuring on {replica.replica}"))
+            commands.append(self.tell(work, "profile_started", f"measuring on {replica.device}"))
         return [*commands, *self._go_on(work, None, now_us)]
 
     def _fit_batches(self, work: Work, replica: ReplicaStatus) -> None:

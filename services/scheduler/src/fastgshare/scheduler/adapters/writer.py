@@ -67,11 +67,12 @@ class Writer:
             case ResizeReplica(placement, reason) | MoveReplica(placement, reason):
                 if await self._insist(placement.epoch, partial(self._overwrite, placement)):
                     await self._tell_placed(placement, reason, CHANGES[type(command)])
-            case RemoveReplica(node, replica, function, epoch, reason, loan):
+            case RemoveReplica(node, replica, function, epoch, reason, loan, device):
                 key = subjects.fleet_key(node, replica)
                 if await self._insist(epoch, partial(self._remove, key)):
                     kind = "slice_returned" if loan else "replica_removed"
-                    await self._tell(kind, function, reason, replica=replica, node=node)
+                    where = {"device": device} if loan else {}
+                    await self._tell(kind, function, reason, replica=replica, node=node, **where)
             case AnswerWish(reply_to, reply, epoch):
                 if self._leads(epoch) and self._bus.is_connected:  # else it is asked again
                     await self._bus.publish(reply_to, encode(reply))

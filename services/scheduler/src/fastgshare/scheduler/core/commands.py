@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fastgshare.shared.ids import FunctionName, NodeId, ReplicaId
+from fastgshare.shared.ids import DeviceId, FunctionName, NodeId, ReplicaId
 from fastgshare.shared.messages import LoanReply, Placement
 
 
@@ -31,7 +31,10 @@ class MoveReplica(msgspec.Struct, frozen=True, tag=True):
 
 
 class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
-    """Delete this placement, if `epoch` is still our term. `loan` names the wish it was lent for, if it was."""
+    """Delete this placement, if `epoch` is still our term. `loan` names the wish it was lent for, if it was.
+
+    `device` is told of loans only, for people: journals written before it was know none.
+    """
 
     node: NodeId
     replica: ReplicaId
@@ -39,6 +42,7 @@ class RemoveReplica(msgspec.Struct, frozen=True, tag=True):
     epoch: int
     reason: str
     loan: str = ""
+    device: DeviceId = DeviceId("")
 
 
 class AnswerWish(msgspec.Struct, frozen=True, tag=True):

@@ -200,7 +200,7 @@ def _lend(plan: Plan, wish: LoanWish, spec: FunctionSpec, room: Room) -> LoanRep
         chunks=calmest(room.loads(), width(wish.sm_partition, room.chunks)),
         epoch=plan.epoch,
         function=replace(spec, slice=held),
-        reason=f"on loan to the profiler for {wish.loan}",
+        reason="on loan to the profiler",
         loan=wish.loan,
     )
     placed = Placed(placement, since_us=plan.now_us, confirmed=False)

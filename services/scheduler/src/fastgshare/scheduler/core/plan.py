@@ -195,7 +195,13 @@ class Plan:
             self.state.changed_us[placement.device] = self.now_us
         self.commands.append(
             RemoveReplica(
-                placement.node, placement.replica, placement.function.name, self.epoch, reason, placement.loan
+                placement.node,
+                placement.replica,
+                placement.function.name,
+                self.epoch,
+                reason,
+                placement.loan,
+                placement.device if placement.loan else DeviceId(""),
             )
         )
 

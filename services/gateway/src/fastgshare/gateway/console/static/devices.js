@@ -15,7 +15,7 @@ export function devicesView() {
     h("div", { class: "section-head" }, h("h2", { id: "devices-title", tabindex: "-1" }, "Devices"), note), empty, list);
   function update(view) {
     empty.hidden = view.devices.length > 0;
-    text(note, view.devices.length ? "Height: share of time promised, filled as far as it was used. ● runs a batch now. Point at a rectangle, or use Tab and the arrow keys, for its numbers." : "");
+    text(note, view.devices.length ? "Height: share of time promised, filled as far as it was used. ● runs a batch now, hatching is on loan to the profiler. Point at a rectangle, or use Tab and the arrow keys, for its numbers." : "");
     keyed(list, view.devices, (device) => device.device, deviceCard);
     for (const part of list.keyedParts.values()) part.age(view.at_us);
   }
@@ -65,7 +65,8 @@ function deviceCard() {
     text(firstChunk, "chunk 0");
     text(lastChunk, device.chunks > 1 ? `${device.chunks - 1}` : "");
     drawRules(rules, device.chunks);
-    const parts = device.replicas.flatMap((replica) => replica.pieces.map((piece, index) => ({ replica, piece, index, chunks: device.chunks })));
+    const strips = device.replicas.flatMap((replica) => replica.pieces.filter((piece) => piece.is_over));
+    const parts = device.replicas.flatMap((replica) => replica.pieces.map((piece, index) => ({ replica, piece, index, chunks: device.chunks, covered: covered(piece, strips) })));
     keyed(pieces, parts, (part) => `${part.replica.replica}/${part.index}`, pieceLink);
     chosen.settle();
     keyed(meters, figures(device), (figure) => figure.name, meterRow);
@@ -82,28 +83,40 @@ function pieceLink() {
   const small = h("span", { class: "name letter-only" });
   const [had, promised, beyond] = [h("span"), h("span", { class: "if-wide" }), h("span", { class: "if-wider" })];
   const share = h("span", { class: "share" }, had, promised, beyond);
-  const root = h("a", { class: "piece", tabindex: "-1" }, used, h("span", { class: "label" }, name, small, share));
-  function update({ replica, piece, chunks }) {
+  const label = h("span", { class: "label" }, name, small, share);
+  const root = h("a", { class: "piece", tabindex: "-1" }, used, label);
+  function update({ replica, piece, chunks, covered: hidden }) {
     const place = root.style;
     place.left = `${(100 * piece.chunk) / chunks}%`;
     place.width = `calc(${(100 * piece.chunks) / chunks}% - 2px)`;
     place.bottom = `${100 * Math.min(piece.bottom, 1)}%`;
     place.height = `calc(${100 * Math.min(piece.height, 1)}% - 2px)`;
-    used.style.height = `${100 * Math.min(1, piece.height > 0 ? replica.had / piece.height : 0)}%`;
+    const whole = piece.is_over ? 1 : piece.height;
+    used.style.height = `${100 * Math.min(1, whole > 0 ? replica.had / whole : 0)}%`;
+    label.style.top = hidden > 0 ? `${100 * hidden}%` : "";
     attribute(root, "data-hue", hueOf(replica.function));
     attribute(root, "data-replica", replica.replica);
     attribute(root, "data-running", replica.is_running);
     attribute(root, "data-loan", replica.is_loan);
+    attribute(root, "data-over", piece.is_over);
     attribute(root, "data-off", replica.state !== "ready");
     attribute(root, "href", `#/functions/${encodeURIComponent(replica.function)}`);
     attribute(root, "aria-label", `${replica.replica}: ${sentence(replica)}`);
-    text(name, `${letterOf(replica.function)} ${replica.function}`);
+    text(name, `${letterOf(replica.function)} ${replica.function}${piece.is_over ? ", on loan" : ""}`);
     text(small, letterOf(replica.function));
     text(had, percent(replica.had));
     text(promised, replica.is_loan ? " on loan" : ` of ${percent(replica.quota_request)}`);
     text(beyond, spare(replica));
   }
   return { root, update };
+}
+
+// What share of a rectangle's head lies under a strip, whose words would be hidden there.
+function covered(piece, strips) {
+  const top = piece.bottom + piece.height;
+  const over = piece.is_over ? [] : strips.filter((strip) => strip.bottom < top && strip.bottom + strip.height >= top - 1e-6
+    && strip.chunk < piece.chunk + piece.chunks && piece.chunk < strip.chunk + strip.chunks);
+  return Math.max(0, ...over.map((strip) => Math.min(1, (top - strip.bottom) / piece.height)));
 }
 
 function spare(replica) {

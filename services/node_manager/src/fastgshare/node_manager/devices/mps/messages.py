@@ -1,12 +1,12 @@
 """What a device and the process of one replica say to each other: one request, one answer, in turn."""
 
 import msgspec
-from msgspec.msgpack import Decoder
 
 from fastgshare.node_manager.devices.mps.area import Placed
 from fastgshare.node_manager.devices.ports import ModelInfo
 from fastgshare.node_manager.ipc.frames import Dialect
 from fastgshare.shared.ids import Digest
+from fastgshare.shared.typed import msgpack_decoder
 from fastgshare.shared.units import BYTES_PER_MIB
 
 MAX_FRAME_BYTES = 16 * BYTES_PER_MIB  # large tensors go another way
@@ -76,5 +76,5 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag=True):
 ToProcess = Load | Run | End
 FromProcess = Loaded | LoadFailed | Finished | RunFailed
 
-DEVICE_END: Dialect[ToProcess, FromProcess] = Dialect(Decoder(FromProcess), MAX_FRAME_BYTES)
-PROCESS_END: Dialect[FromProcess, ToProcess] = Dialect(Decoder(ToProcess), MAX_FRAME_BYTES)
+DEVICE_END: Dialect[ToProcess, FromProcess] = Dialect(msgpack_decoder(FromProcess), MAX_FRAME_BYTES)
+PROCESS_END: Dialect[FromProcess, ToProcess] = Dialect(msgpack_decoder(ToProcess), MAX_FRAME_BYTES)

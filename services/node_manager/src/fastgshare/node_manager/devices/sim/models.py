@@ -22,6 +22,7 @@ from fastgshare.shared.handler import TensorSpec
 from fastgshare.shared.messages import Profile
 from fastgshare.shared.strict import unknown_keys
 from fastgshare.shared.tensors import BYTES
+from fastgshare.shared.typed import decode_json
 from fastgshare.shared.units import US_PER_MS
 
 SIM = "sim"
@@ -120,7 +121,7 @@ def _from_file(path: Path) -> SimModel:
             raise ModelFault(reason=f"it is {path.stat().st_size} bytes, expected a description of {MAX_FILE_BYTES}")
         content = path.read_bytes()
         raw = msgspec.json.decode(content)
-        described = msgspec.json.decode(content, type=SimModelFile)
+        described = decode_json(SimModelFile, content)
     except OSError as error:
         raise ModelFault(reason=f"it cannot be read: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -171,7 +172,7 @@ def _specs(tensors: tuple[TensorDescription, ...]) -> tuple[TensorSpec, ...]:
 
 def _profile(path: Path, model: StoredModel) -> Profile:
     try:
-        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+        profile = decode_json(Profile, path.read_bytes())
     except OSError as error:
         raise TableUnusable(reason=f"table {path.name} cannot be read: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from importlib import resources
 import msgspec
 
 from fastgshare.node_manager.core.speed import SpeedCurve
+from fastgshare.shared.typed import decode_json
 
 DEFAULT_CURVE = "v100/resnet50"
 
@@ -34,5 +35,5 @@ class CurveFile(msgspec.Struct, frozen=True, kw_only=True):
 def shipped() -> dict[str, FittedCurve]:
     """All curves, named `gpu/model`."""
     files = sorted(resources.files(__name__).iterdir(), key=lambda file: file.name)
-    read = [msgspec.json.decode(file.read_bytes(), type=CurveFile) for file in files if file.name.endswith(".json")]
+    read = [decode_json(CurveFile, file.read_bytes()) for file in files if file.name.endswith(".json")]
     return {f"{file.gpu}/{model}": fitted for file in read for model, fitted in file.curves.items()}
