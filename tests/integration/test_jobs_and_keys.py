@@ -1,7 +1,6 @@
 """Jobs and API keys on a whole platform: jobs outlive gateways and restarts, keys hold at every gateway."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import anyio
 import httpx
 import numpy as np
-import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -18,7 +16,7 @@ from fastgshare.client import Client, connect
 from fastgshare.shared.messages import JobState, KeyLimits, Scope
 from tests.integration import functions, models
 from tests.integration.doors import PATIENCE_S, door, json_body, rows, until
-from tests.integration.world import GATEWAY, World, running, wait_until
+from tests.integration.world import GATEWAY, World, running
 
 pytestmark = pytest.mark.timeout(180)
 WAIT_S = 90.0
@@ -69,9 +67,7 @@ def test_jobs_outlive_a_gateway_and_the_platform(tmp_path: Path) -> None:
     with running(data_dir, gateways=2) as world:
         asyncio.run(many(world))
         asyncio.run(later(world))
-        family = psutil.Process(world.up.pid).children(recursive=True)
-        world.up.send_signal(signal.SIGKILL)
-        wait_until(lambda: not any(_is_alive(process) for process in family))
+        world.lose_power()
     with running(data_dir) as world:
         asyncio.run(again(world))
 
@@ -98,13 +94,6 @@ def test_a_small_jobs_answer_may_be_larger_than_a_message(tmp_path: Path) -> Non
 async def _has_no_replica(world: World) -> bool:
     async with connect(world.nats_url) as client:
         return not await client.replicas()
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def fastgshare(world: World, *args: str) -> str:

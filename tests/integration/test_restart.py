@@ -1,19 +1,17 @@
 """A platform that starts again on its data directory serves what was deployed, however its last life ended."""
 
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from fastgshare.client import Client, connect
 from fastgshare.shared.messages import ProfileState
 from tests.integration import functions
 from tests.integration.doors import json_body, post, rows
-from tests.integration.world import World, running, wait_until
+from tests.integration.world import World, running
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,9 +50,7 @@ def stop(world: World) -> None:
 
 def kill(world: World) -> None:
     """Everything at once, as when the machine loses power."""
-    family = psutil.Process(world.up.pid).children(recursive=True)
-    world.up.send_signal(signal.SIGKILL)
-    wait_until(lambda: not any(_is_alive(process) for process in family))
+    world.lose_power()
 
 
 @pytest.mark.parametrize("end", [stop, kill])
@@ -65,10 +61,3 @@ def test_what_was_deployed_is_served_in_the_next_life(tmp_path: Path, end: Calla
         end(world)
     with running(data_dir) as world:
         asyncio.run(stands_as_it_did(world))
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

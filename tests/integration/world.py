@@ -62,6 +62,13 @@ class World:
         psutil.Process(pid).send_signal(sig)
         return pid
 
+    def lose_power(self) -> None:
+        """Everything ends at once, as when the machine does."""
+        family = psutil.Process(self.up.pid).children(recursive=True)
+        self.up.send_signal(signal.SIGKILL)
+        self.up.wait(STOP_S)
+        wait_until(lambda: not any(_is_alive(process) for process in family))
+
     def slots(self) -> list[str]:
         """Shared memory that our gateways hold."""
         self.gateway_pids |= set(self.pids(GATEWAY))
@@ -116,6 +123,13 @@ def wait_until(condition: Callable[[], object], patience_s: float = START_S) -> 
 def slots_of(pids: set[int]) -> list[str]:
     """Shared memory of these processes."""
     return [path.name for pid in pids for path in Path("/dev/shm").glob(f"fastgshare-{pid}-*")]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _runs(process: psutil.Process, program: str) -> bool:
