@@ -7,6 +7,7 @@ from itertools import islice
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
@@ -41,7 +42,7 @@ async def tell_past(
                 await bus.publish(msg.reply, encode(PastTraffic(gateway=gateway, functions=functions)))
             except nats_errors.Error:
                 return  # whoever asked begins with nothing
-            await anyio.sleep(0)  # so many take milliseconds, and requests wait meanwhile
+            await anyio.lowlevel.checkpoint()  # so many take milliseconds, and requests wait meanwhile
             if not (functions := dict(islice(known, FUNCTIONS_A_MESSAGE))):
                 return
 
