@@ -10,6 +10,7 @@ import grpc.aio
 
 from fastgshare.gateway.core.turned_away import TurnedAway
 from fastgshare.gateway.grpc import GrpcSettings
+from fastgshare.gateway.grpc.protos import health_pb2
 from fastgshare.gateway.grpc.protos import inference_pb2 as pb
 from fastgshare.gateway.http import BodyBudget
 from tests.gateway.grpc.door import serving
@@ -89,6 +90,12 @@ async def is_live(channel: grpc.aio.Channel) -> bool:
     return bool((await live(b"")).live)
 
 
+async def is_healthy(channel: grpc.aio.Channel) -> bool:
+    answer = health_pb2.HealthCheckResponse
+    check: Any = channel.unary_unary("/grpc.health.v1.Health/Check", response_deserializer=answer.FromString)
+    return bool((await check(b"")).status == answer.SERVING)
+
+
 async def test_no_more_messages_come_in_at_one_time_than_there_are_places() -> None:
     turned_away = TurnedAway()
     senders = [Sender() for _ in range(FEW.places)]
@@ -100,12 +107,25 @@ async def test_no_more_messages_come_in_at_one_time_than_there_are_places() -> N
         assert (told["fastgshare-code"], told["retry-after-ms"]) == ("overloaded", "1000")
         assert turned_away.counted == {("grpc", "overloaded"): 1}
         assert await is_live(channel)  # whoever looks needs no place
+        assert await is_healthy(channel)  # nor one of these
         senders[0].may_send.set()
         assert (await slow[0]).model_name == "echo"
         assert (await call(channel, "ModelInfer", one(request_of(MIB // 2)))).model_name == "echo"
         for calling in slow[1:]:
             calling.cancel()
         await until_let_in(lambda: call(channel, "ModelInfer", one(request_of())))
+
+
+async def test_who_needs_no_key_takes_no_place_from_who_has_one() -> None:
+    check = "/grpc.health.v1.Health/Check"
+    async with serving(FakeInvoker(), settings=FEW) as address, opened(address) as channel:
+        method: Any = channel.stream_unary(check, request_serializer=bytes)
+        silent = [method(Sender().messages()) for _ in range(3 * FEW.places)]
+        for _ in range(20):
+            assert (await call(channel, "ModelInfer", one(request_of()))).model_name == "echo"
+        for calling in silent:
+            assert (await refusal_of(calling))[0] is not grpc.StatusCode.OK
+        assert await is_healthy(channel)
 
 
 async def test_streams_leave_places_to_calls_and_give_theirs_back_when_they_say_no_more() -> None:
@@ -182,7 +202,10 @@ async def test_refusals_of_every_call_are_counted() -> None:
             ("ModelInfer", pb.ModelInferRequest(model_name="none")),
         ):
             assert (await refusal_of(call(channel, name, one(message))))[0] is grpc.StatusCode.NOT_FOUND
-    assert turned_away.counted == {("grpc", "not_found"): 3}
+        hasty = request_of()
+        hasty.parameters["timeout"].string_param = "soon"
+        assert (await refusal_of(call(channel, "ModelInfer", one(hasty))))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert turned_away.counted == {("grpc", "not_found"): 3, ("grpc", "invalid"): 1}
 
 
 async def test_whoever_sends_however_much_the_bytes_on_their_way_in_are_bounded() -> None:

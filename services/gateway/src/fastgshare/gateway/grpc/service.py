@@ -3,8 +3,8 @@
 `ModelStreamInfer` is in `stream`; `table` has all of them by name.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -195,7 +195,7 @@ class InferService:
         async with answered(context, f"inference of {request.model_name[:100]}"):
             given = metadata(context)
             view = await find_for_request(self._inside, request, given)
-            within_us = time_allowed(self._inside.settings, request, context)
+            within_us = time_allowed(self._inside, request, context)
             trace = trace_of(self._inside.sampler, given)
             asked = decoded(self._inside, request)
             reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
@@ -210,28 +210,34 @@ async def find_for_request(
 ) -> FunctionView:
     """The function that a request is for, once its caller may call it. Raises RequestRefused."""
     name = FunctionName(request.model_name)
-    try:
+    with counted(inside):
         admit(inside, given, Scope.INVOKE, name)
         if inside.invoker.describe(name) is None and is_name(name):
             await inside.invoker.wait_for(name)
         return find_function(inside.invoker, name, request.model_version or None)
-    except RequestRefused as refused:
-        inside.turned_away.count(GRPC_DOOR, refused.body.code)
-        raise
 
 
 def decoded(inside: Inside, request: inference_pb2.ModelInferRequest) -> InferRequest:
     """What is asked. Raises RequestRefused."""
-    try:
+    with counted(inside):
         return codec.decode(request)
+
+
+@contextmanager
+def counted(inside: Inside) -> Iterator[None]:
+    """A refusal before a request is any function's counts."""
+    try:
+        yield
     except RequestRefused as refused:
         inside.turned_away.count(GRPC_DOOR, refused.body.code)
         raise
 
 
-def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferRequest, context: Context) -> int:
+def time_allowed(inside: Inside, request: inference_pb2.ModelInferRequest, context: Context) -> int:
     """The request's deadline in Unix microseconds. Raises RequestRefused."""
-    asked_us = codec.timeout_us(request)
+    with counted(inside):
+        asked_us = codec.timeout_us(request)
+    settings = inside.settings
     return deadline_us(context, unix_us(), asked_us, settings.default_timeout_us, settings.max_timeout_us)
 
 
