@@ -3,8 +3,8 @@
 `ModelStreamInfer` is in `stream`; `table` has all of them by name.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from fastgshare.gateway.core.keys import shown_key
 from fastgshare.gateway.core.turned_away import GRPC_DOOR, TurnedAway
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, refusal_of, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
 from fastgshare.gateway.http.body import BodyBudget
@@ -167,15 +167,10 @@ class ModelService:
         self._admit(context, Scope.READ, FunctionName(name))
         return find_function(self._invoker, name, version or None)
 
-    @asynccontextmanager
-    async def _answered(self, context: Context, what: str) -> AsyncIterator[None]:
+    def _answered(self, context: Context, what: str) -> AbstractAsyncContextManager[None]:
         """As `answered`; whatever is refused here counts."""
-        async with answered(context, what):
-            try:
-                yield
-            except Exception as fault:
-                self._inside.turned_away.count(GRPC_DOOR, refusal_of(fault, what).code)
-                raise
+        turned_away = self._inside.turned_away
+        return answered(context, what, lambda error: turned_away.count(GRPC_DOOR, error.code))
 
     def _admit(self, context: Context, scope: Scope, function: FunctionName | None) -> None:
         admit(self._inside, metadata(context), scope, function)
