@@ -111,7 +111,7 @@ async def test_no_more_messages_come_in_at_one_time_than_there_are_places(places
     senders = [Sender() for _ in range(FEW.places)]
     async with serving(FakeInvoker(), settings=FEW, turned_away=turned_away) as address, opened(address) as channel:
         slow = [call(channel, "ModelInfer", sender.messages()) for sender in senders]
-        await until(lambda: places[0]._free.locked())
+        await until(places[0]._free.locked)
         code, words, told = await refusal_of(call(channel, "ModelInfer", one(request_of(MIB // 2))))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert words == "4 messages are on their way in, the limit"
