@@ -10,7 +10,9 @@ from nats.aio.msg import Msg
 
 from fastgshare.client import Client, RequestRefused, connect
 from fastgshare.client import inference as client_inference
+from fastgshare.client.patience import Patience
 from fastgshare.shared import subjects
+from fastgshare.shared.clock import monotonic_us
 from fastgshare.shared.codec import encode
 from fastgshare.shared.errors import ErrorCode
 from fastgshare.shared.ids import AttemptId, RequestId
@@ -115,6 +117,56 @@ async def test_parts_that_are_lost_end_the_answer_in_words_and_free_what_is_left
         assert (body.code, body.retry_after_ms > 0) == (ErrorCode.UNAVAILABLE, True)
         assert body.message == f"the stream broke off after 1 parts: {why}; call again for the whole answer"
         assert (await parts.until_withdrawn()).data.decode() == parts.request
+
+
+async def test_what_came_before_the_bus_was_lost_does_not_tell_that_nothing_else_was(
+    nats: Natsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_inference, "CUT_PATIENCE_S", 0.2)
+    parts = Parts()
+    async with (
+        run_gateway(nats.url, parts.answer) as gateway,
+        connect(nats.url) as client,
+        aclosing(client.invoke_stream("echo", {"x": SMALL}, timeout_s=300)) as results,
+    ):
+        await anext(results)
+        await parts.say(gateway, 1)
+        await gateway.bus.flush()
+        await client.bus.flush()  # it is here, and waits to be taken
+        await reconnected(nats, client, gateway)
+        assert (await anext(results)).outputs["y"].tolist() == [1]
+        with anyio.fail_after(PATIENCE_S), pytest.raises(RequestRefused, match="broke off after 2 parts"):
+            await anext(results)
+
+
+async def test_the_time_to_ask_again_ends_no_answer_that_has_begun(
+    nats: Natsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def soon(patience: Patience) -> int:
+        looked.append(monotonic_us())
+        return min(patience.deadline_us, looked[-1] + 10_000)
+
+    parts = Parts()
+    async with (
+        run_gateway(nats.url, parts.answer) as gateway,
+        connect(nats.url) as client,
+        aclosing(client.invoke_stream("echo", {"x": SMALL}, timeout_s=300)) as results,
+    ):
+        await anext(results)
+        await reconnected(nats, client, gateway)
+        monkeypatch.setattr(Patience, "wake_us", property(soon))
+
+        async def go_on() -> None:
+            while len(looked) < 3:
+                await anyio.sleep(0.01)
+            await parts.say(gateway, 1, more=False)
+
+        with anyio.fail_after(PATIENCE_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(go_on)
+                assert (await anext(results)).outputs["y"].tolist() == [1]
 
 
 async def test_who_leaves_in_the_middle_says_how_long_the_first_part_took(nats: Natsd) -> None:

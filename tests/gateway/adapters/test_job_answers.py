@@ -76,6 +76,7 @@ async def test_a_jobs_large_result_comes_through_shared_memory() -> None:
         assert bytes((await ask(invoker)).outputs[0].data) == worker.result
         assert worker.runs == 3
         assert (await ask(invoker, "http")).error == TOO_LARGE  # only jobs are kept for
+        assert not invoker._reply_room  # nor does another request take so much memory
     finally:
         invoker.close()
 

@@ -7,11 +7,16 @@ from typing import Any
 import anyio
 import grpc
 import grpc.aio
+import pytest
 
 from fastgshare.gateway.core.turned_away import TurnedAway
-from fastgshare.gateway.grpc import GrpcSettings
+from fastgshare.gateway.grpc import GrpcSettings, table
+from fastgshare.gateway.grpc.incoming import Places
+from fastgshare.gateway.grpc.protos import health_pb2
 from fastgshare.gateway.grpc.protos import inference_pb2 as pb
 from fastgshare.gateway.http import BodyBudget
+from fastgshare.gateway.ports import FunctionView
+from fastgshare.shared.ids import FunctionName
 from tests.gateway.grpc.door import serving
 from tests.gateway.grpc.halfsent import FIRST_WINDOW, HalfSender
 from tests.gateway.http.serving import FakeInvoker, until
@@ -46,6 +51,20 @@ def call(channel: grpc.aio.Channel, name: str, messages: Any = None) -> Any:
     return method(messages)
 
 
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[Places]:
+    """Those of each door that is opened; of one, those of calls that need a key come first."""
+    made: list[Places] = []
+
+    class Seen(Places):
+        def __init__(self, settings: GrpcSettings) -> None:
+            super().__init__(settings)
+            made.append(self)
+
+    monkeypatch.setattr(table, "Places", Seen)
+    return made
+
+
 class Sender:
     """A caller that says nothing until it is told to."""
 
@@ -69,14 +88,6 @@ async def refusal_of(calling: Any) -> tuple[grpc.StatusCode, str, dict[str, str]
     return await calling.code(), await calling.details(), dict(await calling.trailing_metadata() or ())
 
 
-async def until_full(calls: Callable[[], Any]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """The refusal of the first of `calls` that meets one: those before may have been quicker than who takes places."""
-    with anyio.fail_after(PATIENCE_S):
-        while (refused := await refusal_of(calls()))[0] is grpc.StatusCode.OK:
-            await anyio.sleep(0.01)
-    return refused
-
-
 async def until_let_in(calls: Callable[[], Any]) -> None:
     """Return once one of `calls` is answered: places that were given back are known here in a moment."""
     with anyio.fail_after(PATIENCE_S):
@@ -89,17 +100,25 @@ async def is_live(channel: grpc.aio.Channel) -> bool:
     return bool((await live(b"")).live)
 
 
-async def test_no_more_messages_come_in_at_one_time_than_there_are_places() -> None:
+async def is_healthy(channel: grpc.aio.Channel) -> bool:
+    answer = health_pb2.HealthCheckResponse
+    check: Any = channel.unary_unary("/grpc.health.v1.Health/Check", response_deserializer=answer.FromString)
+    return bool((await check(b"")).status == answer.SERVING)
+
+
+async def test_no_more_messages_come_in_at_one_time_than_there_are_places(places: list[Places]) -> None:
     turned_away = TurnedAway()
     senders = [Sender() for _ in range(FEW.places)]
     async with serving(FakeInvoker(), settings=FEW, turned_away=turned_away) as address, opened(address) as channel:
         slow = [call(channel, "ModelInfer", sender.messages()) for sender in senders]
-        code, words, told = await until_full(lambda: call(channel, "ModelInfer", one(request_of(MIB // 2))))
+        await until(places[0]._free.locked)
+        code, words, told = await refusal_of(call(channel, "ModelInfer", one(request_of(MIB // 2))))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert words == "4 messages are on their way in, the limit"
         assert (told["fastgshare-code"], told["retry-after-ms"]) == ("overloaded", "1000")
         assert turned_away.counted == {("grpc", "overloaded"): 1}
         assert await is_live(channel)  # whoever looks needs no place
+        assert await is_healthy(channel)  # nor one of these
         senders[0].may_send.set()
         assert (await slow[0]).model_name == "echo"
         assert (await call(channel, "ModelInfer", one(request_of(MIB // 2)))).model_name == "echo"
@@ -108,20 +127,36 @@ async def test_no_more_messages_come_in_at_one_time_than_there_are_places() -> N
         await until_let_in(lambda: call(channel, "ModelInfer", one(request_of())))
 
 
-async def test_streams_leave_places_to_calls_and_give_theirs_back_when_they_say_no_more() -> None:
+async def test_who_needs_no_key_takes_no_place_from_who_has_one() -> None:
+    check = "/grpc.health.v1.Health/Check"
+    async with serving(FakeInvoker(), settings=FEW) as address, opened(address) as channel:
+        method: Any = channel.stream_unary(check, request_serializer=bytes)
+        silent = [method(Sender().messages()) for _ in range(3 * FEW.places)]
+        for _ in range(20):
+            assert (await call(channel, "ModelInfer", one(request_of()))).model_name == "echo"
+        for calling in silent:
+            assert (await refusal_of(calling))[0] is not grpc.StatusCode.OK
+        assert await is_healthy(channel)
+
+
+async def test_streams_leave_places_to_calls_and_give_theirs_back_when_they_say_no_more(places: list[Places]) -> None:
     senders = [Sender() for _ in range(FEW.streams)]
     async with serving(FakeInvoker(), settings=FEW) as address, opened(address) as channel:
         streams = [call(channel, "ModelStreamInfer", sender.messages()) for sender in senders]
-        code, words, told = await until_full(lambda: call(channel, "ModelStreamInfer", one(request_of())))
+        await until(lambda: places[0]._streams == FEW.streams)
+        code, words, told = await refusal_of(call(channel, "ModelStreamInfer", one(request_of())))
         assert (code, told["retry-after-ms"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "1000")
         assert words == "the callers of 3 streams may send, the limit"
         assert (await call(channel, "ModelInfer", one(request_of()))).model_name == "echo"
         senders[0].may_send.set()
         assert len([part async for part in streams[0]]) == 1
         await until_let_in(lambda: call(channel, "ModelStreamInfer", one(request_of())))
+        await until(lambda: places[0]._streams == FEW.streams - 1)
         senders.append(Sender())
         taken = call(channel, "ModelStreamInfer", senders[-1].messages())
-        await until_full(lambda: call(channel, "ModelStreamInfer", one(request_of())))
+        await until(lambda: places[0]._streams == FEW.streams)
+        refused = await refusal_of(call(channel, "ModelStreamInfer", one(request_of())))
+        assert refused[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         streams[1].cancel()
         await until_let_in(lambda: call(channel, "ModelStreamInfer", one(request_of())))
         for calling in (streams[2], taken):
@@ -182,7 +217,25 @@ async def test_refusals_of_every_call_are_counted() -> None:
             ("ModelInfer", pb.ModelInferRequest(model_name="none")),
         ):
             assert (await refusal_of(call(channel, name, one(message))))[0] is grpc.StatusCode.NOT_FOUND
-    assert turned_away.counted == {("grpc", "not_found"): 3}
+        hasty = request_of()
+        hasty.parameters["timeout"].string_param = "soon"
+        assert (await refusal_of(call(channel, "ModelInfer", one(hasty))))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert turned_away.counted == {("grpc", "not_found"): 3, ("grpc", "invalid"): 1}
+
+
+async def test_a_fault_of_ours_counts_and_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: FunctionName) -> FunctionView | None:
+        raise ZeroDivisionError
+
+    invoker, turned_away = FakeInvoker(), TurnedAway()
+    monkeypatch.setattr(invoker, "describe", broken)
+    async with serving(invoker, turned_away=turned_away) as address, opened(address) as channel:
+        code, words, _ = await refusal_of(call(channel, "ModelReady", one(pb.ModelReadyRequest(name="echo"))))
+        assert (code, words) == (grpc.StatusCode.INTERNAL, "internal error")
+    assert turned_away.counted == {("grpc", "internal"): 1}
+    assert [record.message for record in caplog.records] == ["ModelReady failed"]
 
 
 async def test_whoever_sends_however_much_the_bytes_on_their_way_in_are_bounded() -> None:

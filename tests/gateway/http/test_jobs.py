@@ -198,3 +198,15 @@ async def test_a_result_that_is_kept_elsewhere_is_fetched_and_held_until_it_was_
             assert answer.body.endswith(bytes(1000)) is is_binary
             assert (await door.request("GET", f"/v1/jobs/{job}")).document["result"] == f"/v1/jobs/{job}/result"
     assert budget.held_bytes == 0
+
+
+async def test_a_result_that_is_gone_holds_nothing() -> None:
+    jobs, budget = FakeJobs(), BodyBudget(10 << 20)
+    async with serving(FakeInvoker(), jobs=jobs, budget=budget) as port, knock(port) as door:
+        job = str((await door.request("POST", ASYNC, ROW)).document["id"])
+        jobs.kept[job] = InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.NOT_FOUND, "gone"))
+        kept = KeptReply(name=job, size_bytes=4 << 20)
+        jobs.records[job] = replace(jobs.records[job], state=JobState.DONE, kept=kept)
+        answers = [await door.request("GET", f"/v1/jobs/{job}/result") for _ in range(2)]
+    assert [answer.status for answer in answers] == [404, 404]
+    assert budget.held_bytes == 0

@@ -18,7 +18,7 @@ from fastgshare.scheduler.core.policies import POLICIES
 from fastgshare.scheduler.core.policies.pool import pooled_rps
 from fastgshare.scheduler.core.policies.port import Member, Numbers, Question
 from fastgshare.scheduler.core.settings import Settings
-from fastgshare.shared.ids import FunctionName, GatewayId
+from fastgshare.shared.ids import FunctionName, GatewayId, NodeId
 from fastgshare.shared.messages import Autoscale, FunctionLoad
 from tests.scheduler.core.tables import table
 from tests.scheduler.core.world import TICK_US, S, World, spec
@@ -33,13 +33,18 @@ class Crowd(World):
 
     def __init__(self, names: str, most: int = 2, slo_ms: float = 400.0) -> None:
         super().__init__(settings=SETTINGS)
-        self.names, self.most = names, most
+        self.names, self.most, self.slo_ms = "", most, slo_ms
         self.add_node("a", chunks=2, memory_mib=10_000)
         self.lead()
         for name in names:
-            self.tell(ProfileKnown(table(SPEED, f"model-of-{name}", kind="cpu", sms=(50, 100))))
-            bounds = Autoscale(min=1, max=most, policy="objective")
-            self.define(spec(name, autoscale=bounds, sm=50, quota=0.1, slo_ms=slo_ms))
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """One more function."""
+        self.names += name
+        self.tell(ProfileKnown(table(SPEED, f"model-of-{name}", kind="cpu", sms=(50, 100))))
+        bounds = Autoscale(min=1, max=self.most, policy="objective")
+        self.define(spec(name, autoscale=bounds, sm=50, quota=0.1, slo_ms=self.slo_ms))
 
     def arrive(self, seconds: float, rates: Mapping[str, float]) -> list[Command]:
         """Requests arrive evenly at these rates for so long; the commands given meanwhile. Laws hold all the time."""
@@ -172,6 +177,22 @@ def test_what_somebody_waits_for_is_given_back_within_seconds_and_else_after_the
         taken_s += 0.5
         assert taken_s <= most_s
     assert taken_s >= least_s
+
+
+def test_what_went_with_its_node_has_others_give_up_within_seconds_what_they_can_do_without() -> None:
+    crowd = Crowd("f", most=1)
+    crowd.arrive(20, {"f": 20})
+    crowd.add_node("b", chunks=2, memory_mib=10_000)
+    crowd.add("g")
+    crowd.add("h")
+    crowd.arrive(40, {"f": 20, "g": 45, "h": 45})
+    assert [{p.node for p in crowd.of(name)} for name in "fgh"] == [{"a"}, {"b"}, {"a"}]
+    crowd.nodes[NodeId("a")].up = False
+    taken_s = 0.0
+    while crowd.of("f")[0].node == "a":
+        crowd.arrive(0.5, {"f": 20, "g": 25})
+        taken_s += 0.5
+        assert taken_s <= 10
 
 
 @pytest.mark.timeout(600)  # a failing case is made smaller within it

@@ -27,7 +27,7 @@ def _watched() -> Overview:
 
 def _past(overview: Overview, now_us: int) -> PastTraffic:
     """What it tells, as it travels."""
-    told = PastTraffic(gateway=GatewayId("g1"), functions=overview.past(now_us))
+    told = PastTraffic(gateway=GatewayId("g1"), functions=dict(overview.past(now_us)))
     return decode(PastTraffic, encode(told))
 
 

@@ -59,7 +59,7 @@ class PartsCall(Call):
     """As a call, for a request that is answered in parts: they wait in order, at most `WAITING_PARTS`.
 
     What comes beyond that is dropped, and `wait` tells of the gap by leaving it. `was_cut` tells that the connection
-    was made anew, until whoever waits knows that nothing was lost.
+    was made anew and nothing has come since: what comes then tells by its number whether anything was lost.
     """
 
     __slots__ = ("_parts", "was_cut")
@@ -78,6 +78,7 @@ class PartsCall(Call):
         """A part, or the server's word that nobody listens."""
         if len(self._parts) < WAITING_PARTS:
             self._parts.append(msg)
+            self.was_cut = False
         self.wake()
 
     async def wait(self, timeout_s: float) -> Msg | None:

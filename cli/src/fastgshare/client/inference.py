@@ -194,10 +194,8 @@ class Inference:
             may_lack_parts = call.was_cut and order.taken > 0
             msg = await call.wait(min(left_s, CUT_PATIENCE_S) if may_lack_parts else left_s)
             now_us = monotonic_us()
-            if msg is None and may_lack_parts:
+            if msg is None and may_lack_parts and left_s > CUT_PATIENCE_S:
                 return order.broken("the connection to the bus was made anew, and nothing came since")
-            if msg is not None or not order.taken:
-                call.was_cut = False
             if msg is None:
                 if patience.is_over(now_us):
                     return None

@@ -5,6 +5,7 @@ whoever looks, for clocks of hosts differ. What is held is bounded by what the p
 nodes and gateways.
 """
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -82,10 +83,11 @@ class Overview:
                 known.traffic.add(news, from_us, now_us)
         self._services[(GATEWAY, report.gateway)] = now_us
 
-    def past(self, now_us: int) -> dict[FunctionName, dict[str, tuple[SlotCount, ...]]]:
-        """What is known of the requests of the last hour, for whoever begins to look."""
-        known = {name: function.traffic.past(now_us) for name, function in self._functions.items()}
-        return {name: windows for name, windows in known.items() if windows}
+    def past(self, now_us: int) -> Iterator[tuple[FunctionName, dict[str, tuple[SlotCount, ...]]]]:
+        """What is known of the requests of the last hour, for whoever begins to look: each function that had any."""
+        for name, function in list(self._functions.items()):
+            if windows := function.traffic.past(now_us):
+                yield name, windows
 
     def believe(self, past: PastTraffic, now_us: int) -> None:
         """A gateway told what it has seen of the requests at all gateways."""

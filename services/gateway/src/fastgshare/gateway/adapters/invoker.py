@@ -174,8 +174,9 @@ class BusInvoker(Views):
             (self._slots.give_back if answered else self._slots.abandon)(slot)
         if reply.error is not None and reply.error.code is ErrorCode.TENSOR_UNREACHABLE:
             return None
-        reply_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
-        self._reply_room[function] = max(reply_bytes, self._reply_room.get(function, 0))
+        if not least_room_bytes:  # what is kept for jobs alone is not for others to leave room for
+            reply_bytes = sum(tensor.size_bytes for tensor in reply.outputs)
+            self._reply_room[function] = max(reply_bytes, self._reply_room.get(function, 0))
         return reply
 
     async def _send(

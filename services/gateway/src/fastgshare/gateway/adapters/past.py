@@ -7,6 +7,7 @@ from itertools import islice
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
@@ -34,13 +35,14 @@ async def tell_past(
     async def answer(msg: Msg) -> None:
         if not msg.reply:
             return
-        known = iter(overview.past(unix_us()).items())
+        known = overview.past(unix_us())
         functions = dict(islice(known, FUNCTIONS_A_MESSAGE))
         while True:
             try:
                 await bus.publish(msg.reply, encode(PastTraffic(gateway=gateway, functions=functions)))
             except nats_errors.Error:
                 return  # whoever asked begins with nothing
+            await anyio.lowlevel.checkpoint()  # so many take milliseconds, and requests wait meanwhile
             if not (functions := dict(islice(known, FUNCTIONS_A_MESSAGE))):
                 return
 

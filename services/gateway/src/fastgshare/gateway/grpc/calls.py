@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -58,14 +58,18 @@ def deadline_us(context: Context, now_us: int, asked_us: int, default_us: int, m
 
 
 @asynccontextmanager
-async def answered(context: Context, what: str) -> AsyncIterator[None]:
-    """Turn what the body raises into the call's status."""
+async def answered(
+    context: Context, what: str, on_refusal: Callable[[ErrorBody], None] | None = None
+) -> AsyncIterator[None]:
+    """Turn what the body raises into the call's status, once `on_refusal` has heard of it."""
     try:
         yield
     except (asyncio.CancelledError, grpc.aio.AbortError):
         raise
     except Exception as fault:
         error = refusal_of(fault, what)
+        if on_refusal is not None:
+            on_refusal(error)
         await context.abort(STATUS[error.code], error.message, trailers(error))
 
 

@@ -3,8 +3,8 @@
 `ModelStreamInfer` is in `stream`; `table` has all of them by name.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from fastgshare.gateway.core.keys import shown_key
 from fastgshare.gateway.core.turned_away import GRPC_DOOR, TurnedAway
 from fastgshare.gateway.grpc import codec
-from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, refusal_of, trace_of
+from fastgshare.gateway.grpc.calls import DOOR, Context, answered, deadline_us, metadata, trace_of
 from fastgshare.gateway.grpc.protos import health_pb2, inference_pb2
 from fastgshare.gateway.grpc.settings import GrpcSettings
 from fastgshare.gateway.http.body import BodyBudget
@@ -167,15 +167,10 @@ class ModelService:
         self._admit(context, Scope.READ, FunctionName(name))
         return find_function(self._invoker, name, version or None)
 
-    @asynccontextmanager
-    async def _answered(self, context: Context, what: str) -> AsyncIterator[None]:
+    def _answered(self, context: Context, what: str) -> AbstractAsyncContextManager[None]:
         """As `answered`; whatever is refused here counts."""
-        async with answered(context, what):
-            try:
-                yield
-            except Exception as fault:
-                self._inside.turned_away.count(GRPC_DOOR, refusal_of(fault, what).code)
-                raise
+        turned_away = self._inside.turned_away
+        return answered(context, what, lambda error: turned_away.count(GRPC_DOOR, error.code))
 
     def _admit(self, context: Context, scope: Scope, function: FunctionName | None) -> None:
         admit(self._inside, metadata(context), scope, function)
@@ -195,7 +190,7 @@ class InferService:
         async with answered(context, f"inference of {request.model_name[:100]}"):
             given = metadata(context)
             view = await find_for_request(self._inside, request, given)
-            within_us = time_allowed(self._inside.settings, request, context)
+            within_us = time_allowed(self._inside, request, context)
             trace = trace_of(self._inside.sampler, given)
             asked = decoded(self._inside, request)
             reply = await self._invoker.invoke(view.spec.name, asked, within_us, trace, DOOR)
@@ -210,28 +205,34 @@ async def find_for_request(
 ) -> FunctionView:
     """The function that a request is for, once its caller may call it. Raises RequestRefused."""
     name = FunctionName(request.model_name)
-    try:
+    with counted(inside):
         admit(inside, given, Scope.INVOKE, name)
         if inside.invoker.describe(name) is None and is_name(name):
             await inside.invoker.wait_for(name)
         return find_function(inside.invoker, name, request.model_version or None)
-    except RequestRefused as refused:
-        inside.turned_away.count(GRPC_DOOR, refused.body.code)
-        raise
 
 
 def decoded(inside: Inside, request: inference_pb2.ModelInferRequest) -> InferRequest:
     """What is asked. Raises RequestRefused."""
-    try:
+    with counted(inside):
         return codec.decode(request)
+
+
+@contextmanager
+def counted(inside: Inside) -> Iterator[None]:
+    """A refusal before a request is any function's counts."""
+    try:
+        yield
     except RequestRefused as refused:
         inside.turned_away.count(GRPC_DOOR, refused.body.code)
         raise
 
 
-def time_allowed(settings: GrpcSettings, request: inference_pb2.ModelInferRequest, context: Context) -> int:
+def time_allowed(inside: Inside, request: inference_pb2.ModelInferRequest, context: Context) -> int:
     """The request's deadline in Unix microseconds. Raises RequestRefused."""
-    asked_us = codec.timeout_us(request)
+    with counted(inside):
+        asked_us = codec.timeout_us(request)
+    settings = inside.settings
     return deadline_us(context, unix_us(), asked_us, settings.default_timeout_us, settings.max_timeout_us)
 
 

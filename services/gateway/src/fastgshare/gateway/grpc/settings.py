@@ -1,8 +1,12 @@
 """What the gRPC front door allows. Every bound is answered by name when it is met."""
 
 import msgspec
+from msgspec.structs import replace
 
 from fastgshare.shared.units import US_PER_S
+
+OPEN_PLACES = 4
+OPEN_TIMEOUT_S = 1.0
 
 
 class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,3 +38,8 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     def streams(self) -> int:
         """How many of them streams may have, whose callers may send at any time: three quarters."""
         return max(self.places * 3 // 4, 1)
+
+    def of_open_calls(self) -> "GrpcSettings":
+        """Of calls that need no key, whose messages are small: few places of their own, and none for long."""
+        most_bytes = OPEN_PLACES * self.max_message_bytes
+        return replace(self, max_incoming_bytes=most_bytes, message_timeout_s=OPEN_TIMEOUT_S)

@@ -12,13 +12,12 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from fastgshare.gateway.core.turned_away import GRPC_DOOR
 from fastgshare.gateway.grpc import codec
 from fastgshare.gateway.grpc.calls import STREAM_DOOR, Context, metadata, refusal_of, trace_of
 from fastgshare.gateway.grpc.incoming import Incoming, Place, message_in
 from fastgshare.gateway.grpc.protos.inference_pb2 import ModelInferRequest, ModelStreamInferResponse
 from fastgshare.gateway.grpc.refusals import STATUS, trailers
-from fastgshare.gateway.grpc.service import Inside, decoded, find_for_request, time_allowed
+from fastgshare.gateway.grpc.service import Inside, counted, decoded, find_for_request, time_allowed
 from fastgshare.gateway.http.body import Hold
 from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
 
@@ -79,25 +78,19 @@ class StreamService:
         request = incoming.message if incoming.message is not None else ModelInferRequest()
         try:
             with Hold(self._inside.budget) as hold:
-                self._hold(incoming, hold)
+                with counted(self._inside):
+                    message_in(incoming, hold)
                 await self._invoke(request, context, given, answer)
         except Exception as fault:  # this request's own, as for a call of its own
             error = refusal_of(fault, f"inference of {request.model_name[:100]}")
             await answer.put(codec.encode_refusal(error, request))
         await answer.put(None)
 
-    def _hold(self, incoming: Incoming, hold: Hold) -> None:
-        try:
-            message_in(incoming, hold)
-        except RequestRefused as refused:
-            self._inside.turned_away.count(GRPC_DOOR, refused.body.code)
-            raise
-
     async def _invoke(
         self, request: ModelInferRequest, context: Context, given: dict[str, str], answer: Answer
     ) -> None:
         view = await find_for_request(self._inside, request, given)
-        deadline_us = time_allowed(self._inside.settings, request, context)
+        deadline_us = time_allowed(self._inside, request, context)
         wants_end = codec.wants_empty_final(request)
         asked = decoded(self._inside, request)
         trace = trace_of(self._inside.sampler, given)

@@ -18,6 +18,7 @@ from fastgshare.gateway.grpc.protos import health_pb2
 from fastgshare.gateway.grpc.protos import inference_pb2 as pb
 from fastgshare.gateway.grpc.refusals import STATUS, trailers
 from fastgshare.gateway.grpc.service import HEALTH, SERVICE, InferService, Inside, ModelService
+from fastgshare.gateway.grpc.settings import GrpcSettings
 from fastgshare.gateway.grpc.stream import StreamService
 from fastgshare.gateway.http.body import Hold
 from fastgshare.gateway.ports import Doorkeeper, Scope
@@ -70,8 +71,8 @@ def _refusing(error: ErrorBody) -> "grpc.RpcMethodHandler[Any, Any]":
 class Entrance:
     """Where calls come in: each has its message once there was a place for it, or is told why it has none."""
 
-    def __init__(self, inside: Inside) -> None:
-        self._places = Places(inside.settings)
+    def __init__(self, inside: Inside, settings: GrpcSettings) -> None:
+        self._places = Places(settings)
         self._budget = inside.budget
         self._turned_away = inside.turned_away
 
@@ -130,7 +131,7 @@ class Entrance:
 
 def handlers(inside: Inside) -> "list[grpc.GenericRpcHandler]":
     """Everything that is answered here, by name."""
-    models, infer, entrance = ModelService(inside), InferService(inside), Entrance(inside)
+    models, infer, entrance = ModelService(inside), InferService(inside), Entrance(inside, inside.settings)
     unary, silent = entrance.unary, entrance.silent
     calls: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "ServerLive": silent(models.server_live, pb.ServerLiveRequest, pb.ServerLiveResponse),
@@ -148,7 +149,8 @@ def handlers(inside: Inside) -> "list[grpc.GenericRpcHandler]":
         "ModelInfer": unary(infer.infer, pb.ModelInferRequest, pb.ModelInferResponse),
         "ModelStreamInfer": entrance.stream(StreamService(inside), pb.ModelInferRequest, pb.ModelStreamInferResponse),
     }
-    check = unary(models.health, health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
+    health = Entrance(inside, inside.settings.of_open_calls())  # whoever has no key takes no place from who has one
+    check = health.unary(models.health, health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
     return [
         Guarded(calls, inside.doorkeeper, inside.turned_away),
         grpc.method_handlers_generic_handler(HEALTH, {"Check": check}),

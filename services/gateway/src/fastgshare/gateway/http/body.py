@@ -47,6 +47,12 @@ class Hold:
         budget.held_bytes += size_bytes
         self.held_bytes += size_bytes
 
+    def passed_on(self) -> "Hold":
+        """All that is held here, from now on held by another."""
+        other = Hold(self._budget)
+        other.held_bytes, self.held_bytes = self.held_bytes, 0
+        return other
+
     def release(self) -> None:
         """Give everything back."""
         self._budget.held_bytes -= self.held_bytes

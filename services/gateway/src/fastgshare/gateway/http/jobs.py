@@ -123,8 +123,7 @@ class JobRoutes:
     async def result(self, request: Request) -> Response:
         """The answer as `infer` would have given it; while there is none, how far the job is (202)."""
         record = await self._find(request)
-        hold = Hold(self._budget)
-        try:
+        with Hold(self._budget) as hold:
             if record.kept is not None:
                 hold.grow(2 * record.kept.size_bytes)  # as it is stored, and as it is told
             reply = await self._jobs.reply(record)
@@ -132,10 +131,7 @@ class JobRoutes:
                 return JsonResponse(job_document(record), 202, _LOOK_AGAIN)
             if reply.error is not None:
                 return refusal_response(reply.error)
-            return HeldResponse(self._encoded(record, reply), hold)
-        except BaseException:
-            hold.release()
-            raise
+            return HeldResponse(self._encoded(record, reply), hold.passed_on())
 
     def _encoded(self, record: JobRecord, reply: InferReply) -> EncodedReply:
         """As its caller wished; as binary data where writing numbers out would hold up everybody else."""

@@ -2,6 +2,7 @@
 
 from fastgshare.scheduler.core import capacity
 from fastgshare.scheduler.core.asking import Case
+from fastgshare.scheduler.core.liveness import Health
 from fastgshare.scheduler.core.members import Rollout
 from fastgshare.scheduler.core.policies.pool import TIE, pooled_rps
 from fastgshare.scheduler.core.policies.port import Answer
@@ -63,7 +64,8 @@ def note_hunger(rollout: Rollout, base: int, case: Case, answer: Answer) -> None
 
 def _is_pressed(rollout: Rollout, base: int, case: Case) -> bool:
     """Whether its replicas, with those on their way, take less than what arrives and waits; or are too few."""
-    members, menu = rollout.of(base), case.question.menu
+    members = [member for member in rollout.of(base) if member.health is not Health.LOST]
+    menu = case.question.menu
     if menu is None or case.policy.is_fixed or len(members) < case.question.numbers.least:
         return True
     state, settings = rollout.plan.state, rollout.plan.settings
