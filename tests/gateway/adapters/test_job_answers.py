@@ -97,6 +97,17 @@ async def test_jobs_wait_while_shared_memory_is_taken() -> None:
         invoker.close()
 
 
+async def test_a_result_that_shared_memory_cannot_carry_takes_none_for_the_others_of_its_function() -> None:
+    worker = Worker(65 * MIB)
+    invoker = invoker_on(HOST, worker)
+    try:
+        for runs in (2, 4):
+            assert (await ask(invoker)).error == TOO_LARGE
+            assert worker.runs == runs  # each was tried without first
+    finally:
+        invoker.close()
+
+
 @pytest.mark.parametrize("size_bytes", [9 * MIB, 65 * MIB])
 async def test_what_no_way_can_carry_is_said_to_be_too_large(size_bytes: int) -> None:
     worker = Worker(size_bytes)

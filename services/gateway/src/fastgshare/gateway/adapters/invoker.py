@@ -95,12 +95,13 @@ class BusInvoker(Views):
         """
         if function not in self._large_results or self._is_elsewhere(function):
             reply = await self._invoke(function, request, deadline_us, trace, door)
-            is_too_large = reply.error is not None and reply.error.code is ErrorCode.TOO_LARGE
-            if not is_too_large or self._is_elsewhere(function):
+            if not _is_too_large(reply) or self._is_elsewhere(function):
                 return reply
             self._large_results.add(function)
             trace = trace.sibling()
         slotted = await self._invoke_slotted(function, request, deadline_us, trace, door, _RESULT_ROOM_BYTES)
+        if slotted is not None and _is_too_large(slotted):  # all that memory did not help: its others go without first
+            self._large_results.discard(function)
         return slotted or refused(ErrorCode.OVERLOADED, "no shared memory is left for the result", _NO_SLOT_RETRY_MS)
 
     async def invoke_stream(
@@ -276,6 +277,10 @@ class BusInvoker(Views):
 def _run_out(future: "asyncio.Future[InferReply]", ticket: Ticket) -> None:
     if not future.done():
         future.set_result(_too_late(ticket))
+
+
+def _is_too_large(reply: InferReply) -> bool:
+    return reply.error is not None and reply.error.code is ErrorCode.TOO_LARGE
 
 
 def _too_late(ticket: Ticket) -> InferReply:
