@@ -112,6 +112,40 @@ async def test_the_result_of_a_job_that_was_cancelled_meanwhile_is_forgotten(sma
                     await anyio.sleep(0.02)
 
 
+@pytest.mark.parametrize("messages", [1, 3, 8, 9], ids=["first", "middle", "last", "its name"])
+async def test_of_a_result_that_is_called_off_while_it_is_stored_nothing_stays(
+    small_messages: Natsd, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with buses(small_messages, 1) as (bus,):
+        publish, sent = bus.jetstream.publish, 0
+
+        async def counted(*args: object, **options: object) -> object:
+            nonlocal sent
+            sent += 1
+            answer = await publish(*args, **options)  # type: ignore[arg-type]  # whatever nats-py gives
+            if sent == messages:
+                storing.cancel()
+            return answer
+
+        with monkeypatch.context() as patched, anyio.CancelScope() as storing:
+            patched.setattr(bus.jetstream, "publish", counted)
+            await LargeResults(bus).keep("late", bytes(MIB))  # eight chunks and its name
+        assert storing.cancelled_caught
+        assert await objects(bus) == {}
+        assert (await bus.jetstream.stream_info(f"OBJ_{subjects.LARGE_RESULTS}")).state.bytes < 1000
+
+
+async def test_a_result_is_forgotten_where_there_is_no_room_to_say_so(small_messages: Natsd) -> None:
+    async with buses(small_messages, 1) as (bus,):
+        stream = f"OBJ_{subjects.LARGE_RESULTS}"
+        await LargeResults(bus).keep("weight", bytes(MIB))
+        info = await bus.jetstream.stream_info(stream)
+        await bus.jetstream.update_stream(info.config.evolve(max_bytes=info.state.bytes))
+        await LargeResults(bus).forget("weight")
+        assert await objects(bus) == {}
+        assert (await bus.jetstream.stream_info(stream)).state.bytes < 1000
+
+
 def ended_by_its_caller(record: JobRecord) -> JobRecord | None:
     return cancelled(record, record.submitted_us + 1)
 

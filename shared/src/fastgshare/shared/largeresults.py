@@ -1,10 +1,16 @@
 """Results of jobs that are too large for a message of the bus: packed, each an object of a store of their own.
 
 They go by themselves, a little later than the records that name them. Who stores one whose record says something else
-by then forgets it at once.
+by then forgets it at once, and of one that is called off while it is stored nothing stays.
 """
 
 import io
+from contextlib import suppress
+from typing import cast
+
+import anyio
+import anyio.lowlevel
+from nats.js.object_store import ObjectStore
 
 from fastgshare.shared import subjects
 from fastgshare.shared.buckets import BUS_FAULTS, StorageUnavailable, is_full
@@ -15,6 +21,7 @@ from fastgshare.shared.messages import INFER_VERSION, InferReply, KeptReply
 from fastgshare.shared.objects import DAMAGED, MISSING, download
 
 MOST_RESULT_BYTES = 64 << 20
+TIDY_S = 1.0
 _GONE = InferReply(
     INFER_VERSION, error=ErrorBody(ErrorCode.NOT_FOUND, "the result of this job is not kept any more, or is damaged")
 )
@@ -34,7 +41,11 @@ class LargeResults:
         """Store a packed reply, in the place of one of that name. Raises StorageUnavailable, ResultsFull."""
         try:
             store = await self._bus.jetstream.object_store(subjects.LARGE_RESULTS)
-            await store.put(name, payload)
+            await _Upload(payload).into(store, name)
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(TIDY_S, shield=True), suppress(StorageUnavailable):
+                await self.forget(name)  # it may have been complete by then
+            raise
         except BUS_FAULTS as error:
             if is_full(error):
                 raise ResultsFull from error
@@ -56,11 +67,62 @@ class LargeResults:
         """Nobody names it. Raises StorageUnavailable."""
         try:
             store = await self._bus.jetstream.object_store(subjects.LARGE_RESULTS)
-            await store.delete(name)
+            try:
+                await store.delete(name)
+            except BUS_FAULTS as error:
+                if not is_full(error):
+                    raise
+                await store.delete(name)  # there was no room to say that it is gone; what it took is room now
         except MISSING:
             return
         except BUS_FAULTS as error:
             raise _unavailable(name, error) from error
+
+
+class _Upload:
+    """What is stored. nats-py takes back what it sent where reading fails, and not where it is cancelled.
+
+    So a cancelled one goes on to its next chunk, which cannot be read any more; all of that within `TIDY_S`.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = io.BytesIO(payload)
+        self._is_called_off = False
+        self._failure: Exception | None = None
+
+    def readinto(self, chunk: bytearray) -> int:
+        """Called from a worker thread."""
+        if self._is_called_off:
+            raise _CalledOff
+        return self._payload.readinto(chunk)
+
+    async def into(self, store: ObjectStore, name: str) -> None:
+        """Store it. Raises what nats-py raises."""
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope(shield=True) as sending:
+                tasks.start_soon(self._call_off_when_cancelled, sending)
+                await self._put(store, name)
+            tasks.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _put(self, store: ObjectStore, name: str) -> None:
+        try:
+            await store.put(name, cast("io.BufferedIOBase", self))
+        except (*BUS_FAULTS, _CalledOff) as error:
+            self._failure = error  # raised outside the task group, which would wrap it
+
+    async def _call_off_when_cancelled(self, sending: anyio.CancelScope) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self._is_called_off = True
+            sending.deadline = anyio.current_time() + TIDY_S
+
+
+class _CalledOff(FastGShareError):
+    """Nobody waits for it any more."""
 
 
 def _unavailable(name: str, error: Exception) -> StorageUnavailable:
