@@ -344,6 +344,22 @@ async def test_room_for_outcomes_is_kept_from_those_who_submit(nats: Natsd) -> N
             assert (await end_of(queue, job)).state is JobState.DONE
 
 
+async def test_a_result_without_room_ends_its_job_which_is_not_run_again(nats: Natsd) -> None:
+    async with buses(nats, 1) as (bus,):
+        queue, invoker = JobQueue(bus), FakeInvoker()
+        large = Tensor("y", "UINT8", (300_000,), memoryview(bytes(300_000)))
+        invoker.behaviour = lambda _: InferReply(INFER_VERSION, (large,))
+        store = f"KV_{subjects.RESULTS}"
+        await bus.jetstream.update_stream((await bus.jetstream.stream_info(store)).config.evolve(max_bytes=200_000))
+        async with runner(bus, invoker):
+            record = await end_of(queue, await submit(queue))
+            await is_empty(bus)
+        assert (record.state, record.runs, len(invoker.asked)) == (JobState.FAILED, 1, 1)
+        assert record.reply is not None
+        assert record.reply.error is not None
+        assert record.reply.error.code is ErrorCode.TOO_LARGE
+
+
 async def test_a_large_result_is_named_in_the_news(nats: Natsd) -> None:
     async with buses(nats, 1) as (bus,):
         queue, invoker = JobQueue(bus), FakeInvoker()

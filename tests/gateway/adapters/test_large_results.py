@@ -13,14 +13,14 @@ from fastgshare.client.jobs import Jobs
 from fastgshare.shared import subjects
 from fastgshare.shared.arrays import to_tensor
 from fastgshare.shared.bus import Bus
-from fastgshare.shared.errors import ErrorBody, ErrorCode, RequestRefused
+from fastgshare.shared.errors import ErrorCode, RequestRefused
 from fastgshare.shared.jobrecords import cancelled
 from fastgshare.shared.jobs import JobQueue
 from fastgshare.shared.largeresults import LargeResults
 from fastgshare.shared.messages import INFER_VERSION, InferReply, JobRecord, JobState
 from tests import natsd
-from tests.gateway.adapters.test_jobs import ROW, buses, end_of, runner, submit, until
-from tests.gateway.http.serving import ECHO, FakeInvoker
+from tests.gateway.adapters.test_jobs import buses, end_of, is_empty, runner, submit, until
+from tests.gateway.http.serving import FakeInvoker, echo
 from tests.natsd import Natsd, run_natsd
 
 MIB = 1 << 20
@@ -150,23 +150,43 @@ def ended_by_its_caller(record: JobRecord) -> JobRecord | None:
     return cancelled(record, record.submitted_us + 1)
 
 
-async def test_without_room_a_job_waits_and_no_other_is_taken(small_messages: Natsd) -> None:
+async def test_a_result_without_room_ends_its_job_and_jobs_with_small_results_go_on(small_messages: Natsd) -> None:
     async with buses(small_messages, 1) as (bus,):
         queue, invoker = JobQueue(bus), large_invoker()
-        job = await submit(queue)
         stream = f"OBJ_{subjects.LARGE_RESULTS}"
         config = (await bus.jetstream.stream_info(stream)).config
         await LargeResults(bus).keep("weight", bytes(2 * MIB))
         await bus.jetstream.update_stream(config.evolve(max_bytes=2 * MIB + MIB // 5))
         async with runner(bus, invoker):
-            await until(lambda: len(invoker.asked) > 1)
-            record = await queue.look(job)
-            assert record is not None
-            assert record.state in (JobState.QUEUED, JobState.RUNNING)
-            with pytest.raises(RequestRefused) as refused:
-                await JobQueue(bus).submit(ECHO, ROW)
-            assert refused.value.body == ErrorBody(
-                ErrorCode.OVERLOADED, "as many jobs wait, or results are kept, as there is room for", 1000
-            )
-            await bus.jetstream.update_stream(config)
+            record = await end_of(queue, await submit(queue))
+            assert (record.state, record.runs, len(invoker.asked)) == (JobState.FAILED, 1, 1)
+            with pytest.raises(RequestRefused, match="no room left to keep it") as refused:
+                await Jobs(bus).result(record.job)
+            assert refused.value.body.code is ErrorCode.TOO_LARGE
+            invoker.behaviour = echo
+            assert (await end_of(queue, await submit(queue))).state is JobState.DONE
+            await is_empty(bus)
+
+
+async def test_the_result_of_a_job_that_is_deleted_makes_room(small_messages: Natsd) -> None:
+    async with buses(small_messages, 1) as (bus,):
+        queue, invoker = JobQueue(bus), large_invoker()
+        async with runner(bus, invoker):
+            job = await submit(queue)
+            done = await end_of(queue, job)
+        assert done.kept is not None
+        for _ in range(2):
+            assert await queue.cancel(job) == done
+            assert await objects(bus) == {}
+            with pytest.raises(RequestRefused, match="not kept any more"):
+                await Jobs(bus).result(job)
+
+
+async def test_jobs_are_taken_where_the_platform_is_from_before_there_were_large_results(small_messages: Natsd) -> None:
+    async with buses(small_messages, 1) as (bus,):
+        await bus.jetstream.delete_object_store(subjects.LARGE_RESULTS)
+        queue = JobQueue(bus)
+        async with runner(bus, FakeInvoker()):
+            job = await submit(queue)
             assert (await end_of(queue, job)).state is JobState.DONE
+        assert await queue.cancel(job) is not None

@@ -39,7 +39,7 @@ RETRY_AFTER_MS = 1000
 _WRITE_ATTEMPTS = 16
 _LOOK_S = 2.0
 _NO_WISH = ReplyWish()
-_RESULTS = (f"KV_{subjects.RESULTS}", f"OBJ_{subjects.LARGE_RESULTS}")
+_RESULTS = f"KV_{subjects.RESULTS}"
 NO_ROOM = ErrorBody(
     ErrorCode.OVERLOADED, "as many jobs wait, or results are kept, as there is room for", RETRY_AFTER_MS
 )
@@ -70,12 +70,6 @@ class JobQueue:
 
         Raises RequestRefused: too large, the queue or the room for results is full, or `address` is none.
         """
-        if address and not is_address(address):
-            message = f"the result's address is {address[:80]!r}, expected tokens of letters, digits, - and _ with dots"
-            raise RequestRefused(ErrorBody(ErrorCode.INVALID, message))
-        if len(wish.request_id) > MOST_ID_LENGTH:
-            message = f"the id has {len(wish.request_id)} characters, a job's at most {MOST_ID_LENGTH}"
-            raise RequestRefused(ErrorBody(ErrorCode.INVALID, message))
         now_us = unix_us()
         record = JobRecord(
             job=job_id(function, secrets.token_bytes(SECRET_BYTES)),
@@ -85,14 +79,19 @@ class JobQueue:
             address=address,
             wish=wish,
         )
-        payload = encode(Job(job=record.job, function=function, request=request, traceparent=traceparent))
+        problem = _problem_with_record(record)
+        if problem is not None:
+            raise RequestRefused(problem)
+        await self._take(record, Job(job=record.job, function=function, request=request, traceparent=traceparent))
+        if self._on_submitted is not None:
+            self._on_submitted()
+        return record
+
+    async def _take(self, record: JobRecord, job: Job) -> None:
+        payload = encode(job)
         limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
         if len(payload) > limit_bytes:
             message = f"the job has {len(payload)} bytes, the queue takes at most {limit_bytes}"
-            raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
-        record_bytes = len(encode(record))
-        if record_bytes > MOST_RECORD_BYTES:
-            message = f"what it asks about its answer has {record_bytes} bytes, at most {MOST_RECORD_BYTES} are kept"
             raise RequestRefused(ErrorBody(ErrorCode.TOO_LARGE, message))
         if await self._results_are_full():
             raise RequestRefused(NO_ROOM)
@@ -103,9 +102,6 @@ class JobQueue:
             if not is_full(error.__cause__):
                 raise
             raise RequestRefused(NO_ROOM) from None
-        if self._on_submitted is not None:
-            self._on_submitted()
-        return record
 
     async def look(self, job: str) -> JobRecord | None:
         """What became of it so far; None for what is no job, or was one a day ago."""
@@ -117,10 +113,15 @@ class JobQueue:
         return record.reply if record.kept is None else await self.large.fetch(record.kept)
 
     async def cancel(self, job: str) -> JobRecord | None:
-        """End it unless it has ended; as it stands now. Whoever runs it is told to let go."""
+        """End it unless it has ended; as it stands now. Whoever runs it is told to let go.
+
+        Of one that has ended a large result is forgotten, to make room.
+        """
         record = await self.change(job, lambda found: cancelled(found, unix_us()))
         if record is not None:
             await self._bus.publish(withdrawal(record.job), b"")
+            if record.kept is not None:
+                await self.large.forget(record.kept.name)
         return record
 
     async def wait(self, job: str, patience_s: float) -> JobRecord | None:
@@ -161,21 +162,21 @@ class JobQueue:
         raise RevisionConflict(bucket=subjects.RESULTS, key=job)
 
     async def _results_are_full(self) -> bool:
-        """Whether what room is left belongs to the outcomes of jobs that were taken; as of a moment ago."""
+        """Whether what room is left belongs to the outcomes of jobs that were taken; as of a moment ago.
+
+        Nobody knows beforehand whose result is a large one, so their store is not asked: it refuses no others.
+        """
         now_s = anyio.current_time()
         if now_s >= self._look_again_s:
             self._look_again_s = now_s + FULLNESS_S
             try:
-                self._is_full = any([await self._is_nearly_full(stream) for stream in _RESULTS])
+                info = await self._bus.jetstream.stream_info(_RESULTS)
+                self._is_full = 0 < (info.config.max_bytes or 0) * FULL_SHARE < info.state.bytes
             except BUS_FAULTS as error:
                 self._look_again_s = 0.0
                 reason = str(error) or type(error).__name__
                 raise StorageUnavailable(bucket=subjects.RESULTS, key="", reason=reason) from error
         return self._is_full
-
-    async def _is_nearly_full(self, stream: str) -> bool:
-        info = await self._bus.jetstream.stream_info(stream)
-        return 0 < (info.config.max_bytes or 0) * FULL_SHARE < info.state.bytes
 
     async def _publish(self, record: JobRecord, payload: bytes) -> None:
         """Into the queue, once however often it has to be sent."""
@@ -205,6 +206,20 @@ class JobQueue:
                 await anyio.sleep(_LOOK_S / 4)
             finally:
                 await watch.stop()
+
+
+def _problem_with_record(record: JobRecord) -> ErrorBody | None:
+    """What is wrong with what a caller asks about its answer."""
+    address, id_length, size_bytes = record.address, len(record.wish.request_id), len(encode(record))
+    if address and not is_address(address):
+        message = f"the result's address is {address[:80]!r}, expected tokens of letters, digits, - and _ with dots"
+        return ErrorBody(ErrorCode.INVALID, message)
+    if id_length > MOST_ID_LENGTH:
+        return ErrorBody(ErrorCode.INVALID, f"the id has {id_length} characters, a job's at most {MOST_ID_LENGTH}")
+    if size_bytes > MOST_RECORD_BYTES:
+        message = f"what it asks about its answer has {size_bytes} bytes, at most {MOST_RECORD_BYTES} are kept"
+        return ErrorBody(ErrorCode.TOO_LARGE, message)
+    return None
 
 
 def withdrawal(job: JobId) -> str:

@@ -23,14 +23,14 @@ from fastgshare.gateway.core.tickets import JOB_DOOR
 from fastgshare.gateway.oip import encode_json_reply
 from fastgshare.gateway.ports import Invoker
 from fastgshare.shared import subjects
-from fastgshare.shared.buckets import BUS_FAULTS, RevisionConflict, StorageUnavailable
+from fastgshare.shared.buckets import BUS_FAULTS, RevisionConflict, StorageUnavailable, is_full
 from fastgshare.shared.bus import Bus
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.codec import decode, encode
 from fastgshare.shared.errors import ErrorBody, ErrorCode, PayloadInvalid, RequestRefused
 from fastgshare.shared.ids import FunctionName, GatewayId, JobId
 from fastgshare.shared.jobrecords import begun, ended, put_back, result_path
-from fastgshare.shared.jobs import NO_ROOM, JobQueue, withdrawal
+from fastgshare.shared.jobs import JobQueue, withdrawal
 from fastgshare.shared.largeresults import MOST_RESULT_BYTES, ResultsFull
 from fastgshare.shared.messages import INFER_VERSION, InferReply, Job, JobRecord, JobState, KeptReply
 from fastgshare.shared.telemetry.sampling import Sampler
@@ -232,7 +232,10 @@ class JobRunner:
             self._runs.pop(key, None)
 
     async def _store(self, record: JobRecord, reply: InferReply) -> JobRecord | None:
-        """The record with this outcome; a server that is away is waited for, since the work is done."""
+        """The record with this outcome; a server that is away is waited for, since the work is done.
+
+        One that finds no room is not, nor is the job run again for it: it would find none either.
+        """
         outcome: tuple[InferReply, KeptReply | None] | None = None
         with anyio.move_on_after(STORE_S):
             while True:
@@ -240,6 +243,9 @@ class JobRunner:
                     outcome = outcome or await self._kept(record, reply)
                     return await self._write(record.job, *outcome)
                 except StorageUnavailable as error:
+                    if is_full(error.__cause__) and outcome == (reply, None) and reply.error is None:
+                        outcome = _without_room(_size_bytes(reply)), None
+                        continue
                     logger.info("outcome of job %s not stored yet: %s", record.job, error)
                     await anyio.sleep(STORE_RETRY_S)
         raise StorageUnavailable(bucket=subjects.RESULTS, key=record.job, reason=f"no answer for {STORE_S:g} s")
@@ -292,7 +298,7 @@ class JobRunner:
         try:  # each run has a name of its own: one that comes late must not write over what a record names
             return reply, await self.queue.large.keep(f"{record.job}.{record.runs}", encode(reply))
         except ResultsFull:
-            return InferReply(INFER_VERSION, error=NO_ROOM), None
+            return _without_room(size_bytes), None
 
     def _news(self, record: JobRecord) -> bytes:
         """What is told at the address of a job: how it ended, and the answer in JSON, or where it is if it is large."""
@@ -306,6 +312,15 @@ class JobRunner:
         if "response" not in news:
             news["result"] = result_path(record.job)
         return msgspec.json.encode(news)
+
+
+def _without_room(size_bytes: int) -> InferReply:
+    """An outcome for good, of a job that has run."""
+    message = (
+        f"the result has {size_bytes} bytes, and there is no room left to keep it: results go a day after their jobs, "
+        "large ones at once where their jobs are deleted (DELETE /v1/jobs/ID)"
+    )
+    return InferReply(INFER_VERSION, error=ErrorBody(ErrorCode.TOO_LARGE, message))
 
 
 def _size_bytes(reply: InferReply) -> int:
