@@ -97,7 +97,10 @@ class Jobs:
         return to_result(reply)
 
     async def cancel(self, job: str) -> JobRecord:
-        """End a job unless it has ended; as it stands now. Raises JobUnknown."""
+        """End a job unless it has ended; as it stands now. Raises JobUnknown.
+
+        Of one that has ended a large result is forgotten, which makes room for those of others.
+        """
         return _known(job, await self._queue.cancel(job))
 
 

@@ -211,7 +211,7 @@ RIGHTS: dict[str, Rights] = {
             *write_bucket(subjects.RESULTS),
             *write_bucket(subjects.LEASES, subjects.profile_lease(REST)),
             *read_objects(*OBJECTS),
-            *write_objects(subjects.MODELS),
+            *write_objects(*OBJECTS),
             *pull_stream(*STREAMS),
         ),
         subscribe=(subjects.RESULT_ALL, *WATCHED),

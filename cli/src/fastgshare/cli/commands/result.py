@@ -17,7 +17,9 @@ def result(
     job: Annotated[str, typer.Argument(help="What `invoke --async` printed.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = _WAIT_S,
-    cancel: Annotated[bool, typer.Option("--cancel", help="End it instead, unless it has ended.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End it instead; of one that has ended, forget a large result.")
+    ] = False,
     output_json: Annotated[bool, typer.Option("--output-json", help="Print the answer as JSON.")] = False,
     url: Url = None,
 ) -> None:

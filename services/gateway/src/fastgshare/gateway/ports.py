@@ -194,7 +194,7 @@ class Jobs(Protocol):
         ...
 
     async def cancel(self, job: str) -> JobRecord | None:
-        """End it unless it has ended; as it stands now, None when it is not known."""
+        """End it unless it has ended, else forget a large result; as it stands now, None when it is not known."""
         ...
 
 

@@ -143,7 +143,7 @@ class JobRoutes:
         return encode_reply(reply, record.function, view.version if view is not None else "", asked)
 
     async def cancel(self, request: Request) -> Response:
-        """End a job that has not ended; its state tells whether it was in time."""
+        """End a job that has not ended; its state tells whether it was in time. If not, a large result is forgotten."""
         record = await self._jobs.cancel(request.path_params["id"])
         if record is None:
             raise _unknown(request)

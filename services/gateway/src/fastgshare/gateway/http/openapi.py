@@ -138,7 +138,14 @@ OPERATIONS = (
     *_about_model(_MODEL),
     *_about_model(_MODEL + "/versions/{version}", "version"),
     Operation("get", "/v1/jobs/{id}", "How far a job is", {200: JobDocument}, _LOOK, tag="jobs"),
-    Operation("delete", "/v1/jobs/{id}", "Cancel a job", {200: JobDocument}, (*_LOOK, 409), tag="jobs"),
+    Operation(
+        "delete",
+        "/v1/jobs/{id}",
+        "Cancel a job; of one that has ended, forget a large result",
+        {200: JobDocument},
+        (*_LOOK, 409),
+        tag="jobs",
+    ),
     Operation(
         "get",
         "/v1/jobs/{id}/result",
