@@ -68,13 +68,14 @@ EVEN = {"filetype": 0.35, "ocr": 0.40, "textdir": 0.25}
 FILES = {"filetype": 0.70, "ocr": 0.20, "textdir": 0.10}
 LINES = {"filetype": 0.10, "ocr": 0.60, "textdir": 0.30}
 
+# Up to about 0.7 callers that do not wait for each other can be answered in time; closer to 1 queues grow without end.
 PHASES = (
     Phase("calm", 8, 0.30, 0.30, EVEN),
-    Phase("rising", 16, 0.30, 0.85, EVEN),
-    Phase("busy", 8, 0.85, 0.85, EVEN),
+    Phase("rising", 16, 0.30, 0.65, EVEN),
+    Phase("busy", 8, 0.65, 0.65, EVEN),
     Phase("burst", 6, 1.30, 1.30, EVEN),
-    Phase("mostly files", 8, 0.60, 0.60, FILES),
-    Phase("mostly lines", 8, 0.60, 0.60, LINES),
+    Phase("mostly files", 8, 0.50, 0.50, FILES),
+    Phase("mostly lines", 8, 0.50, 0.50, LINES),
     Phase("calm again", 6, 0.30, 0.30, EVEN),
 )
 

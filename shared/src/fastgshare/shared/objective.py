@@ -25,7 +25,8 @@ _TOO_LITTLE_TIME = frozenset({ErrorCode.DEADLINE_EXCEEDED, ErrorCode.OVERLOADED}
 def is_met(code: str, end_us: int, objective_us: int, deadline_us: int) -> bool | None:
     """Of a request that ended with `code` (empty: it was answered) at `end_us`; None: neither met nor missed.
 
-    An answer in parts ends with its first, however it goes on: who leaves in the middle had what was promised.
+    An answer in parts counts by when its first came, and who leaves in the middle had what was promised; one that is
+    cut off, by its deadline or a fault, was not given.
     `objective_us` is until when the objective lasts, 0 for a request without one, which neither meets nor misses any;
     all in Unix microseconds. A caller that leaves after the objective, without anything, had reason to; one whose own
     deadline comes before the objective asked for more than was promised.

@@ -12,7 +12,7 @@ import msgspec
 
 T = TypeVar("T")
 
-_learning = threading.Lock()
+_learning = threading.RLock()  # what an annotation names may make a decoder of its own
 
 
 @cache

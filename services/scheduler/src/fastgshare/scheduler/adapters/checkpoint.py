@@ -34,12 +34,9 @@ from fastgshare.shared.tables import Table
 PROTOCOL = 5
 CORE, SHARED = "fastgshare.scheduler.core.", "fastgshare.shared."
 DATA_MODULES = frozenset(
-    [
-        CORE + name
-        for name in ("books", "commands", "events", "forecast", "liveness", "menu", "packing", "policies.port")
-    ]
-    + [CORE + name for name in ("queueing", "rearranging", "records", "scaling", "settings", "state", "traffic")]
-    + [CORE + name for name in ("windows",)]
+    [CORE + name for name in ("books", "commands", "events", "forecast", "liveness", "menu", "packing")]
+    + [CORE + name for name in ("policies.port", "queueing", "rearranging", "records", "scaling", "settings")]
+    + [CORE + name for name in ("state", "traffic", "windows")]
     + [SHARED + name for name in ("ids", "tables", "units")]
     + [f"{SHARED}messages.{name}" for name in ("events", "fleet", "functions", "infer", "leases", "load", "profile")]
 )

@@ -178,8 +178,9 @@ def _resize(rollout: Rollout, base: int, built: FunctionSpec, wanted: Callable[[
         after = wanted(held)
         if held == after or not member.placed.confirmed:
             continue
-        reason = _difference(held, after)
-        member.outgrown = not rollout.plan.resize(member.placed, replace(built, slice=after), reason)
+        is_done = rollout.plan.resize(member.placed, replace(built, slice=after), _difference(held, after))
+        is_more_than_limit = after != replace(held, quota_limit=after.quota_limit)  # which takes nothing of the device
+        member.outgrown = is_more_than_limit and not is_done
 
 
 def _limited(built: FunctionSpec, held: Slice) -> Slice:
