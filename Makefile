@@ -62,7 +62,7 @@ format: setup ## rewrite the code as `make check` wants it
 test: setup ## run the tests (ARGS="-k gateway" is passed to pytest)
 	$(PY) -m pytest $(ARGS)
 
-test-compose: setup $(WHEELS_STAMP) ## the images and compose files on a container engine, which has to run; a quarter of an hour
+test-compose: setup $(WHEELS_STAMP) ## the images and compose files on a container engine, which has to run; about five minutes
 	$(PY) -m pytest -s tests/compose/containers.py tests/compose/cluster.py $(ARGS)
 
 demo: setup $(WHEELS_STAMP) ## the whole platform on real models, about three minutes
