@@ -108,6 +108,13 @@ def test_a_callers_text_is_shown_and_does_nothing(text: str) -> None:
         assert "\x1b" not in shown
 
 
+def test_a_listed_request_can_be_asked_for_by_what_is_shown() -> None:
+    out = io.StringIO()
+    one = replace(LATE, request=RequestId("dec39df2b88f3860"), outcome="deadline_exceeded")
+    Console(file=out, width=80, highlight=False).print(_table([one]))
+    assert one.request in out.getvalue()
+
+
 def test_an_answer_in_parts_is_judged_by_its_first() -> None:
     streamed = replace(LATE, is_met=True, first_us=T0 + 7_000)
     assert drawn(streamed)[-1] == "objective 8.00 ms (┊): met with 1.00 ms to spare"

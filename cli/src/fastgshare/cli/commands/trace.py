@@ -22,6 +22,8 @@ LOOKS = 8
 LOOK_AGAIN_S = 0.25
 SHOWN = 20
 MS_CELLS = 7
+PIPE_COLUMNS = 160
+REQUEST_CELLS = 16
 
 
 def trace(
@@ -78,7 +80,10 @@ def _print_list(found: list[RequestTrace], as_json: bool) -> None:
     if as_json:
         _print_each(found, as_json)
     elif found:
-        Console(highlight=False).print(_table(found))
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = PIPE_COLUMNS  # nobody's window: a pipe gets whole lines
+        console.print(_table(found))
 
 
 async def _found(bus: Bus, wanted: str) -> list[RequestTrace]:
@@ -110,7 +115,7 @@ def _any(_: RequestTrace) -> bool:
 def _table(found: list[RequestTrace]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("arrived", "request", "function", "outcome", "objective"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, min_width=REQUEST_CELLS if name == "request" else None)
     table.add_column("ms", justify="right", no_wrap=True, min_width=MS_CELLS)
     table.add_column("tries", justify="right", no_wrap=True, min_width=len("tries"))
     for kept in found:
