@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from fastgshare.scheduler.core import repacking
 from fastgshare.scheduler.core.rearranging import Effort, Item, Shape, holds_all, rearranged
 
 CHUNKS = 5
@@ -91,3 +92,12 @@ def test_a_search_without_effort_left_finds_nothing() -> None:
     answer = rearranged([0] * CHUNKS, items, Shape(2, 1000), Effort(100))
     assert answer is not None
     assert len(answer.moves) == 1
+
+
+def test_eight_windows_of_mixed_widths_take_a_long_look() -> None:
+    held = [(8, 100, 2), (8, 100, 2), (8, 500, 2), (1, 100, 12), (2, 300, 0), (2, 300, 0), (2, 300, 10), (2, 300, 10)]
+    items = [Item(str(at), Shape(wide, share), first) for at, (wide, share, first) in enumerate(held)]
+    assert rearranged([0] * 16, items, Shape(8, 500), Effort(repacking.EFFORT)) is None
+    answer = rearranged([0] * 16, items, Shape(8, 500), Effort(repacking.LONG_EFFORT))
+    assert answer is not None
+    assert len(answer.moves) == 3

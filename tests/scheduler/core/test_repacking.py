@@ -284,3 +284,24 @@ def test_a_search_that_was_cut_short_decides_nothing(world: World) -> None:
     rooms = list(books(state).fullest_first())
     assert repacking.rearrange(state, rooms, wide, (), Effort(1)) == repacking.Search(None, (DeviceId("a-cpu0"),))
     assert repacking.rearrange(state, rooms, wide, (), Effort(4000)).found is not None
+
+
+def test_where_a_search_was_cut_short_another_looks_longer_but_not_at_every_tick(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_node("a")
+    for name in ("f", "g", "h"):
+        world.define(spec(name, sm=25, quota=1.0))
+    world.tick()
+    world.delete("g")
+    world.tick()
+    monkeypatch.setattr(repacking, "EFFORT", 1)
+    monkeypatch.setattr(repacking, "LONG_EFFORT", 2)
+    world.define(spec("wide", sm=50, quota=1.0))
+    assert not world.of("wide")
+    monkeypatch.setattr(repacking, "LONG_EFFORT", 4000)
+    world.run_for(QUICK.make_room_us / S - 1)
+    assert not world.of("wide"), "one look takes a while: others have to be decided on meanwhile"
+    world.run_for(2)
+    assert [placement.chunks for placement in world.of("wide")] == [(0, 1)]
+    check_every_step(world.commands, chunks=4)

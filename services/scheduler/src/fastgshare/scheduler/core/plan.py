@@ -81,6 +81,8 @@ class Plan:
             for shape in shapes:
                 if self._rearrange_for(function, shape, reason, kind, rooms, undecided):
                     return True
+            if self._look_longer(function, shapes, reason, kind, undecided):
+                return True
             if any(self._take_back_for(function, shape, kind, rooms) for shape in shapes):
                 return False
             if self._make_room_for(function, spec, kind):
@@ -288,6 +290,26 @@ class Plan:
             self.move(placed, chunks, f"makes room for a replica of '{spec.name}' on {found.slot.device}")
         self._put(function, spec, found.slot, reason)
         return True
+
+    def _look_longer(
+        self,
+        function: FunctionState,
+        shapes: Sequence[FunctionSpec],
+        reason: str,
+        kind: str,
+        undecided: dict[DeviceId, bool],
+    ) -> bool:
+        """Search one device where that was given up, with more effort; once in `make_room_us`, as it takes a while."""
+        device = repacking.next_to_look_at(self.state, undecided, self.now_us, self.settings.make_room_us)
+        if device is None:
+            return False
+        usual, self.effort = self.effort, Effort(repacking.LONG_EFFORT)
+        there, left = [self.books.rooms[device]], dict[DeviceId, bool]()
+        found = any(self._rearrange_for(function, shape, reason, kind, there, left) for shape in shapes)
+        self.effort = usual
+        if device not in left:
+            del undecided[device]
+        return found
 
     def _make_room_for(self, function: FunctionState, spec: FunctionSpec, kind: str) -> bool:
         """Have a replica go to another device, where that would let this one in; one at a time."""

@@ -20,6 +20,8 @@ from fastgshare.shared.units import PER_MILLE
 
 EFFORT = 4_000
 """Steps of the search in one decision, about 40 ms on a slow core; nearly all need a hundredth of it."""
+LONG_EFFORT = 10 * EFFORT
+"""Where that was not enough, once in `make_room_us`: eight windows of mixed widths have taken 6,900."""
 ROOMS_A_STEP = 10
 """So many devices are looked at, for whether something fits there, in the time of a step of the search."""
 ROOMS_TRIED = 12
@@ -65,6 +67,17 @@ def rearrange(
         if shape not in room.hopeless:
             undecided.append(room.device)
     return Search(None, tuple(undecided))
+
+
+def next_to_look_at(state: State, undecided: Iterable[DeviceId], now_us: int, pause_us: int) -> DeviceId | None:
+    """Which of these devices is to be searched with much effort now, the one that waits longest; None: not yet."""
+    looked_us = state.looked_us
+    device = min(undecided, key=lambda name: looked_us.get(name, -1), default=None)
+    if device is None or any(now_us - at_us < pause_us for at_us in looked_us.values()):
+        return None
+    known = {name: at_us for name, at_us in looked_us.items() if name in packing.books(state).rooms}
+    state.looked_us = {**known, device: now_us}
+    return device
 
 
 def _worth_trying(room: Room, shape: Shape, spec: FunctionSpec) -> bool:

@@ -32,7 +32,7 @@ class State:
     `books` say what that means for each device (`packing.books` brings them up to date with what is stale); whoever
     changes what a key stands for says so with `changed`. `changed_us`: when a replica was last placed on a device or
     removed from it in this term, which began at `led_us`. `starving`: who holds less than it needs because devices are
-    full, and which devices.
+    full, and which devices. `looked_us`: when moves on a device were last searched for with much effort.
     """
 
     epoch: int | None = None
@@ -64,6 +64,7 @@ class State:
     consolidation: Consolidation = field(default_factory=Consolidation)
     menus_made: int = 0
     starving: dict[FunctionName, tuple[DeviceId, ...]] = field(default_factory=dict)
+    looked_us: dict[DeviceId, int] = field(default_factory=dict)
     widest: dict[str, int] | None = None
     """The chunks of the largest device of each kind, those with most devices first; None: to be counted anew."""
 
