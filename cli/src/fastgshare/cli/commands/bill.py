@@ -6,16 +6,15 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fastgshare.cli.consoles import table_console
 from fastgshare.cli.running import Url, Usage, reported, with_client
 from fastgshare.client.billing import LINES, Bill, Ledger, Line, usage_since
 from fastgshare.client.connection import Client
 from fastgshare.shared.clock import unix_us
 from fastgshare.shared.units import US_PER_S, s_to_us, us_to_s
 
-PIPE_COLUMNS = 160
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -60,9 +59,7 @@ def when(text: str, now_us: int) -> int:
 
 def show(found: Bill) -> None:
     """For people."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPE_COLUMNS
+    console = table_console()
     console.print(f"{_local(found.since_us)} to {_local(found.until_us)}", highlight=False)
     if not found.lines:
         console.print("nothing was used; nodes write what is every ten seconds", highlight=False)

@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 import typer
 from msgspec.structs import replace
-from rich.console import Console
 from rich.table import Table
 
+from fastgshare.cli.consoles import table_console
 from fastgshare.cli.running import Url, Usage, reported, say, with_client
 from fastgshare.client.connection import Client
 from fastgshare.shared.ids import KeyId
@@ -72,7 +72,7 @@ def list_all(
             documents = [{**_document(each), "used_today": used.get(each.key, 0)} for each in keys]
             print(msgspec.json.encode(documents).decode())
         elif keys:
-            Console().print(_table(keys, used))
+            table_console().print(_table(keys, used))
         else:
             say("no keys: HTTP and gRPC are open to whoever reaches them")
 

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgshare.cli.consoles import table_console
 from fastgshare.cli.running import Url, Usage, reported, with_client
 from fastgshare.client.connection import Client
 from fastgshare.client.status import SERVICES, FunctionState, PlatformStatus
 from fastgshare.shared.errors import FastGShareError
 from fastgshare.shared.messages import NodeStatus, Profile, ProfileState, ReplicaStatus, ReplicaUse, ServiceReady
 
-PIPE_COLUMNS = 160
 REASON_SHOWN = 60
 
 
@@ -55,9 +55,7 @@ def status(
 
 
 def _show(found: PlatformStatus) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPE_COLUMNS  # nobody's window: a pipe gets whole lines
+    console = table_console()
     console.print(f"platform at {found.url}", highlight=False)
     services = _table("service", "instance", "pid", "MiB", "listens")
     for ready in found.services:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastgshare.cli.commands.trace_waterfall import clock_time, met_in_words, plain, waterfall
+from fastgshare.cli.consoles import table_console
 from fastgshare.cli.running import EXIT_FAILED, Url, Usage, complain, in_ms, reported, say, with_client
 from fastgshare.client.connection import Client
 from fastgshare.client.traces import ANY, find_traces, is_trace_id, last_traces
@@ -22,7 +23,6 @@ LOOKS = 8
 LOOK_AGAIN_S = 0.25
 SHOWN = 20
 MS_CELLS = 7
-PIPE_COLUMNS = 160
 REQUEST_CELLS = 16
 
 
@@ -80,10 +80,7 @@ def _print_list(found: list[RequestTrace], as_json: bool) -> None:
     if as_json:
         _print_each(found, as_json)
     elif found:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = PIPE_COLUMNS  # nobody's window: a pipe gets whole lines
-        console.print(_table(found))
+        table_console().print(_table(found))
 
 
 async def _found(bus: Bus, wanted: str) -> list[RequestTrace]:

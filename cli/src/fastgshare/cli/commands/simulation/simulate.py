@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fastgshare.cli.commands.simulation.process import told
 from fastgshare.cli.commands.simulation.showing import functions_table, listen, policies_table, reasons
+from fastgshare.cli.consoles import table_console
 from fastgshare.cli.running import complain, reported, say
 
 REPORTS = Path("reports")
-PIPE_WIDTH = 160
 
 
 def simulate(
@@ -33,9 +32,7 @@ def simulate(
     words += ["--huge"] if huge else []
     with reported():
         heard = listen(told(words))
-        console = Console()
-        if not console.is_terminal:  # a file or a pipe has no edge to wrap at
-            console = Console(width=PIPE_WIDTH)
+        console = table_console()
         console.print(policies_table(heard.simulated))
         for figures in heard.simulated:
             console.print(functions_table(figures))
