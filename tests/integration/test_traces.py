@@ -236,8 +236,8 @@ async def test_a_refusal_by_no_fault_of_the_callers_is_kept_and_one_by_its_own_i
 async def test_a_batch_and_the_requests_in_it_are_linked_both_ways(
     traced: World, receiver: Receiver, tmp_path: Path, name: str
 ) -> None:
-    callers = [new_trace(sampled=True) for _ in range(16)]
-    async with deployed(traced, functions.slow(name, tmp_path, 40, max_batch=8)) as client:
+    callers = [new_trace(sampled=True) for _ in range(48)]
+    async with deployed(traced, functions.slow(name, tmp_path, 4, max_batch=8)) as client:
         async with anyio.create_task_group() as calls:
             for caller in callers:
                 calls.start_soon(called, client, name, caller)
