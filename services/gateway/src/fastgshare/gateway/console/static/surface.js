@@ -46,7 +46,7 @@ function bestBatch(points, sloMs) {
 function legend(table, sloMs) {
   const state = table.state === "complete" ? "complete" : table.reason ? `${table.state}: ${table.reason}` : table.state;
   const when = table.measured_at_us ? `, last at ${clock(table.measured_at_us)}` : "";
-  return [`${state}: ${table.measured_points} points measured${when}${table.source ? `, from ${table.source}` : ""}`, "bold: measured", "~ interpolated", "! plain ground: p99 misses the objective", table.points.some((point) => point.p99_ms !== null && !misses(point, sloMs)) ? "outlined: the best that meets it" : "no slice meets the objective"];
+  return [`${state}: ${table.measured_points} points measured${when}${table.source ? `, from ${table.source}` : ""}`, "bold: measured", "~ interpolated", "! plain ground: p99 misses the objective", table.points.some((point) => point.p99_ms !== null && !misses(point, sloMs)) ? "outlined: the best that meets it" : table.state === "complete" ? "no slice meets the objective" : "no slice measured so far meets the objective"];
 }
 
 function heat(points, quantity, sloMs) {
