@@ -41,10 +41,6 @@ def discover(wanted: str, settings: DeviceSettings | None = None) -> list[Device
         return [DeviceName(MPS, index) for index in range(1 if on_cores else len(visible_gpus(MPS)))]
     if wanted == CUDA:
         return _gpus()
-    if wanted == SIM and settings is not None:
-        from fastgshare.node_manager.devices.sim.gpus import gpu_named
-
-        gpu_named(settings.sim_gpu)  # a worker that cannot open it would be started for ever
     if wanted == AUTO:
         try:
             return _gpus()
