@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from fastgshare.scheduler.core.commands import ResizeReplica
 from fastgshare.scheduler.core.events import FunctionDefined, LeadershipLost
+from fastgshare.scheduler.core.plan import Plan
 from fastgshare.shared.messages import Autoscale
 from tests.scheduler.core.world import World, spec
 
@@ -42,6 +43,20 @@ def test_a_limit_changes_in_place_while_no_table_says_what_a_replica_should_hold
     assert after.replica == before.replica
     assert after.function.slice == replace(before.function.slice, quota_limit=0.6)
     assert world.run_for(10) == []
+
+
+def test_a_limit_that_cannot_change_where_a_replica_is_replaces_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = spec(quota=0.3)
+    world.define(function)
+    world.tick()
+    monkeypatch.setattr(
+        Plan, "resize", lambda *_: False
+    )  # as beside one that works again after its room was given away
+    world.tell(FunctionDefined(replace(function, slice=replace(function.slice, quota_limit=0.6))))
+    assert world.run_for(10) == []
+    assert len(world.of("f")) == 1
 
 
 def test_a_quota_that_does_not_fit_where_the_replica_is_moves_it_and_keeps_serving(world: World) -> None:
